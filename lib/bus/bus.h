@@ -1,0 +1,188 @@
+/* bus.h - weir's event bus over Redis Streams: connection, publishing, the two lanes, dead letters.
+ *
+ * Two lanes, both Redis consumer groups:
+ *   shared   (bus_worker): a work queue for order-free messages, XREADGROUP, acknowledged in batches;
+ *   ordered  (bus_owner):  one owner per (chain, topic, subscription) by lease with fencing token; XREAD, and the group's
+ *                          last-delivered-id is the committed floor. A priority class has its own stream and its own floor.
+ * and the tail (bus_tail): reads everything from a sequence on, belongs to no group (every gateway).
+ *
+ * Publishing is exactly once: ids are <generation>-<sequence>, dense, checked in the script; sending again is a no-op.
+ * A step (bus_step) is atomic: what a handler emits, its acknowledgements, retries and dead letters go in one script.
+ *
+ * A `struct bus` belongs to one thread. All calls block at most their timeout; on a broken connection they reconnect with
+ * back-off inside that time and return WEIR_UNAVAILABLE when it does not help: the caller just calls again. Lost groups or
+ * function libraries (FLUSHALL, restart) are made again by themselves.
+ */
+#ifndef WEIR_BUS_BUS_H
+#define WEIR_BUS_BUS_H
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/metrics.h"
+#include "wire/frame.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct bus;
+
+struct bus_options {
+	const char *url; /* redis://host:port/db, rediss://…, unix:///path */
+	const char *username, *password; /* may be NULL or empty */
+	int64_t command_timeout_ms;  /* default 5000 */
+	int64_t max_backlog;         /* unread entries per stream before publish answers WEIR_FULL; default 20000 */
+	int64_t max_memory_percent;  /* of maxmemory as Redis reports it; default 80 */
+	const char *worker;          /* name of this process instance: "host:pid" */
+	const struct log *log;
+	struct metrics *metrics;     /* may be NULL */
+};
+
+/* Connects lazily; fails only on a malformed url. */
+int bus_open(const struct bus_options *, struct bus **ret, struct error *);
+void bus_close(struct bus **);
+/* Server version >= 7.0, maxmemory-policy noeviction (else WEIR_CONFIG), persistence (warning): for preflight. */
+int bus_check(struct bus *, struct error *);
+int bus_ping(struct bus *, struct error *);
+void bus_register_metrics(struct metrics *);
+void bus_set_stop(struct bus *, bool (*stopping)(void *arg), void *arg); /* blocking calls return WEIR_CANCELED soon after */
+
+/* -- publishing -------------------------------------------------------------------------------------------------------- */
+
+/* producer: stable name, unique among those that publish to the topic at the same time. A publisher that opens again under its
+ * name takes over and fences the older one (WEIR_FENCED). */
+struct bus_publisher;
+int bus_publisher_open(struct bus *, const char *chain, const char *topic, const char *producer, struct bus_publisher **ret,
+		       struct error *);
+void bus_publisher_close(struct bus_publisher **);
+/* All or nothing per class; retried by the caller with the same frames after WEIR_UNAVAILABLE/TIMEOUT it is still once.
+ * WEIR_FULL: backpressure, wait and call again. Frames are routed to their type's class (streams.h). */
+int bus_publish(struct bus_publisher *, const struct frame *frames, size_t n, struct error *);
+/* For outboxes: the caller's own dense sequence (first, first+1, …; class of frames must be one). Entries already there are
+ * skipped. WEIR_GAP: the stream ends at *ret_tail < first-1 (Redis lost it): resend from *ret_tail+1. *ret_tail is always set. */
+int bus_publish_sequence(struct bus_publisher *, uint64_t first, const struct frame *frames, size_t n, uint64_t *ret_tail, struct error *);
+int bus_tail_sequence(struct bus_publisher *, const char *klass, uint64_t *ret_tail, struct error *);
+
+/* -- messages ---------------------------------------------------------------------------------------------------------- */
+
+struct bus_message {
+	struct frame frame;  /* points into the batch: valid until the next read on the same lane object, or bus_message_keep */
+	bool frame_ok;       /* false: undecodable; lanes park such messages themselves, handlers never see one */
+	char id[48];         /* "<generation>-<sequence>" */
+	uint64_t generation, sequence;
+	uint8_t klass;       /* 0 critical .. 3 low */
+	uint32_t attempts;   /* failures so far */
+	bool replay;         /* comes from a dead letter */
+	char letter[48];     /* then: its id */
+};
+
+/* A handler's verdict. Nobody parses error text. */
+enum bus_outcome {
+	BUS_DONE,
+	BUS_RETRY,           /* transient: hold (fixed/exponential with jitter), then park */
+	BUS_DEPENDENCY_DOWN, /* pause the lane, no attempt is used up */
+	BUS_REJECT,          /* permanent: park now */
+};
+
+/* -- shared lane ------------------------------------------------------------------------------------------------------- */
+
+struct bus_worker;
+struct bus_retry_policy {
+	int64_t attempts;         /* default 3 */
+	int64_t base_ms, max_ms;  /* exponential with full jitter; default 100, 30000 */
+};
+int bus_worker_open(struct bus *, const char *chain, const char *topic, const char *subscription, const struct bus_retry_policy *,
+		    struct bus_worker **ret, struct error *);
+void bus_worker_close(struct bus_worker **); /* gives back what was read and not settled */
+/* Up to max messages: those whose retry is due first, then replays, then classes by weight (16:8:4:1) and age, then entries of
+ * dead consumers. Waits at most timeout_ms. *ret_n 0 is not an error. Messages stay valid until bus_step_commit or the next read. */
+int bus_worker_read(struct bus_worker *, size_t max, int64_t timeout_ms, struct bus_message **ret, size_t *ret_n, struct error *);
+
+/* One atomic step. Begin, settle each message read, emit, commit; emits of messages that somebody else settled meanwhile
+ * (a zombie) are dropped by the script. Emits are tied to a message: they happen if and only if its acknowledgement counts. */
+struct bus_step;
+struct bus_step *bus_step_begin(struct bus_worker *);
+void bus_step_emit(struct bus_step *, const struct bus_message *cause, const char *topic, const struct frame *); /* copied */
+void bus_step_settle(struct bus_step *, const struct bus_message *, enum bus_outcome, const struct error *);
+int bus_step_commit(struct bus_step **, struct error *); /* WEIR_FULL: downstream backpressure; nothing happened, *step stays: commit again */
+void bus_step_abort(struct bus_step **);
+
+/* -- ordered lane ------------------------------------------------------------------------------------------------------ */
+
+struct bus_owner;
+int bus_owner_open(struct bus *, const char *chain, const char *topic, const char *subscription, int64_t lease_ms, struct bus_owner **ret,
+		   struct error *);
+void bus_owner_close(struct bus_owner **); /* releases the lease: immediate take-over */
+/* 0: we own it (token is new after a change of hands: everything uncommitted is read again). WEIR_CONFLICT: someone else does. */
+int bus_owner_acquire(struct bus_owner *, struct error *);
+const char *bus_owner_token(const struct bus_owner *); /* "n:nonce": put it into non-idempotent sinks */
+/* Next entries behind the read cursor, critical class first. WEIR_FENCED: ownership lost, acquire again. */
+int bus_owner_read(struct bus_owner *, size_t max, int64_t timeout_ms, struct bus_message **ret, size_t *ret_n, struct error *);
+/* Everything of klass up to and including (generation, sequence) is done; renews the lease. */
+int bus_owner_commit(struct bus_owner *, uint8_t klass, uint64_t generation, uint64_t sequence, struct error *);
+int bus_owner_renew(struct bus_owner *, struct error *);
+/* Park a message (and from now on its key's followers). */
+int bus_owner_park(struct bus_owner *, const struct bus_message *, const struct error *, struct error *);
+bool bus_owner_parked(const struct bus_owner *, struct bytes key);
+int bus_owner_resolve(struct bus_owner *, const struct bus_message *replayed, struct error *); /* a replay succeeded */
+/* True when the stream lost entries behind our floor or went back (Redis flushed or rolled back) since the last call. */
+bool bus_owner_rolled_back(struct bus_owner *);
+
+/* -- tail -------------------------------------------------------------------------------------------------------------- */
+
+struct bus_tail;
+int bus_tail_open(struct bus *, const char *chain, const char *topic, const char *klass, struct bus_tail **ret, struct error *);
+void bus_tail_close(struct bus_tail **);
+void bus_tail_seek(struct bus_tail *, uint64_t after_sequence);
+/* Entries after the cursor. WEIR_GAP: the next one is gone (trimmed or lost): *ret_first is the first there is, 0 if none. */
+int bus_tail_read(struct bus_tail *, size_t max, int64_t timeout_ms, struct bus_message **ret, size_t *ret_n, uint64_t *ret_first, struct error *);
+
+/* -- small shared state (STATE_KEY_FORMAT, HASHES_KEY_FORMAT) ----------------------------------------------------------- */
+
+struct bus_field {
+	const char *name, *value;
+};
+int bus_hash_write(struct bus *, const char *key, const struct bus_field *fields, size_t n, struct error *);
+/* Calls on_field for each; WEIR_NOT_FOUND when the key does not exist. */
+int bus_hash_read(struct bus *, const char *key, void (*on_field)(const char *name, const char *value, void *arg), void *arg, struct error *);
+int bus_hash_delete(struct bus *, const char *key, const char *const *names, size_t n, struct error *);
+
+/* -- housekeeping ------------------------------------------------------------------------------------------------------ */
+
+/* Trims every stream of the topic to the slowest group (never past an unread or unacknowledged entry), keeping at least
+ * keep entries for tails. Refuses when the topic has no group and keep is 0. Call about once a second. */
+int bus_trim(struct bus *, const char *chain, const char *topic, uint64_t keep, struct error *);
+
+struct bus_stream_info {
+	const char *topic, *klass;
+	uint64_t length, first_sequence, last_sequence, memory_bytes;
+	uint64_t lag;      /* of the slowest group */
+	uint64_t pending;  /* read but not acknowledged */
+	uint64_t dead;     /* dead letters */
+	int64_t head_age_ms; /* age of the oldest unread entry */
+};
+int bus_info(struct bus *, const char *chain, const char *topic, const char *subscription, struct bus_stream_info ret[4], size_t *ret_n, struct error *);
+
+/* -- dead letters (dead_letter.c) --------------------------------------------------------------------------------------- */
+
+struct dead_letter_filter {
+	const char *type;   /* message type name, NULL: any */
+	const char *reason; /* error code name, NULL: any */
+	const char *key;    /* NULL: any */
+};
+/* The letter as stored: a packed weir.v1.DeadLetter in body. id: letter id. Return false to stop. */
+typedef bool dead_letter_fn(const char *id, struct bytes body, void *arg);
+int dead_letter_list(struct bus *, const char *chain, const char *subscription, const struct dead_letter_filter *, const char *cursor,
+		     size_t limit, dead_letter_fn *, void *arg, struct error *);
+int dead_letter_show(struct bus *, const char *chain, const char *subscription, const char *id, dead_letter_fn *, void *arg, struct error *);
+/* Marks letters for replay by their subscription, in key order; ids n 0: all that match. *ret_n marked. Idempotent. */
+int dead_letter_replay(struct bus *, const char *chain, const char *subscription, const struct dead_letter_filter *, const char *const *ids,
+		       size_t n, const char *who, uint64_t *ret_n, struct error *);
+int dead_letter_purge(struct bus *, const char *chain, const char *subscription, const struct dead_letter_filter *, const char *const *ids,
+		      size_t n, const char *who, const char *why, uint64_t *ret_n, struct error *);
+int dead_letter_count(struct bus *, const char *chain, const char *subscription, uint64_t *ret, struct error *);
+
+const char *message_type_name(uint16_t type); /* "raw_block_tip" */
+int message_type_class(uint16_t type);        /* 0..3, -1 unknown */
+
+#endif

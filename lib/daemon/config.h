@@ -1,0 +1,123 @@
+/* config.h - the suite's settings: one YAML file for all four processes, environment over file, one table that makes the manual.
+ *
+ * docs/configuration.md is printed from the same table that parses (config.c). Every setting has a type, default, range and
+ * paragraph. An unknown key, a wrong type or a value out of range is an error naming file, line, column, key and the range.
+ * Environment: WEIR_<PATH> with dots as '_' ("bus.redis_url" = WEIR_BUS_REDIS_URL); a value "file:/path" of a secret is read from
+ * that file. Lists (chains, endpoints, api keys) come from the file only, except WEIR_CHAINS_0_ENDPOINTS_0_URL style overrides.
+ * Loaded once into a const struct; two configurations can live in one process (tests do that). No globals.
+ */
+#ifndef WEIR_DAEMON_CONFIG_H
+#define WEIR_DAEMON_CONFIG_H
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CONFIG_CHAINS_MAX 32
+#define CONFIG_ENDPOINTS_MAX 32
+#define CONFIG_API_KEYS_MAX 64
+
+struct endpoint_config { /* chains[].endpoints[] */
+	char *name;       /* short name for logs, metrics and certificates; default "e<index>" */
+	char *url;        /* http(s)://… JSON-RPC */
+	char *ws_url;     /* ws(s)://… for newHeads; empty: poll */
+	bool head;        /* role: may tell the head (default true) */
+	bool backfill;    /* role: may serve history (default true) */
+	bool verify;      /* role: asked to confirm mismatches and balances (default true) */
+	int64_t weight;   /* share of requests among equals, 1..1000, default 100 */
+	int64_t requests_per_second; /* 0 = no limit */
+	int64_t max_concurrency;     /* requests in flight, 1..256, default 8 */
+	char *auth_header;           /* secret; whole header value for Authorization, or empty */
+};
+
+struct chain_config { /* chains[] */
+	char *name;   /* "ethereum": the word used in streams, API and metrics; [a-z0-9-]{1,32} */
+	char *family; /* "evm" */
+	char *profile; /* row in the family's table of profiles: "ethereum", "dev", … */
+	uint64_t chain_id;
+	char *genesis_hash;     /* 0x… or empty: learnt at first start and kept in the ledger */
+	uint64_t start_height;  /* first block of the ledger, default 0 */
+	int64_t finality_depth; /* blocks below head that a `finalized` tag must at least have, default 0 for dev, 64 mainnet */
+	int64_t poll_interval_ms; /* head polling, 50..60000, default 1000 */
+	int64_t backfill_workers; /* parallel block downloads, 1..100, default 8 */
+	int64_t window;           /* blocks that may be in flight beyond the watermark, 16..65536, default 512 */
+	char *traces;             /* auto | trace_block | call_tracer | none */
+	bool state_diff;          /* also fetch prestateTracer diff, default false */
+	struct endpoint_config *endpoints;
+	size_t endpoint_count;
+};
+
+struct api_key_config { /* gateway.admin.keys[] */
+	char *name;
+	char *key; /* secret, >= 16 characters */
+	char *role; /* viewer | operator | admin */
+};
+
+struct config {
+	struct {
+		enum log_level level;
+		enum log_format format;
+	} log;
+	struct { /* each process has its own: ops.listen.<process>; "127.0.0.1:0" picks a free port and logs it */
+		char *fetcher, *normalizer, *reconciler, *gateway;
+	} ops_listen;
+	int64_t shutdown_timeout_ms; /* default 30000 */
+	struct {
+		char *redis_url; /* redis://host:port/db, rediss://…, unix:///path */
+		char *username;
+		char *password; /* secret */
+		int64_t max_memory_percent; /* publish is refused above this share of Redis' maxmemory, default 80 */
+		int64_t max_backlog;        /* entries a stream may hold unread before producers wait, default 20000 */
+		int64_t retry_attempts, retry_base_ms, retry_max_ms; /* 3, 100, 30000 */
+		int64_t lease_ms;                                    /* owner lease, default 5000 */
+	} bus;
+	struct {
+		char *url;        /* libpq conninfo or URI of the ledger's owner (reconciler) */
+		char *reader_url; /* role that reads the views only (gateway); empty: url */
+		int64_t pool_size; /* gateway readers, 1..200, default 8 */
+		int64_t connect_timeout_ms, statement_timeout_ms;
+	} postgres;
+	struct {
+		int64_t workers; /* threads, 1..100, default 1 */
+		int64_t batch;   /* messages a turn */
+		int64_t max_block_bytes; /* decoded size of one block's answers, default 256 MiB */
+	} normalizer;
+	struct {
+		int64_t batch_blocks, batch_entries; /* one transaction holds at most so many; 256 and 10000 */
+		int64_t reorder_window;              /* blocks held out of order, default 2048 */
+		int64_t balance_cache;               /* hot balances kept in memory, default 131072 */
+		int64_t missing_after_ms;            /* a block missing so long becomes a gap and is fetched again, default 3000 */
+		int64_t reconcile_concurrency;       /* balance questions in flight, default 8 */
+		int64_t sweep_per_second;            /* untouched balances asked per second, default 50 */
+		int64_t reconcile_queue;             /* accounts waiting; beyond it they are skipped and counted, default 65536 */
+	} reconciler;
+	struct {
+		char *listen;       /* clients, default 127.0.0.1:8080 */
+		char *admin_listen; /* operators, default 127.0.0.1:8081 */
+		int64_t max_connections, max_body_bytes, request_timeout_ms;
+		int64_t max_websockets, websocket_queue_bytes;
+		char *dashboard_dir; /* static files served on the admin listener; empty: none */
+		struct api_key_config *keys;
+		size_t key_count;
+	} gateway;
+	struct {
+		char *webhook_url; /* secret; empty: alerts are logged only */
+		int64_t cooldown_ms;
+	} alerts;
+	struct chain_config *chains;
+	size_t chain_count;
+};
+
+/* Reads path (NULL: environment only), applies the environment, checks everything. On failure *err names file, line, column, key
+ * and what is allowed, *ret stays NULL. The caller owns *ret: config_free. */
+int config_load(const char *path, struct config **ret, struct error *err);
+int config_parse(const char *yaml, size_t size, const char *name, struct config **ret, struct error *err); /* no environment: tests, fuzzing */
+void config_free(struct config **);
+void config_print_markdown(struct buf *out); /* docs/configuration.md */
+void config_print_sample(struct buf *out);   /* a commented weir.yaml with every default */
+
+#endif
