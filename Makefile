@@ -1,0 +1,212 @@
+# weir: build, test, run. Everything that a person or CI starts, starts here.
+#
+#   make demo            a real chain, real stores, all four services, live view; Ctrl-C stops  (DEMO_SECONDS=60, CHAIN=… RPC=…)
+#   make check           installs what is missing, builds, runs every test, ends with "N passed, N failed"
+#   make                 build services and tools into $(BUILD)/bin
+#   make test-unit       unit tests only                   make fuzz      each fuzzer for FUZZ_SECONDS (60)
+#   make lint            format, static analysis, protocol and API documents, generated documentation
+#   make docs            print the generated references into docs/
+#   make bench           speed, as ratios, JSON out        make torture   the full proof figures (hours)
+#   make mutants         each promise's mechanism removed in turn: its test must fail
+#   make install         DESTDIR= PREFIX=/usr/local        make clean
+#
+# Variables: V=1 shows commands · BUILD=dir · CC=gcc|clang · SANITIZER=address,undefined|thread · MUTANT=NAME · DEPS=dir
+# Sources are found by folder; nothing needs registering. A folder is compiled with only the include paths that it may use.
+
+CC        ?= gcc
+ifeq ($(origin CC),default)
+CC        := gcc
+endif
+ROOT      := $(CURDIR)
+BUILD     ?= build
+DEPS      ?= $(ROOT)/build/deps
+DEPS_LIB  := $(DEPS)/lib/x86_64-linux-gnu
+SANITIZER ?=
+MUTANT    ?=
+PREFIX    ?= /usr/local
+FUZZ_SECONDS ?= 60
+Q         := $(if $(V),,@)
+say        = $(if $(V),@:,@printf '  %-7s %s\n' $(1) $(2))
+
+.DEFAULT_GOAL := all
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+# ---- flags ------------------------------------------------------------------------------------------------------------------
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla -Wundef \
+        -Wwrite-strings -Wcast-qual -Wpointer-arith -Werror \
+        -Wno-gnu-zero-variadic-macro-arguments \
+        -Wno-overlength-strings
+# ##__VA_ARGS__ in log macros is GNU C, which is our dialect; embedded SQL and Lua are longer than ISO C's minimum.
+ifneq ($(findstring clang,$(CC)),)
+WARN += -Wno-unknown-warning-option
+endif
+OPT  := -O2 -g
+HARD := -fstack-protector-strong -D_FORTIFY_SOURCE=2
+ifneq ($(SANITIZER),)
+OPT  := -O1 -g -fno-omit-frame-pointer -fsanitize=$(SANITIZER)
+HARD :=
+endif
+DEFS := -D_GNU_SOURCE $(if $(MUTANT),-DWEIR_MUTANT_$(MUTANT))
+BASE_CFLAGS := -std=gnu17 $(OPT) $(HARD) -fPIE -fno-strict-aliasing -pthread $(DEFS) -MMD -MP
+LDFLAGS_ALL := -pie -pthread -Wl,-z,relro,-z,now $(if $(SANITIZER),-fsanitize=$(SANITIZER)) $(LDFLAGS)
+SYS := -isystem $(DEPS)/include -isystem /usr/include/postgresql
+
+# ---- layers and what each may include -----------------------------------------------------------------------------------------
+LAYERS   := base wire bus net store chains daemon
+SERVICES := fetcher normalizer reconciler gateway
+FARM     := $(BUILD)/inc
+GEN      := $(BUILD)/gen
+inc       = $(foreach l,$(1),-I$(FARM)/$(l))
+INC_base     := $(call inc,base)
+INC_wire     := $(call inc,base wire proto) -I$(GEN)
+INC_bus      := $(call inc,base wire bus proto) -I$(GEN)
+INC_net      := $(call inc,base wire net)
+INC_store    := $(call inc,base wire store)
+INC_chains   := $(call inc,base wire net chains proto) -I$(GEN)
+INC_daemon   := $(call inc,base wire bus net store daemon proto) -I$(GEN)
+INC_service  := $(call inc,$(LAYERS) proto) -I$(GEN)
+INC_all      := $(INC_service) -I$(FARM)/services -I$(FARM)/tests
+
+FARM_STAMP := $(FARM)/.stamp
+$(FARM_STAMP):
+	$(Q)mkdir -p $(FARM)/proto $(FARM)/services/services $(FARM)/tests
+	$(Q)for l in $(LAYERS); do mkdir -p $(FARM)/$$l && ln -sfn $(ROOT)/lib/$$l $(FARM)/$$l/$$l; done
+	$(Q)mkdir -p $(FARM)/proto/weir && ln -sfn $(ROOT)/proto/weir/streams.h $(FARM)/proto/weir/streams.h
+	$(Q)for s in $(SERVICES); do ln -sfn $(ROOT)/services/$$s $(FARM)/services/services/$$s; done
+	$(Q)ln -sfn $(ROOT)/tests/support $(FARM)/tests/support
+	$(Q)touch $@
+
+# ---- generated protobuf code ----------------------------------------------------------------------------------------------------
+PROTOS   := $(sort $(wildcard proto/weir/v1/*.proto))
+PROTO_C  := $(PROTOS:proto/%.proto=$(GEN)/%.pb-c.c)
+PROTO_O  := $(PROTO_C:.c=.o)
+GEN_STAMP := $(GEN)/.stamp
+$(GEN_STAMP): $(PROTOS)
+	$(call say,PROTO,proto/weir/v1)
+	$(Q)mkdir -p $(GEN) && protoc-c --c_out=$(GEN) -Iproto $(PROTOS) && touch $@
+$(PROTO_C): $(GEN_STAMP) ;
+$(GEN)/%.o: $(GEN)/%.c $(GEN_STAMP)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(BASE_CFLAGS) -w -I$(GEN) -c $< -o $@
+$(BUILD)/lib/libproto.a: $(PROTO_O)
+	$(Q)mkdir -p $(@D) && rm -f $@ && ar rcs $@ $^
+
+# ---- objects --------------------------------------------------------------------------------------------------------------------
+# $(call objects,folder,include flags): every .c below the folder
+find_c = $(sort $(shell find $(1) -name '*.c' 2>/dev/null))
+define compile_rule
+$(BUILD)/obj/$(1)/%.o: $(1)/%.c $(FARM_STAMP) $(GEN_STAMP)
+	$$(call say,CC,$$<)
+	$$(Q)mkdir -p $$(@D) && $(CC) $(BASE_CFLAGS) $(WARN) $(2) $(SYS) $$(CFLAGS) -c $$< -o $$@
+endef
+$(foreach l,$(LAYERS),$(eval $(call compile_rule,lib/$(l),$(INC_$(l)))))
+$(foreach s,$(SERVICES),$(eval $(call compile_rule,services/$(s),$(INC_service) -Iservices/$(s) -I$(GEN)/services/$(s))))
+$(eval $(call compile_rule,tools,$(INC_all)))
+$(eval $(call compile_rule,tests,$(INC_all)))
+
+define lib_rule
+OBJ_$(1) := $$(patsubst %.c,$(BUILD)/obj/%.o,$$(call find_c,lib/$(1)))
+$(BUILD)/lib/lib$(1).a: $$(OBJ_$(1))
+	$$(Q)mkdir -p $$(@D) && rm -f $$@ && ar rcs $$@ $$^
+endef
+$(foreach l,$(LAYERS),$(eval $(call lib_rule,$(l))))
+
+# A service is a library plus a thin main.c, so that tests link the service itself. Embedded files: services/<s>/rules.mk may add
+# generated sources to GENERATED_<s>.
+-include $(wildcard services/*/rules.mk)
+define service_rule
+OBJ_$(1) := $$(patsubst %.c,$(BUILD)/obj/%.o,$$(filter-out services/$(1)/main.c,$$(call find_c,services/$(1)))) $$(GENERATED_$(1))
+$(BUILD)/lib/lib$(1).a: $$(OBJ_$(1))
+	$$(Q)mkdir -p $$(@D) && rm -f $$@ && ar rcs $$@ $$^
+$(BUILD)/bin/weir-$(1): $(BUILD)/obj/services/$(1)/main.o $(BUILD)/lib/lib$(1).a $(LIBS)
+	$$(call say,LINK,$$@)
+	$$(Q)mkdir -p $$(@D) && $(CC) $(LDFLAGS_ALL) -o $$@ $(BUILD)/obj/services/$(1)/main.o $(BUILD)/lib/lib$(1).a $(LINK)
+endef
+LIBS := $(foreach l,$(LAYERS),$(BUILD)/lib/lib$(l).a) $(BUILD)/lib/libproto.a
+SYSLIBS := $(DEPS_LIB)/libhiredis_ssl.a $(DEPS_LIB)/libhiredis.a -L$(DEPS_LIB) -lyyjson -Wl,-rpath,$(DEPS_LIB) \
+           -lprotobuf-c -lcurl -lpq -lmicrohttpd -lwslay -lnettle -lsecp256k1 -lzstd -lz -lyaml -lssl -lcrypto -lm
+LINK := -Wl,--start-group $(LIBS) -Wl,--end-group $(SYSLIBS)
+READY_SERVICES := $(foreach s,$(SERVICES),$(if $(wildcard services/$(s)/main.c),$(s)))
+$(foreach s,$(SERVICES),$(eval $(call service_rule,$(s))))
+SERVICE_BINS := $(READY_SERVICES:%=$(BUILD)/bin/weir-%)
+SERVICE_LIBS := $(foreach s,$(SERVICES),$(if $(filter-out services/$(s)/main.c,$(wildcard services/$(s)/*.c)),$(BUILD)/lib/lib$(s).a))
+
+# tools/<name>/*.c -> bin/<name>
+TOOL_NAMES := $(sort $(patsubst tools/%/,%,$(dir $(wildcard tools/*/*.c))))
+define tool_rule
+$(BUILD)/bin/$(1): $$(patsubst %.c,$(BUILD)/obj/%.o,$$(wildcard tools/$(1)/*.c)) $(LIBS)
+	$$(call say,LINK,$$@)
+	$$(Q)mkdir -p $$(@D) && $(CC) $(LDFLAGS_ALL) -o $$@ $$(filter %.o,$$^) $(LINK)
+endef
+$(foreach t,$(TOOL_NAMES),$(eval $(call tool_rule,$(t))))
+TOOL_BINS := $(TOOL_NAMES:%=$(BUILD)/bin/%)
+
+.PHONY: all libs
+all: $(SERVICE_BINS) $(TOOL_BINS)
+libs: $(LIBS)
+
+# ---- tests ----------------------------------------------------------------------------------------------------------------------
+SUPPORT_O  := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard tests/support/*.c)))
+UNIT_SRC   := $(sort $(shell find tests/unit tests/contract -name '*_test.c' 2>/dev/null))
+UNIT_BINS  := $(UNIT_SRC:%.c=$(BUILD)/%)
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUPPORT_O) $(SERVICE_LIBS) $(LIBS)
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(LDFLAGS_ALL) -o $@ $< $(SUPPORT_O) -Wl,--start-group $(SERVICE_LIBS) $(LIBS) -Wl,--end-group $(SYSLIBS) -lcmocka
+.PHONY: unit-bins test-unit
+unit-bins: $(UNIT_BINS)
+test-unit: unit-bins
+	$(Q)WEIR_BIN=$(abspath $(BUILD))/bin tools/run-unit $(UNIT_BINS)
+
+BENCH_SRC  := $(sort $(wildcard tests/bench/*.c))
+BENCH_BINS := $(BENCH_SRC:tests/bench/%.c=$(BUILD)/tests/bench/%)
+.PHONY: bench-bins
+bench-bins: $(BENCH_BINS)
+
+FUZZ_SRC   := $(sort $(wildcard tests/fuzz/*_fuzz.c))
+FUZZ_NAMES := $(FUZZ_SRC:tests/fuzz/%_fuzz.c=%)
+.PHONY: fuzz fuzz-bins
+ifeq ($(FUZZ_BUILD),1)
+# Second level: everything instrumented for the fuzzer in its own build folder.
+FUZZ_BINS := $(FUZZ_NAMES:%=$(BUILD)/fuzz/%)
+$(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%_fuzz.o $(SERVICE_LIBS) $(LIBS)
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $< -Wl,--start-group $(SERVICE_LIBS) $(LIBS) -Wl,--end-group $(SYSLIBS)
+fuzz-bins: $(FUZZ_BINS)
+else
+fuzz-bins:
+	$(Q)$(MAKE) --no-print-directory FUZZ_BUILD=1 CC=clang SANITIZER=fuzzer-no-link,address,undefined BUILD=$(BUILD)-fuzz fuzz-bins
+endif
+fuzz: fuzz-bins
+	$(Q)FUZZ_SECONDS=$(FUZZ_SECONDS) tools/run-fuzz $(BUILD)-fuzz $(FUZZ_NAMES)
+
+# ---- everything else is a script --------------------------------------------------------------------------------------------------
+.PHONY: deps check demo bench torture mutants lint docs install clean help compile_commands.json
+deps:
+	$(Q)tools/deps build
+check:
+	$(Q)tools/check
+demo:
+	$(Q)tools/demo
+bench:
+	$(Q)tools/bench
+torture:
+	$(Q)tools/torture
+mutants:
+	$(Q)tools/mutants
+lint:
+	$(Q)tools/lint/run
+docs: all
+	$(Q)tools/gen-docs $(BUILD)/bin docs
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 0755 $(SERVICE_BINS) $(TOOL_BINS) $(DESTDIR)$(PREFIX)/bin
+compile_commands.json:
+	$(Q)tools/compile-commands > $@
+clean:
+	rm -rf $(BUILD)/obj $(BUILD)/lib $(BUILD)/bin $(BUILD)/gen $(BUILD)/inc $(BUILD)/tests
+help:
+	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
+
+-include $(shell find $(BUILD)/obj $(GEN) -name '*.d' 2>/dev/null)
