@@ -37,8 +37,9 @@ say        = $(if $(V),@:,@printf '  %-7s %s\n' $(1) $(2))
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla -Wundef \
         -Wwrite-strings -Wcast-qual -Wpointer-arith -Werror \
         -Wno-gnu-zero-variadic-macro-arguments \
-        -Wno-overlength-strings
-# ##__VA_ARGS__ in log macros is GNU C, which is our dialect; embedded SQL and Lua are longer than ISO C's minimum.
+        -Wno-overlength-strings -Wno-format-truncation
+# ##__VA_ARGS__ in log macros is GNU C, which is our dialect; embedded SQL and Lua are longer than ISO C demands; texts of errors are
+# cut on purpose (fixed size).
 ifneq ($(findstring clang,$(CC)),)
 WARN += -Wno-unknown-warning-option
 endif

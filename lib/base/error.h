@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct buf;
+
 /* X(name, value, retriable, exit status of a program that ends with it, title, what it means, what to do) */
 #define ERROR_CODES(X)                                                                                                              \
 	X(OK, 0, false, 0, "ok", "Nothing failed.", "Nothing.")                                                                      \
@@ -71,6 +73,7 @@ const char *error_name(int code);       /* "timeout"-like lower-case identifier:
 const char *error_title(int code);      /* for people */
 const char *error_suggestion(int code); /* what to do */
 bool error_retriable(int code);
+void error_print_markdown(struct buf *out); /* the table of docs/errors.md */
 int error_exit_status(int code); /* the documented exit status of a program that ends for this reason */
 
 #endif
