@@ -46,7 +46,7 @@ struct pg_param *pg_null(struct pg_param *);
 /* Binary arrays (int8[], int4[], int2[], bytea[], numeric[], bool[]) built into a buf: header patched by finish. */
 struct pg_array {
 	struct buf *out;
-	size_t start;
+	size_t start, end; /* several arrays may be built into one buf, one after the other */
 	int32_t count;
 	uint32_t oid;
 };
