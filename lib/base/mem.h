@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 void *xmalloc(size_t size);                             /* zeroed */
 void *xcalloc(size_t count, size_t size);               /* zeroed, overflow-checked */
