@@ -113,14 +113,28 @@ void pg_copy_bytes(struct pg_copy *copy, struct bytes b)
 		memcpy(p + 4, b.data, b.size);
 }
 
+static void close_field(struct pg_copy *copy, size_t at)
+{
+	if (!copy->out.overflow)
+		pg_put32(copy->out.data + at, (uint32_t)(copy->out.size - at - 4));
+}
+
 void pg_copy_numeric(struct pg_copy *copy, struct i256 v)
 {
 	size_t at = copy->out.size;
 	if (!room(copy, 4))
 		return;
 	pg_numeric_write(&copy->out, v);
-	if (!copy->out.overflow)
-		pg_put32(copy->out.data + at, (uint32_t)(copy->out.size - at - 4));
+	close_field(copy, at);
+}
+
+void pg_copy_u256(struct pg_copy *copy, struct u256 v)
+{
+	size_t at = copy->out.size;
+	if (!room(copy, 4))
+		return;
+	pg_numeric_write_u256(&copy->out, v);
+	close_field(copy, at);
 }
 
 void pg_copy_null(struct pg_copy *copy)

@@ -27,11 +27,10 @@ static int split(struct u256 v, uint16_t ret[DIGITS_MAX + 4])
 	return n;
 }
 
-void pg_numeric_write(struct buf *out, struct i256 v)
+static void write_signed(struct buf *out, struct u256 v, bool negative)
 {
 	uint16_t digits[DIGITS_MAX + 4];
-	bool negative = i256_is_negative(v);
-	int n = split(i256_abs(v), digits), low = 0;
+	int n = split(v, digits), low = 0;
 	while (low < n && digits[low] == 0)
 		low++;
 	uint8_t bytes[8 + 2 * (DIGITS_MAX + 4)];
@@ -45,7 +44,17 @@ void pg_numeric_write(struct buf *out, struct i256 v)
 	buf_add(out, bytes, (size_t)(p - bytes));
 }
 
-int pg_numeric_read(struct bytes b, struct i256 *ret)
+void pg_numeric_write(struct buf *out, struct i256 v)
+{
+	write_signed(out, i256_abs(v), i256_is_negative(v));
+}
+
+void pg_numeric_write_u256(struct buf *out, struct u256 v)
+{
+	write_signed(out, v, false);
+}
+
+int pg_numeric_read_u256(struct bytes b, bool *ret_negative, struct u256 *ret)
 {
 	if (!b.data || b.size < 8)
 		return WEIR_INVALID;
@@ -60,5 +69,17 @@ int pg_numeric_read(struct bytes b, struct i256 *ret)
 		if (digit > 9999 || !u256_mul_u64(v, 10000, &v) || !u256_add(v, u256_from_u64(digit), &v))
 			return WEIR_INVALID;
 	}
-	return i256_from_u256_checked(v, sign == NEGATIVE, ret) ? 0 : WEIR_INVALID;
+	*ret_negative = sign == NEGATIVE;
+	*ret = v;
+	return 0;
+}
+
+int pg_numeric_read(struct bytes b, struct i256 *ret)
+{
+	struct u256 v;
+	bool negative;
+	int code = pg_numeric_read_u256(b, &negative, &v);
+	if (code)
+		return code;
+	return i256_from_u256_checked(v, negative, ret) ? 0 : WEIR_INVALID;
 }

@@ -108,16 +108,35 @@ void pg_array_bytea(struct pg_array *a, struct bytes b)
 	element(a, b.data ? b.data : (const uint8_t *)"", b.size);
 }
 
-void pg_array_numeric(struct pg_array *a, struct i256 v)
+/* A numeric's length is known only once it is written. */
+static size_t open_element(struct pg_array *a)
 {
-	size_t at = a->out->size;
 	static const uint8_t unknown[4] = { 0 };
+	size_t at = a->out->size;
 	buf_add(a->out, unknown, 4);
-	pg_numeric_write(a->out, v);
+	return at;
+}
+
+static void close_element(struct pg_array *a, size_t at)
+{
 	if (!a->out->overflow)
 		pg_put32(a->out->data + at, (uint32_t)(a->out->size - at - 4));
 	a->end = a->out->size;
 	a->count++;
+}
+
+void pg_array_numeric(struct pg_array *a, struct i256 v)
+{
+	size_t at = open_element(a);
+	pg_numeric_write(a->out, v);
+	close_element(a, at);
+}
+
+void pg_array_u256(struct pg_array *a, struct u256 v)
+{
+	size_t at = open_element(a);
+	pg_numeric_write_u256(a->out, v);
+	close_element(a, at);
 }
 
 void pg_array_null(struct pg_array *a)

@@ -402,3 +402,10 @@ int pg_get_numeric(const struct pg_result *result, size_t row, size_t column, st
 {
 	return pg_numeric_read(pg_get_bytes(result, row, column), ret);
 }
+
+int pg_get_u256(const struct pg_result *result, size_t row, size_t column, struct u256 *ret)
+{
+	bool negative;
+	int code = pg_numeric_read_u256(pg_get_bytes(result, row, column), &negative, ret);
+	return code ? code : negative && !u256_is_zero(*ret) ? WEIR_INVALID : 0;
+}

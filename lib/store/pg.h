@@ -57,6 +57,7 @@ void pg_array_i16(struct pg_array *, int16_t);
 void pg_array_bool(struct pg_array *, bool);
 void pg_array_bytea(struct pg_array *, struct bytes);
 void pg_array_numeric(struct pg_array *, struct i256);
+void pg_array_u256(struct pg_array *, struct u256); /* numeric[]: token ids and amounts up to 2^256-1 */
 void pg_array_null(struct pg_array *);
 struct pg_param *pg_array_finish(struct pg_array *, struct pg_param *); /* points into out: out must not grow before the call */
 
@@ -75,6 +76,7 @@ bool pg_get_bool(const struct pg_result *, size_t row, size_t column);
 struct bytes pg_get_bytes(const struct pg_result *, size_t row, size_t column); /* bytea or text */
 const char *pg_get_text(const struct pg_result *, size_t row, size_t column);   /* text, NUL-terminated; "" for NULL */
 int pg_get_numeric(const struct pg_result *, size_t row, size_t column, struct i256 *ret); /* whole numbers only */
+int pg_get_u256(const struct pg_result *, size_t row, size_t column, struct u256 *ret);    /* not negative */
 
 int pg_begin(struct pg *, struct error *);
 int pg_commit(struct pg *, struct error *); /* WEIR_UNAVAILABLE: unknown whether it happened; look before doing it again */
@@ -90,6 +92,7 @@ void pg_copy_i16(struct pg_copy *, int16_t);
 void pg_copy_bool(struct pg_copy *, bool);
 void pg_copy_bytes(struct pg_copy *, struct bytes); /* bytea or text */
 void pg_copy_numeric(struct pg_copy *, struct i256);
+void pg_copy_u256(struct pg_copy *, struct u256);
 void pg_copy_null(struct pg_copy *);
 int pg_copy_end(struct pg_copy **, struct error *);   /* 0 or the first failure */
 void pg_copy_abort(struct pg_copy **);
@@ -103,7 +106,9 @@ struct pg_migration {
 };
 int pg_migrate(struct pg *, const struct pg_migration *, size_t n, struct error *);
 void pg_numeric_write(struct buf *, struct i256); /* PostgreSQL's binary numeric */
+void pg_numeric_write_u256(struct buf *, struct u256);
 int pg_numeric_read(struct bytes, struct i256 *ret);
+int pg_numeric_read_u256(struct bytes, bool *ret_negative, struct u256 *ret); /* absolute value and sign */
 
 /* A bounded pool of read-only connections for threads. */
 struct pg_pool;
