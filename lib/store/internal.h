@@ -10,7 +10,7 @@
 
 struct pg {
 	PGconn *conn; /* NULL before the first connection and after a lost one */
-	char *url, *application_name;
+	char *url, *application_name, *session_sql;
 	int64_t connect_timeout_ms, statement_timeout_ms;
 	bool read_only;
 	struct log log;

@@ -76,6 +76,7 @@ struct pg *pg_new(const struct pg_options *options)
 	struct pg *pg = xmalloc(sizeof *pg);
 	pg->url = xstrdup(options->url ? options->url : "");
 	pg->application_name = xstrdup(options->application_name ? options->application_name : "weir");
+	pg->session_sql = xstrdup(options->session_sql);
 	pg->connect_timeout_ms = options->connect_timeout_ms > 0 ? options->connect_timeout_ms : 5000;
 	pg->statement_timeout_ms = options->statement_timeout_ms;
 	pg->read_only = options->read_only;
@@ -129,9 +130,14 @@ static int connect_once(struct pg *pg, struct error *err)
 	snprintf(set, sizeof set, "set client_min_messages = warning; set statement_timeout = %lld; set extra_float_digits = 1%s",
 		 (long long)(pg->statement_timeout_ms > 0 ? pg->statement_timeout_ms : 0),
 		 pg->read_only ? "; set default_transaction_read_only = on" : "");
-	PGresult *result = PQexec(pg->conn, set);
-	int code = PQresultStatus(result) == PGRES_COMMAND_OK ? 0 : pg_failure(pg, result, "session settings", err);
-	PQclear(result);
+	int code = 0;
+	const char *const settings[] = { set, pg->session_sql };
+	for (size_t i = 0; !code && i < 2 && settings[i]; i++) {
+		PGresult *result = PQexec(pg->conn, settings[i]);
+		if (PQresultStatus(result) != PGRES_COMMAND_OK)
+			code = pg_failure(pg, result, "session settings", err);
+		PQclear(result);
+	}
 	if (code)
 		drop(pg);
 	return code;
@@ -157,6 +163,7 @@ void pg_close(struct pg **pgp)
 	drop(pg);
 	xfree(&pg->url);
 	xfree(&pg->application_name);
+	xfree(&pg->session_sql);
 	xfree(pgp);
 }
 

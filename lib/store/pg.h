@@ -23,6 +23,7 @@ struct pg_options {
 	const char *application_name;
 	int64_t connect_timeout_ms, statement_timeout_ms;
 	bool read_only; /* default_transaction_read_only=on */
+	const char *session_sql; /* run after each connect, e.g. "set jit = off"; may be NULL */
 	const struct log *log;
 };
 int pg_open(const struct pg_options *, struct pg **ret, struct error *); /* connects; version >= 14 else WEIR_VERSION */

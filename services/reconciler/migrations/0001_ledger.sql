@@ -47,6 +47,7 @@ create table weir.blocks (
 );
 create unique index blocks_canonical on weir.blocks (chain, height) where canonical;
 create index blocks_hash on weir.blocks using hash (hash);
+create index blocks_superseded on weir.blocks (chain, height) where not canonical;
 
 -- What was checked about the block: a packed weir.v1.Certificate, and bit sets by CheckName for SQL.
 create table weir.certificates (
@@ -96,9 +97,9 @@ create table weir.assets (
 	non_conserving boolean not null default false,
 	non_conserving_since timestamptz,
 	evidence jsonb,
-	symbol text, decimals smallint,          -- as the contract says, untrusted; null: unknown
-	unique nulls not distinct (chain, contract, token_id)
+	symbol text, decimals smallint           -- as the contract says, untrusted; null: unknown
 );
+create unique index assets_key on weir.assets (chain, contract, (coalesce(token_id, -1)));
 
 -- The journal of movements, in order. `balance` is the account's running balance of the asset after the entry.
 -- Reversal entries (kind 16) follow the entries that they take back, in the superseded block's branch, and are superseded themselves.
@@ -118,6 +119,7 @@ create table weir.entries (
 	primary key (chain, height, branch, ordinal)
 ) partition by list (chain);
 -- The reconciler makes weir.entries_<chain> partitioned by range (height) and its leaves of 2^20 heights before it writes there.
+-- Opening balances (kinds 14, 15) lie at the height before the ledger's first block (at block 0 when that is the first), branch 0.
 create index entries_account on weir.entries (account, asset, height, ordinal) where not superseded;
 
 -- The present: one row per account and asset ever touched.
@@ -129,9 +131,9 @@ create table weir.balances (
 	height bigint not null,                  -- of the last entry
 	reconciled_height bigint,                -- last block at which the chain said the same
 	reconciled_at timestamptz,
+	opening_known boolean not null default true, -- false: no node had the state before the ledger's first block; amount is a change only
 	primary key (account, asset)
 ) with (fillfactor = 80);
-create index balances_sweep on weir.balances (chain, reconciled_height nulls first);
 
 -- What the chain said, where the ledger's own sum is not served (non-conserving assets) or was checked.
 create table weir.observations (
@@ -143,6 +145,7 @@ create table weir.observations (
 	observed_at timestamptz not null default now(),
 	primary key (account, asset, height)
 );
+create index observations_height on weir.observations (height);
 
 create table weir.gaps (
 	id bigint generated always as identity primary key,
@@ -208,3 +211,16 @@ create view weir_api.observations as select * from weir.observations;
 create view weir_api.gaps as select * from weir.gaps;
 create view weir_api.incidents as select * from weir.incidents;
 create view weir_api.journal as select * from weir.journal;
+
+-- Who reads the views and nothing else. A database whose owner may not make roles does without: grant by hand then.
+do $$
+begin
+	if not exists (select from pg_roles where rolname = 'weir_reader') then
+		create role weir_reader nologin;
+	end if;
+	grant usage on schema weir_api to weir_reader;
+	grant select on all tables in schema weir_api to weir_reader;
+exception
+	when insufficient_privilege or duplicate_object or unique_violation then
+		raise warning 'role weir_reader was not made: create it and grant it usage and select on schema weir_api';
+end $$;
