@@ -1,0 +1,44 @@
+/* profile.c - the table of EVM chains, and the family's faces. A new EVM chain is a row here. */
+#include "chains/evm/evm.h"
+
+#include <string.h>
+
+#define CHECK(name) (1u << WEIR__V1__CHECK_NAME__CHECK_NAME_##name)
+
+/* What every chain with Ethereum's commitments can show. Traces are committed by nothing: coherent where there are any. */
+#define ETHEREUM_CHECKS                                                                                                               \
+	(CHECK(HEADER_HASH) | CHECK(TRANSACTIONS_ROOT) | CHECK(RECEIPTS_ROOT) | CHECK(LOGS_BLOOM) | CHECK(TRANSACTION_HASHES) |       \
+	 CHECK(SENDERS) | CHECK(RECEIPT_COHERENCE) | CHECK(LOG_COHERENCE) | CHECK(FEES) | CHECK(SHAPE))
+
+static const struct chain_profile profiles[] = {
+	{ .name = "ethereum", .demanded = ETHEREUM_CHECKS, .pow_rewards = true, .burns_base_fee = true, .checks_senders = true },
+	/* anvil and the like: no proof-of-work reward, tips go to the zero address as to any other */
+	{ .name = "dev", .demanded = ETHEREUM_CHECKS, .pow_rewards = false, .burns_base_fee = true, .checks_senders = true },
+};
+
+const struct chain_profile *evm_profile(const char *name)
+{
+	for (size_t i = 0; i < sizeof profiles / sizeof profiles[0]; i++)
+		if (strcmp(profiles[i].name, name) == 0)
+			return &profiles[i];
+	return NULL;
+}
+
+const struct chain_family evm_family = {
+	.name = "evm",
+	.profile = evm_profile,
+	.profiles = EVM_PROFILES,
+	.question = evm_question,
+	.answer = evm_answer,
+	.classify = evm_classify,
+	.notice = evm_notice,
+	.parts = evm_parts,
+	.receipt_call = evm_receipt_call,
+	.peek_block = evm_peek_block,
+	.normalize = evm_normalize,
+	.asset_parse = evm_asset_parse,
+	.asset_print = evm_asset_print,
+	.account_parse = evm_account_parse,
+	.account_print = evm_account_print,
+	.reconcilable = evm_reconcilable,
+};

@@ -1,0 +1,337 @@
+/* prove.c - recomputes what the header commits to from what was received, and what no root covers but the ledger relies on. */
+#include "chains/evm/evm.h"
+
+#include "wire/hex.h"
+#include "wire/keccak.h"
+#include "wire/rlp.h"
+#include "wire/trie.h"
+
+#include <secp256k1_recovery.h> /* the static context verifies; it needs no tables since 0.2 */
+#include <string.h>
+
+#define FAIL(c, check, endpoint, ...) evm_fail(c, WEIR__V1__CHECK_NAME__CHECK_NAME_##check, endpoint, __VA_ARGS__)
+#define PASS(c, check, endpoint) evm_pass(c, WEIR__V1__CHECK_NAME__CHECK_NAME_##check, endpoint)
+#define ENCODED_MAX (512u << 20)
+
+/* keccak256(rlp([])): the hash of an empty list of uncles. */
+static const uint8_t no_uncles[32] = { 0x1d, 0xcc, 0x4d, 0xe8, 0xde, 0xc7, 0x5d, 0x7a, 0xab, 0x85, 0xb5, 0x67, 0xb6, 0xcc, 0xd4, 0x1a,
+				       0xd3, 0x12, 0x45, 0x1b, 0x94, 0x8a, 0x74, 0x13, 0xf0, 0xa1, 0x42, 0xfd, 0x40, 0xd4, 0x93, 0x47 };
+
+struct proof {
+	struct evm_block *b;
+	struct evm_certificate *c;
+	struct buf encoded, scratch;
+	struct bytes *values;
+	size_t *offsets;
+};
+
+static bool equal(const uint8_t a[32], const uint8_t b[32], struct evm_certificate *c, Weir__V1__CheckName name, const char *endpoint,
+		  const char *what)
+{
+	if (memcmp(a, b, 32) == 0) {
+		evm_pass(c, name, endpoint);
+		return true;
+	}
+	char said[67], found[67];
+	hex_from_bytes(a, 32, said);
+	hex_from_bytes(b, 32, found);
+	return evm_fail(c, name, endpoint, "%s: the header says %s, what was received gives %s", what, said, found);
+}
+
+static void header_hash(struct proof *p, const Weir__V1__RawBlock *raw)
+{
+	const struct evm_header *h = &p->b->header;
+	uint8_t hash[32];
+	buf_reset(&p->encoded);
+	evm_encode_header(h, &p->encoded);
+	if (p->encoded.overflow) {
+		FAIL(p->c, HEADER_HASH, p->c->block_endpoint, "a header field is not hex");
+		return;
+	}
+	keccak256(p->encoded.data, p->encoded.size, hash);
+#ifdef WEIR_MUTANT_NO_HEADER_HASH
+	memcpy(hash, h->hash, 32);
+#endif
+	if (h->height != raw->height)
+		FAIL(p->c, HEADER_HASH, p->c->block_endpoint, "asked for block %llu, answered block %llu", (unsigned long long)raw->height,
+		     (unsigned long long)h->height);
+	else if (raw->hash.len == 32 && memcmp(raw->hash.data, h->hash, 32) != 0)
+		FAIL(p->c, HEADER_HASH, p->c->block_endpoint, "another block than the one asked for (a fork, or a lie)");
+	else
+		equal(h->hash, hash, p->c, WEIR__V1__CHECK_NAME__CHECK_NAME_HEADER_HASH, p->c->block_endpoint, "block hash");
+}
+
+/* Encodes n items one behind the other and points values at them; the buffer may move while it grows, so offsets first. */
+static void point_values(struct proof *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		p->values[i] = (struct bytes){ p->encoded.data + p->offsets[i], p->offsets[i + 1] - p->offsets[i] };
+}
+
+static void transactions(struct proof *p)
+{
+	struct evm_block *b = p->b;
+	buf_reset(&p->encoded);
+	for (size_t i = 0; i < b->tx_count; i++) {
+		p->offsets[i] = p->encoded.size;
+		if (!evm_encode_tx(&b->txs[i], b->chain->chain_id, true, &p->encoded)) {
+			FAIL(p->c, TRANSACTIONS_ROOT, p->c->block_endpoint, "transaction %zu has unknown type %u", i, b->txs[i].type);
+			return;
+		}
+	}
+	p->offsets[b->tx_count] = p->encoded.size;
+	if (p->encoded.overflow) {
+		FAIL(p->c, TRANSACTIONS_ROOT, p->c->block_endpoint, "a transaction field is not hex, or the block is too large");
+		return;
+	}
+	point_values(p, b->tx_count);
+	for (size_t i = 0; i < b->tx_count; i++) {
+		uint8_t hash[32];
+		keccak256(p->values[i].data, p->values[i].size, hash);
+		if (memcmp(hash, b->txs[i].hash, 32) != 0)
+			FAIL(p->c, TRANSACTION_HASHES, p->c->block_endpoint, "transaction %zu does not hash to its hash", i);
+	}
+	PASS(p->c, TRANSACTION_HASHES, p->c->block_endpoint);
+	uint8_t root[32];
+	trie_list_root(p->values, b->tx_count, &p->scratch, root);
+	equal(b->header.transactions_root, root, p->c, WEIR__V1__CHECK_NAME__CHECK_NAME_TRANSACTIONS_ROOT, p->c->block_endpoint,
+	      "transactions root");
+}
+
+static void receipts(struct proof *p)
+{
+	struct evm_block *b = p->b;
+	buf_reset(&p->encoded);
+	for (size_t i = 0; i < b->tx_count; i++) {
+		p->offsets[i] = p->encoded.size;
+		evm_encode_receipt(b, &b->txs[i], &p->encoded);
+	}
+	p->offsets[b->tx_count] = p->encoded.size;
+	if (p->encoded.overflow) {
+		FAIL(p->c, RECEIPTS_ROOT, p->c->receipts_endpoint, "a receipt field is not hex, or the receipts are too large");
+		return;
+	}
+	point_values(p, b->tx_count);
+	uint8_t root[32];
+	trie_list_root(p->values, b->tx_count, &p->scratch, root);
+#ifdef WEIR_MUTANT_NO_RECEIPTS_ROOT
+	memcpy(root, b->header.receipts_root, 32);
+#endif
+	equal(b->header.receipts_root, root, p->c, WEIR__V1__CHECK_NAME__CHECK_NAME_RECEIPTS_ROOT, p->c->receipts_endpoint, "receipts root");
+}
+
+static void withdrawals(struct proof *p)
+{
+	struct evm_block *b = p->b;
+	if (!b->header.has_withdrawals) {
+		evm_not_possible(p->c, WEIR__V1__CHECK_NAME__CHECK_NAME_WITHDRAWALS_ROOT, "the header commits to no withdrawals");
+		return;
+	}
+	struct bytes *values = arena_zalloc(b->arena, b->withdrawal_count + 1, sizeof *values);
+	size_t *offsets = arena_zalloc(b->arena, b->withdrawal_count + 1, sizeof *offsets);
+	if (!values || !offsets)
+		return;
+	buf_reset(&p->encoded);
+	for (size_t i = 0; i < b->withdrawal_count; i++) {
+		offsets[i] = p->encoded.size;
+		evm_encode_withdrawal(&b->withdrawals[i], &p->encoded);
+	}
+	offsets[b->withdrawal_count] = p->encoded.size;
+	for (size_t i = 0; i < b->withdrawal_count; i++)
+		values[i] = (struct bytes){ p->encoded.data + offsets[i], offsets[i + 1] - offsets[i] };
+	uint8_t root[32];
+	trie_list_root(values, b->withdrawal_count, &p->scratch, root);
+	equal(b->header.withdrawals_root, root, p->c, WEIR__V1__CHECK_NAME__CHECK_NAME_WITHDRAWALS_ROOT, p->c->block_endpoint, "withdrawals root");
+}
+
+/* -- bloom (yellow paper §4.3.1) ------------------------------------------------------------------------------------------- */
+
+/* The same addresses and topics come again and again: their three bits are remembered. */
+struct bloom_slot {
+	uint8_t key[33]; /* length, then bytes */
+	uint16_t bits[3];
+};
+
+static void bloom_add(struct bloom_slot cache[64], uint8_t bloom[256], const uint8_t *data, size_t size)
+{
+	struct bloom_slot *slot = &cache[(data[size - 1] ^ data[size / 2] * 5u ^ data[0] * 3u) & 63];
+	if (slot->key[0] != size || memcmp(slot->key + 1, data, size) != 0) {
+		uint8_t hash[32];
+		keccak256(data, size, hash);
+		slot->key[0] = (uint8_t)size;
+		memcpy(slot->key + 1, data, size);
+		for (size_t i = 0; i < 3; i++)
+			slot->bits[i] = (uint16_t)((hash[2 * i] << 8 | hash[2 * i + 1]) & 2047);
+	}
+	for (size_t i = 0; i < 3; i++)
+		bloom[255 - slot->bits[i] / 8] |= (uint8_t)(1 << slot->bits[i] % 8);
+}
+
+static void blooms(struct proof *p)
+{
+	struct evm_block *b = p->b;
+	struct bloom_slot cache[64];
+	memset(cache, 0, sizeof cache);
+	uint8_t all[256] = { 0 };
+	for (size_t i = 0; i < b->tx_count; i++) {
+		uint8_t bloom[256] = { 0 };
+		const struct evm_tx *tx = &b->txs[i];
+		for (size_t j = 0; j < tx->log_count; j++) {
+			const struct evm_log *log = &b->logs[tx->first_log + j];
+			bloom_add(cache, bloom, log->address, 20);
+			for (size_t t = 0; t < log->topic_count; t++)
+				bloom_add(cache, bloom, log->topics + 32 * t, 32);
+		}
+		if (memcmp(bloom, tx->bloom, 256) != 0) {
+			FAIL(p->c, LOGS_BLOOM, p->c->receipts_endpoint, "receipt %zu: its bloom does not follow from its logs", i);
+			return;
+		}
+		for (size_t k = 0; k < 256; k++)
+			all[k] |= bloom[k];
+	}
+	if (memcmp(all, b->header.bloom, 256) != 0)
+		FAIL(p->c, LOGS_BLOOM, p->c->block_endpoint, "the header's bloom does not follow from the logs");
+	else
+		PASS(p->c, LOGS_BLOOM, p->c->receipts_endpoint);
+}
+
+/* -- senders: no root covers `from`, only the signature says who pays ------------------------------------------------------- */
+
+static bool recover(const uint8_t digest[32], const struct evm_tx *tx, uint8_t ret[20])
+{
+	uint8_t compact[64], point[65], hash[32];
+	u256_to_be32(tx->r, compact);
+	u256_to_be32(tx->s, compact + 32);
+	int parity = tx->type != 0 ? (int)tx->v : tx->v >= 35 ? (int)((tx->v - 35) & 1) : (int)(tx->v - 27);
+	secp256k1_ecdsa_recoverable_signature signature;
+	secp256k1_pubkey key;
+	size_t size = sizeof point;
+	if (parity < 0 || parity > 1 || !secp256k1_ecdsa_recoverable_signature_parse_compact(secp256k1_context_static, &signature, compact, parity) ||
+	    !secp256k1_ecdsa_recover(secp256k1_context_static, &key, &signature, digest))
+		return false;
+	secp256k1_ec_pubkey_serialize(secp256k1_context_static, point, &size, &key, SECP256K1_EC_UNCOMPRESSED);
+	keccak256(point + 1, 64, hash);
+	memcpy(ret, hash + 12, 20);
+	return true;
+}
+
+static void senders(struct proof *p)
+{
+	struct evm_block *b = p->b;
+#ifdef WEIR_MUTANT_NO_SENDER_CHECK
+	PASS(p->c, SENDERS, p->c->block_endpoint);
+	return;
+#endif
+	if (!b->chain->profile->checks_senders) {
+		evm_not_possible(p->c, WEIR__V1__CHECK_NAME__CHECK_NAME_SENDERS, "this chain's transactions carry no plain signature");
+		return;
+	}
+	for (size_t i = 0; i < b->tx_count; i++) {
+		uint8_t digest[32], from[20];
+		buf_reset(&p->scratch);
+		if (!evm_encode_tx(&b->txs[i], b->chain->chain_id, false, &p->scratch) || p->scratch.overflow)
+			return; /* the transactions root has failed already */
+		keccak256(p->scratch.data, p->scratch.size, digest);
+		if (!recover(digest, &b->txs[i], from) || memcmp(from, b->txs[i].from, 20) != 0) {
+			FAIL(p->c, SENDERS, p->c->block_endpoint, "transaction %zu was not signed by its `from`", i);
+			return;
+		}
+	}
+	PASS(p->c, SENDERS, p->c->block_endpoint);
+}
+
+/* -- fees ------------------------------------------------------------------------------------------------------------------ */
+
+static bool fee_of(const struct evm_tx *tx, const struct evm_header *h, struct u256 *ret)
+{
+	if (tx->type < 2) {
+		*ret = tx->gas_price;
+		return true;
+	}
+	struct u256 bid; /* EIP-1559: min(max fee, base fee + tip) */
+	if (!u256_add(h->base_fee, tx->max_priority, &bid))
+		return false;
+	*ret = u256_cmp(bid, tx->max_fee) < 0 ? bid : tx->max_fee;
+	return true;
+}
+
+/* EIP-4844's fake_exponential(1, excess, fraction); false when it would not fit. */
+static bool blob_price(uint64_t excess, uint64_t fraction, struct u256 *ret)
+{
+	struct u256 output = { { 0 } }, term = u256_from_u64(fraction);
+	uint64_t rest;
+	for (uint64_t i = 1; !u256_is_zero(term); i++) {
+		if (!u256_add(output, term, &output) || !u256_mul_u64(term, excess, &term) || i > 100000)
+			return false;
+		u256_div_u64(term, fraction, &term, &rest);
+		u256_div_u64(term, i, &term, &rest);
+	}
+	u256_div_u64(output, fraction, ret, &rest);
+	return true;
+}
+
+/* Update fractions of the blob schedules so far: Cancun, Prague, BPO1, BPO2 (EIP-4844, 7691, 7892). The header does not say which
+ * is in force, so the price must be what one of them gives. */
+static const uint64_t blob_fractions[] = { 3338477, 5007716, 8346193, 11684671 };
+
+static bool blob_price_known(const struct evm_header *h, struct u256 price)
+{
+	struct u256 expected;
+	for (size_t i = 0; i < sizeof blob_fractions / sizeof blob_fractions[0]; i++)
+		if (blob_price(h->excess_blob_gas, blob_fractions[i], &expected) && u256_cmp(expected, price) == 0)
+			return true;
+	return false;
+}
+
+static void fees(struct proof *p)
+{
+	const struct evm_block *b = p->b;
+	for (size_t i = 0; i < b->tx_count; i++) {
+		const struct evm_tx *tx = &b->txs[i];
+		struct u256 expected;
+		if (!fee_of(tx, &b->header, &expected) || u256_cmp(expected, tx->effective_gas_price) != 0 ||
+		    u256_cmp(tx->effective_gas_price, b->header.base_fee) < 0) {
+			FAIL(p->c, FEES, p->c->receipts_endpoint, "transaction %zu: the effective gas price is not what type, base fee and tip demand", i);
+			return;
+		}
+		/* 131072 gas a blob (EIP-4844) */
+		if (tx->blob_gas_used != tx->blob_count * 131072 || (tx->blob_count > 0 && !blob_price_known(&b->header, tx->blob_gas_price))) {
+			FAIL(p->c, FEES, p->c->receipts_endpoint, "transaction %zu: blob gas or its price is not what blobs and header demand", i);
+			return;
+		}
+	}
+	PASS(p->c, FEES, p->c->receipts_endpoint);
+}
+
+static void uncles(struct proof *p)
+{
+	const struct evm_header *h = &p->b->header;
+	if (h->uncle_count > 0)
+		evm_not_possible(p->c, WEIR__V1__CHECK_NAME__CHECK_NAME_UNCLES_HASH, "uncle headers are not fetched; the header hash covers their hash");
+	else
+		equal(h->uncles_hash, no_uncles, p->c, WEIR__V1__CHECK_NAME__CHECK_NAME_UNCLES_HASH, p->c->block_endpoint, "uncles hash");
+}
+
+void evm_prove(struct evm_block *b, const Weir__V1__RawBlock *raw, struct evm_certificate *c)
+{
+	struct proof p = { .b = b, .c = c, .encoded = BUF_INIT(ENCODED_MAX), .scratch = BUF_INIT(ENCODED_MAX) };
+	p.values = arena_zalloc(b->arena, b->tx_count + 1, sizeof *p.values);
+	p.offsets = arena_zalloc(b->arena, b->tx_count + 1, sizeof *p.offsets);
+	if (p.values && p.offsets) {
+		header_hash(&p, raw);
+		transactions(&p);
+		withdrawals(&p);
+		uncles(&p);
+		if (b->has_receipts) {
+			receipts(&p);
+			blooms(&p);
+			fees(&p);
+		}
+		if (!evm_failed(c))
+			senders(&p); /* the dearest check comes last: 42 µs a transaction */
+	} else {
+		FAIL(c, SHAPE, c->block_endpoint, "the block needs more memory than one message may have");
+	}
+	buf_free(&p.encoded);
+	buf_free(&p.scratch);
+}

@@ -1,0 +1,334 @@
+/* read.c - a proven block into transactions and balance entries.
+ *
+ * Order within a transaction: value, inner transfers, fee, tip, blob fee, tokens; then, for the block, withdrawals and rewards.
+ * A failed transaction pays its fee and moves nothing else. The base fee and the blob fee are burned: no entry credits them.
+ */
+#include "chains/evm/evm.h"
+
+#include "wire/keccak.h"
+
+#include <string.h>
+
+/* -- interning: an account or asset is written once per block and named by its index --------------------------------------- */
+
+struct intern {
+	uint32_t *slots; /* index + 1; 0: free */
+	size_t mask, count, capacity;
+	struct bytes *keys;
+};
+
+static struct intern *intern_new(struct arena *arena, size_t capacity)
+{
+	size_t size = 64;
+	while (size < capacity * 2)
+		size *= 2;
+	struct intern *in = arena_zalloc(arena, 1, sizeof *in);
+	if (!in)
+		return NULL;
+	in->slots = arena_zalloc(arena, size, sizeof *in->slots);
+	in->keys = arena_zalloc(arena, size / 2, sizeof *in->keys);
+	in->mask = size - 1;
+	in->capacity = size / 2;
+	return in->slots && in->keys ? in : NULL;
+}
+
+static bool intern_grow(struct intern **in, struct arena *arena);
+
+static uint64_t hash_bytes(const uint8_t *data, size_t size)
+{
+	uint64_t h = 0x9e3779b97f4a7c15u;
+	for (size_t i = 0; i < size; i++)
+		h = (h ^ data[i]) * 0x100000001b3u;
+	return h ^ h >> 29;
+}
+
+/* Index of key, which is copied when new; UINT32_MAX when out of memory. */
+static uint32_t intern(struct intern **handle, struct arena *arena, const uint8_t *key, size_t size)
+{
+	struct intern *in = *handle;
+	size_t slot = hash_bytes(key, size) & in->mask;
+	for (; in->slots[slot]; slot = (slot + 1) & in->mask) {
+		const struct bytes *k = &in->keys[in->slots[slot] - 1];
+		if (k->size == size && memcmp(k->data, key, size) == 0)
+			return in->slots[slot] - 1;
+	}
+	if (in->count == in->capacity)
+		return intern_grow(handle, arena) ? intern(handle, arena, key, size) : UINT32_MAX;
+	uint8_t *copy = arena_alloc(arena, size);
+	if (!copy)
+		return UINT32_MAX;
+	memcpy(copy, key, size);
+	in->keys[in->count] = (struct bytes){ copy, size };
+	in->slots[slot] = (uint32_t)++in->count;
+	return (uint32_t)in->count - 1;
+}
+
+static bool intern_grow(struct intern **handle, struct arena *arena)
+{
+	struct intern *old = *handle, *bigger = intern_new(arena, old->capacity * 2);
+	if (!bigger)
+		return false;
+	for (size_t i = 0; i < old->count; i++)
+		if (intern(&bigger, arena, old->keys[i].data, old->keys[i].size) == UINT32_MAX)
+			return false;
+	*handle = bigger;
+	return true;
+}
+
+/* An asset as one key: standard, contract, id. */
+static size_t asset_key(const struct chain_asset *asset, uint8_t ret[64])
+{
+	ret[0] = (uint8_t)asset->standard;
+	ret[1] = asset->has_token_id;
+	memcpy(ret + 2, asset->contract, asset->contract_size);
+	if (!asset->has_token_id)
+		return 2u + asset->contract_size;
+	return 2u + asset->contract_size + u256_to_be_min(asset->token_id, ret + 2 + asset->contract_size);
+}
+
+/* -- entries --------------------------------------------------------------------------------------------------------------- */
+
+static const struct chain_asset native = { .standard = WEIR__V1__TOKEN_STANDARD__TOKEN_STANDARD_NATIVE };
+
+static bool grow(struct evm_writer *w)
+{
+	if (w->entry_count < w->entry_capacity)
+		return true;
+	size_t capacity = w->entry_capacity ? w->entry_capacity * 2 : 256;
+	Weir__V1__Entry *bigger = capacity > EVM_ENTRIES_MAX ? NULL : arena_alloc(w->block->arena, capacity * sizeof *bigger);
+	if (!bigger)
+		return false;
+	if (w->entry_count)
+		memcpy(bigger, w->entries, w->entry_count * sizeof *bigger);
+	w->entries = bigger;
+	w->entry_capacity = capacity;
+	return true;
+}
+
+void evm_write_entry(struct evm_writer *w, Weir__V1__EntryKind kind, int32_t tx_index, const char *path, const uint8_t account[20],
+		     const struct chain_asset *asset, struct u256 amount, bool negative)
+{
+	if (w->failed || u256_is_zero(amount))
+		return;
+	struct arena *arena = w->block->arena;
+	uint8_t key[64], delta[32];
+	uint32_t account_index = intern(&w->accounts, arena, account, 20);
+	uint32_t asset_index = intern(&w->assets, arena, key, asset_key(asset, key));
+	/* An amount of 2^255 or more can only be a token's fancy: the ledger holds what fits and the reconciler finds the rest. */
+	size_t size = i256_to_be_min(i256_from_u256(amount, negative), delta);
+	uint8_t *bytes = arena_alloc(arena, size);
+	char *copy = arena_printf(arena, "%s", path);
+	if (!grow(w) || account_index == UINT32_MAX || asset_index == UINT32_MAX || !bytes || !copy) {
+		w->failed = true;
+		return;
+	}
+	memcpy(bytes, delta, size);
+	Weir__V1__Entry *e = &w->entries[w->entry_count++];
+	weir__v1__entry__init(e);
+	e->kind = kind;
+	e->tx_index = tx_index;
+	e->path = copy;
+	e->account = account_index;
+	e->asset = asset_index;
+	e->delta.data = bytes;
+	e->delta.len = size;
+}
+
+static void write_native(struct evm_writer *w, Weir__V1__EntryKind kind, size_t tx, const char *path, const uint8_t *from, const uint8_t *to,
+			 struct u256 amount)
+{
+	evm_write_entry(w, kind, (int32_t)tx, path, from, &native, amount, true);
+	if (to)
+		evm_write_entry(w, kind, (int32_t)tx, path, to, &native, amount, false);
+}
+
+static void read_value(struct evm_writer *w, size_t i)
+{
+	const struct evm_block *b = w->block;
+	const struct evm_tx *tx = &b->txs[i];
+	if (!tx->succeeded)
+		return;
+	write_native(w, WEIR__V1__ENTRY_KIND__ENTRY_KIND_TRANSFER, i, tx->creates ? "create" : "call", tx->from, tx->creates ? tx->created : tx->to,
+		     tx->value);
+	for (size_t m = 0; m < tx->move_count; m++) {
+		const struct evm_move *move = &b->moves[tx->first_move + m];
+		Weir__V1__EntryKind kind = move->kind == EVM_MOVE_SELFDESTRUCT ? WEIR__V1__ENTRY_KIND__ENTRY_KIND_SELFDESTRUCT :
+										 WEIR__V1__ENTRY_KIND__ENTRY_KIND_INTERNAL;
+		write_native(w, kind, i, move->path, move->from, move->burns ? NULL : move->to, move->value);
+	}
+}
+
+static void read_fees(struct evm_writer *w, size_t i)
+{
+	const struct evm_header *h = &w->block->header;
+	const struct evm_tx *tx = &w->block->txs[i];
+	struct u256 fee, tip_price, tip, blob;
+	if (!u256_mul_u64(tx->effective_gas_price, tx->gas_used, &fee) || !u256_mul_u64(tx->blob_gas_price, tx->blob_gas_used, &blob)) {
+		w->failed = true;
+		return;
+	}
+	tip_price = tx->effective_gas_price;
+	if (w->block->chain->profile->burns_base_fee && !u256_sub(tx->effective_gas_price, h->base_fee, &tip_price))
+		tip_price = u256_from_u64(0);
+	(void)u256_mul_u64(tip_price, tx->gas_used, &tip); /* not more than the fee, which fits */
+	evm_write_entry(w, WEIR__V1__ENTRY_KIND__ENTRY_KIND_FEE, (int32_t)i, "fee", tx->from, &native, fee, true);
+	evm_write_entry(w, WEIR__V1__ENTRY_KIND__ENTRY_KIND_TIP, (int32_t)i, "tip", h->miner, &native, tip, false);
+	evm_write_entry(w, WEIR__V1__ENTRY_KIND__ENTRY_KIND_BLOB_FEE, (int32_t)i, "blob_fee", tx->from, &native, blob, true);
+}
+
+static void read_withdrawals(struct evm_writer *w)
+{
+	const struct evm_block *b = w->block;
+	for (size_t i = 0; i < b->withdrawal_count; i++) {
+		struct u256 amount;
+		const char *path = arena_printf(b->arena, "withdrawal:%llu", (unsigned long long)b->withdrawals[i].index);
+		if (!path || !u256_mul_u64(u256_from_u64(b->withdrawals[i].amount_gwei), 1000000000, &amount)) { /* EIP-4895: in Gwei */
+			w->failed = true;
+			return;
+		}
+		evm_write_entry(w, WEIR__V1__ENTRY_KIND__ENTRY_KIND_WITHDRAWAL, -1, path, b->withdrawals[i].address, &native, amount, false);
+	}
+}
+
+/* Proof-of-work reward by height (EIP-649, EIP-1234): 5, 3, 2 ether, and a 32nd of it per uncle included. The uncles' own rewards
+ * are known only where traces tell them. */
+static void read_rewards(struct evm_writer *w)
+{
+	const struct evm_block *b = w->block;
+	const struct evm_header *h = &b->header;
+	if (!b->chain->profile->pow_rewards || u256_is_zero(h->difficulty) || h->height == 0)
+		return;
+	for (size_t i = 0; i < b->reward_count; i++)
+		evm_write_entry(w, WEIR__V1__ENTRY_KIND__ENTRY_KIND_REWARD, -1, "reward", b->rewards[i].account, &native, b->rewards[i].value, false);
+	if (b->reward_count > 0)
+		return;
+	uint64_t ether = h->height < 4370000 ? 5 : h->height < 7280000 ? 3 : 2;
+	struct u256 reward, share;
+	uint64_t rest;
+	(void)u256_mul_u64(u256_from_u64(1000000000000000000), ether, &reward);
+	u256_div_u64(reward, 32, &share, &rest);
+	(void)u256_mul_u64(share, h->uncle_count, &share);
+	(void)u256_add(reward, share, &reward);
+	evm_write_entry(w, WEIR__V1__ENTRY_KIND__ENTRY_KIND_REWARD, -1, "reward", h->miner, &native, reward, false);
+}
+
+/* -- the message ----------------------------------------------------------------------------------------------------------- */
+
+static ProtobufCBinaryData binary(struct arena *arena, const uint8_t *data, size_t size)
+{
+	ProtobufCBinaryData out = { .len = 0, .data = NULL };
+	uint8_t *copy = size ? arena_alloc(arena, size) : NULL;
+	if (copy) {
+		memcpy(copy, data, size);
+		out.data = copy;
+		out.len = size;
+	}
+	return out;
+}
+
+static ProtobufCBinaryData binary_u256(struct arena *arena, struct u256 value)
+{
+	uint8_t bytes[32];
+	return binary(arena, bytes, u256_to_be_min(value, bytes));
+}
+
+static bool write_transactions(struct evm_block *b, Weir__V1__NormalizedBlock *m)
+{
+	Weir__V1__Transaction *array = arena_zalloc(b->arena, b->tx_count + 1, sizeof *array);
+	m->transactions = arena_zalloc(b->arena, b->tx_count + 1, sizeof *m->transactions);
+	if (!array || !m->transactions)
+		return false;
+	for (size_t i = 0; i < b->tx_count; i++) {
+		const struct evm_tx *tx = &b->txs[i];
+		Weir__V1__Transaction *t = m->transactions[i] = &array[i];
+		weir__v1__transaction__init(t);
+		t->hash = binary(b->arena, tx->hash, 32);
+		t->type = tx->type;
+		t->from = binary(b->arena, tx->from, 20);
+		t->to = binary(b->arena, tx->to, tx->creates ? 0 : 20);
+		t->value = binary_u256(b->arena, tx->value);
+		t->nonce = tx->nonce;
+		t->gas_used = tx->gas_used;
+		t->effective_gas_price = binary_u256(b->arena, tx->effective_gas_price);
+		t->succeeded = tx->succeeded;
+		t->created = binary(b->arena, tx->created, tx->creates && tx->has_created && tx->succeeded ? 20 : 0);
+		t->log_count = (uint32_t)tx->log_count;
+	}
+	m->n_transactions = b->tx_count;
+	return true;
+}
+
+static bool write_interned(struct evm_writer *w)
+{
+	struct arena *arena = w->block->arena;
+	Weir__V1__NormalizedBlock *m = w->message;
+	m->accounts = arena_zalloc(arena, w->accounts->count + 1, sizeof *m->accounts);
+	Weir__V1__Asset *assets = arena_zalloc(arena, w->assets->count + 1, sizeof *assets);
+	m->assets = arena_zalloc(arena, w->assets->count + 1, sizeof *m->assets);
+	m->entries = arena_zalloc(arena, w->entry_count + 1, sizeof *m->entries);
+	if (!m->accounts || !assets || !m->assets || !m->entries)
+		return false;
+	for (size_t i = 0; i < w->accounts->count; i++)
+		m->accounts[i] = (ProtobufCBinaryData){ .len = 20, .data = (uint8_t *)(uintptr_t)w->accounts->keys[i].data };
+	for (size_t i = 0; i < w->assets->count; i++) {
+		const struct bytes *key = &w->assets->keys[i];
+		Weir__V1__Asset *a = m->assets[i] = &assets[i];
+		weir__v1__asset__init(a);
+		a->standard = (Weir__V1__TokenStandard)key->data[0];
+		a->has_token_id = key->data[1];
+		if (key->size > 2)
+			a->contract = binary(arena, key->data + 2, 20);
+		if (a->has_token_id)
+			a->token_id = binary(arena, key->data + 22, key->size - 22);
+	}
+	for (size_t i = 0; i < w->entry_count; i++)
+		m->entries[i] = &w->entries[i];
+	m->n_accounts = w->accounts->count;
+	m->n_assets = w->assets->count;
+	m->n_entries = w->entry_count;
+	return true;
+}
+
+/* Contracts that ran or logged: a rebasing token changes balances without a log, so that it ran is all there is to see. */
+static bool write_touched(struct evm_block *b, Weir__V1__NormalizedBlock *m)
+{
+	struct intern *seen = intern_new(b->arena, 64);
+	bool good = seen != NULL;
+	for (size_t i = 0; good && i < b->tx_count; i++)
+		good = b->txs[i].creates || intern(&seen, b->arena, b->txs[i].to, 20) != UINT32_MAX;
+	for (size_t i = 0; good && i < b->log_count; i++)
+		good = intern(&seen, b->arena, b->logs[i].address, 20) != UINT32_MAX;
+	for (size_t i = 0; good && i < b->called_count; i++)
+		good = intern(&seen, b->arena, b->called[i].address, 20) != UINT32_MAX;
+	m->touched_contracts = good ? arena_zalloc(b->arena, seen->count + 1, sizeof *m->touched_contracts) : NULL;
+	if (!m->touched_contracts)
+		return false;
+	for (size_t i = 0; i < seen->count; i++)
+		m->touched_contracts[i] = (ProtobufCBinaryData){ .len = 20, .data = (uint8_t *)(uintptr_t)seen->keys[i].data };
+	m->n_touched_contracts = seen->count;
+	return true;
+}
+
+bool evm_read(struct evm_block *b, Weir__V1__NormalizedBlock *m, struct error *err)
+{
+	struct evm_writer w = { .block = b, .message = m, .accounts = intern_new(b->arena, 64), .assets = intern_new(b->arena, 16) };
+	w.failed = !w.accounts || !w.assets;
+	for (size_t i = 0; i < b->tx_count && !w.failed; i++) {
+		read_value(&w, i);
+		read_fees(&w, i);
+		evm_read_tokens(&w, i);
+	}
+	if (!w.failed)
+		read_withdrawals(&w);
+	if (!w.failed)
+		read_rewards(&w);
+	if (w.failed || !write_transactions(b, m) || !write_interned(&w) || !write_touched(b, m)) {
+		error_set(err, WEIR_LIMIT, "block %llu needs more memory or entries than one message may have", (unsigned long long)b->header.height);
+		return false;
+	}
+	m->gas_used = b->header.gas_used;
+	if (b->header.has_base_fee)
+		m->base_fee = binary_u256(b->arena, b->header.base_fee);
+	m->fee_recipient = binary(b->arena, b->header.miner, 20);
+	return true;
+}
