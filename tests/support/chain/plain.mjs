@@ -7,6 +7,7 @@ import { Interface, dataSlice, getCreateAddress, id } from 'ethers';
 import { lower } from './world.mjs';
 
 const RECIPIENTS = 2000;
+const NATIVE_GAS = 30_000n; // 21,000 and an access list of one slot
 const recipients = () => Array.from({ length: RECIPIENTS }, (_, i) => dataSlice(id(`recipient ${i}`), 12));
 
 async function deployToken({ driver, world, journal }) {
@@ -30,7 +31,7 @@ export async function bulk({ driver, world, journal, stopped, progress }, { bloc
     const to = Array.from({ length: transfers }, taken);
     const data = token.interface.encodeFunctionData('batch', [to, BigInt(i + 1)]);
     const txs = [{ from: token.owner, to: token.address, data, gas: 200_000n + 60_000n * BigInt(transfers) }];
-    if (i % 10 === 0) for (let k = 0; k < 5; k++) txs.push({ from: world.senders[1], to: taken(), value: BigInt(i + 1), gas: 21_000n });
+    if (i % 10 === 0) for (let k = 0; k < 5; k++) txs.push({ from: world.senders[1], to: taken(), value: BigInt(i + 1), gas: NATIVE_GAS });
     await driver.send(txs.map((tx) => driver.complete(tx)));
     const head = await driver.mine();
     if (head.transactions !== txs.length) throw new Error(`block ${head.height} has ${head.transactions} of ${txs.length} transactions`);
@@ -49,7 +50,7 @@ export async function rate({ driver, world, rng, journal, stopped, progress }, {
   journal.addBlock(await driver.mine(), null);
 
   const simple = (i) => (i % 2 === 0
-    ? { to: rng.pick(people), value: rng.amount(10n ** 15n), gas: 21_000n }
+    ? { to: rng.pick(people), value: rng.amount(10n ** 15n), gas: NATIVE_GAS }
     : { to: token.address, data: token.interface.encodeFunctionData('transfer', [rng.pick(people), rng.amount(10n ** 12n)]), gas: 80_000n });
   let tick = Date.now() + blockMs;
   for (let n = 0; n < blocks && !stopped(); n++) {
