@@ -61,13 +61,13 @@ FARM     := $(BUILD)/inc
 GEN      := $(BUILD)/gen
 inc       = $(foreach l,$(1),-I$(FARM)/$(l))
 INC_base     := $(call inc,base)
-INC_wire     := $(call inc,base wire proto) -I$(GEN)
-INC_bus      := $(call inc,base wire bus proto) -I$(GEN)
+INC_wire     := $(call inc,base wire proto) -isystem $(GEN)
+INC_bus      := $(call inc,base wire bus proto) -isystem $(GEN)
 INC_net      := $(call inc,base wire net)
 INC_store    := $(call inc,base wire store)
-INC_chains   := $(call inc,base wire net chains proto) -I$(GEN)
-INC_daemon   := $(call inc,base wire bus net store daemon proto) -I$(GEN)
-INC_service  := $(call inc,$(LAYERS) proto) -I$(GEN)
+INC_chains   := $(call inc,base wire net chains proto) -isystem $(GEN)
+INC_daemon   := $(call inc,base wire bus net store daemon proto) -isystem $(GEN)
+INC_service  := $(call inc,$(LAYERS) proto) -isystem $(GEN)
 INC_all      := $(INC_service) -I$(FARM)/services -I$(FARM)/tests
 
 FARM_STAMP := $(FARM)/.stamp
@@ -113,6 +113,8 @@ $(BUILD)/lib/lib$(1).a: $$(OBJ_$(1))
 	$$(Q)mkdir -p $$(@D) && rm -f $$@ && ar rcs $$@ $$^
 endef
 $(foreach l,$(LAYERS),$(eval $(call lib_rule,$(l))))
+
+$(BUILD)/obj/lib/bus/script.o: lib/bus/weir.lua
 
 # A service is a library plus a thin main.c, so that tests link the service itself. Embedded files: services/<s>/rules.mk may add
 # generated sources to GENERATED_<s>.

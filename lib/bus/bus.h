@@ -61,6 +61,9 @@ int bus_publish(struct bus_publisher *, const struct frame *frames, size_t n, st
 /* For outboxes: the caller's own dense sequence (first, first+1, …; class of frames must be one). Entries already there are
  * skipped. WEIR_GAP: the stream ends at *ret_tail < first-1 (Redis lost it): resend from *ret_tail+1. *ret_tail is always set. */
 int bus_publish_sequence(struct bus_publisher *, uint64_t first, const struct frame *frames, size_t n, uint64_t *ret_tail, struct error *);
+/* After WEIR_GAP: let the next bus_publish_sequence begin at `first` in a new generation, as if the entries before had been there. For
+ * outboxes whose readers heal from elsewhere. */
+void bus_publisher_restart_at(struct bus_publisher *, uint64_t first);
 int bus_tail_sequence(struct bus_publisher *, const char *klass, uint64_t *ret_tail, struct error *);
 
 /* -- messages ---------------------------------------------------------------------------------------------------------- */
