@@ -691,5 +691,6 @@ int ledger_apply(struct ledger *ledger, Weir__V1__NormalizedBlock *const *blocks
 	note_touches(batch, ledger, ret);
 	ret->blocks = n;
 	ret->entries = batch->entry_count;
+	ret->balances = batch->pair_count;
 	return 0;
 }

@@ -10,7 +10,7 @@
 #include "ledger.h"
 
 struct applied {
-	size_t blocks, skipped, entries;
+	size_t blocks, skipped, entries, balances;
 	size_t openings, openings_unknown;
 	const struct ledger_touch *touches; /* of blocks near the head; valid until the next ledger_apply */
 	size_t touch_count;

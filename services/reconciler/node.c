@@ -1,0 +1,393 @@
+/* node.c - asking nodes. Questions and answers belong to the chain family, transport and failover to lib/net. */
+#include "node.h"
+
+#include <string.h>
+
+#define ARENA_MAX ((size_t)64 << 20)
+
+struct node {
+	struct node_options options;
+	const struct chain *chain;
+	struct rpc *rpc;
+	struct arena *arena; /* of the question at hand */
+	struct cache *had_code; /* contract -> did it exist before the ledger's first block? */
+	struct chain_call identify[2];
+	struct arena *identify_arena;
+};
+
+struct contract_key {
+	uint8_t size, bytes[32];
+};
+enum had_code { CODE_NO, CODE_YES, CODE_ASKED, CODE_UNKNOWN };
+
+static int classify(void *arg, int64_t rpc_code, const char *message)
+{
+	const struct node *node = arg;
+	return node->chain->family->classify(node->chain, rpc_code, message);
+}
+
+static int identify(void *arg, size_t endpoint, const char *chain_id_result, const char *genesis_result, struct error *err)
+{
+	struct node *node = arg;
+	const struct chain *chain = node->chain;
+	struct arena *arena = arena_new((size_t)1 << 20);
+	struct chain_answer answer = { 0 };
+	struct chain_args args = { .height = 0 };
+	(void)endpoint;
+	int code = chain->family->answer(chain, CHAIN_ASK_CHAIN_ID, &args,
+					 (struct bytes){ (const uint8_t *)chain_id_result, strlen(chain_id_result) }, arena, &answer, err);
+	if (!code && answer.number != chain->chain_id)
+		code = error_set(err, WEIR_WRONG_CHAIN, "chain id is %llu, not %llu", (unsigned long long)answer.number,
+				 (unsigned long long)chain->chain_id);
+	if (!code && node->options.identity->genesis_known && genesis_result) {
+		code = chain->family->answer(chain, CHAIN_ASK_BY_HEIGHT, &args,
+					     (struct bytes){ (const uint8_t *)genesis_result, strlen(genesis_result) }, arena, &answer, err);
+		if (!code && answer.found && memcmp(answer.block.hash, node->options.identity->genesis_hash, 32) != 0)
+			code = error_set(err, WEIR_WRONG_CHAIN, "the genesis block is another one");
+	}
+	arena_free(&arena);
+	return code;
+}
+
+int node_open(const struct node_options *options, struct node **ret, struct error *err)
+{
+	struct node *node = xmalloc(sizeof *node);
+	node->options = *options;
+	node->chain = options->identity->chain;
+	node->arena = arena_new(ARENA_MAX);
+	node->identify_arena = arena_new((size_t)1 << 20);
+	node->had_code = cache_new(16384, sizeof(struct contract_key), 1);
+	struct chain_args args = { .height = 0 };
+	const struct chain_family *family = node->chain->family;
+	int code = family->question(node->chain, CHAIN_ASK_CHAIN_ID, &args, node->identify_arena, &node->identify[0], err);
+	if (!code)
+		code = family->question(node->chain, CHAIN_ASK_BY_HEIGHT, &args, node->identify_arena, &node->identify[1], err);
+	struct rpc_options o = {
+		.endpoints = options->endpoints,
+		.log = options->log,
+		.metrics = options->metrics,
+		.classify = classify,
+		.identify = identify,
+		.identify_methods = { node->identify[0].method, node->identify[1].method },
+		.identify_params = { node->identify[0].params, node->identify[1].params },
+		.arg = node,
+	};
+	if (!code)
+		code = rpc_open(&o, &node->rpc, err);
+	if (code) {
+		node_close(&node);
+		return code;
+	}
+	*ret = node;
+	return 0;
+}
+
+void node_close(struct node **nodep)
+{
+	struct node *node = *nodep;
+	if (!node)
+		return;
+	rpc_close(&node->rpc);
+	arena_free(&node->arena);
+	arena_free(&node->identify_arena);
+	cache_free(&node->had_code);
+	xfree(nodep);
+}
+
+int node_poll(struct node *node, int64_t timeout_ms, int wake_fd)
+{
+	return rpc_poll(node->rpc, timeout_ms, wake_fd);
+}
+
+size_t node_in_flight(const struct node *node)
+{
+	return rpc_in_flight(node->rpc);
+}
+
+size_t node_endpoints(const struct node *node)
+{
+	return endpoints_count(node->options.endpoints);
+}
+
+/* ---- blocks ------------------------------------------------------------------------------------------------------------------------ */
+
+static int ask_block(struct node *node, enum chain_question question, const struct chain_args *args, uint64_t exclude, struct chain_answer *ret,
+		     size_t *ret_endpoint, struct error *err)
+{
+	const struct chain_family *family = node->chain->family;
+	struct chain_call call;
+	struct bytes result;
+	arena_reset(node->arena);
+	int code = family->question(node->chain, question, args, node->arena, &call, err);
+	if (code)
+		return code;
+	struct rpc_request request = { .method = call.method,
+				       .params = call.params,
+				       .role = ENDPOINT_HEAD,
+				       .exclude = exclude,
+				       .only = -1,
+				       .timeout_ms = 10000,
+				       .attempts = 3,
+				       .tip = true };
+	code = rpc_ask(node->rpc, &request, node->arena, &result, ret_endpoint, err);
+	if (code == WEIR_NOT_FOUND) {
+		*ret = (struct chain_answer){ .found = false };
+		return 0;
+	}
+	return code ? code : family->answer(node->chain, question, args, result, node->arena, ret, err);
+}
+
+int node_block_at(struct node *node, uint64_t height, uint64_t exclude, bool *ret_found, struct chain_block_ref *ret, size_t *ret_endpoint,
+		  struct error *err)
+{
+	struct chain_args args = { .height = height };
+	struct chain_answer answer = { 0 };
+	int code = ask_block(node, CHAIN_ASK_BY_HEIGHT, &args, exclude, &answer, ret_endpoint, err);
+	if (code)
+		return code;
+	*ret_found = answer.found;
+	*ret = answer.block;
+	if (answer.found && answer.block.height != height) {
+		endpoints_note_failure(node->options.endpoints, *ret_endpoint, WEIR_PROTOCOL, "a block of another height");
+		return error_set(err, WEIR_PROTOCOL, "asked for block %llu, an endpoint answered block %llu", (unsigned long long)height,
+				 (unsigned long long)answer.block.height);
+	}
+	return 0;
+}
+
+int node_head(struct node *node, struct chain_block_ref *ret, struct error *err)
+{
+	struct chain_args args = { .height = 0 };
+	struct chain_answer answer = { 0 };
+	size_t endpoint;
+	int code = ask_block(node, CHAIN_ASK_HEAD, &args, 0, &answer, &endpoint, err);
+	if (!code && !answer.found)
+		code = error_set(err, WEIR_NOT_FOUND, "the node has no head");
+	*ret = answer.block;
+	return code;
+}
+
+/* ---- balances ---------------------------------------------------------------------------------------------------------------------- */
+
+struct balance_call {
+	struct node *node;
+	enum chain_question question;
+	struct chain_args args;
+	struct chain_asset asset;
+	uint8_t account[32], hash[32];
+	node_balance_fn *on_answer;
+	void *arg;
+};
+
+/* Which failures mean "this cannot be known" rather than "nobody answered now". */
+static int settle_code(int code)
+{
+	return code == WEIR_UNSUPPORTED || code == WEIR_LIMIT || code == WEIR_PROTOCOL || code == WEIR_INVALID ? WEIR_NOT_FOUND : code;
+}
+
+static void on_balance(const struct rpc_answer *answer, void *arg)
+{
+	struct balance_call *call = arg;
+	const struct chain *chain = call->node->chain;
+	struct node_balance balance = { .code = settle_code(answer->code), .endpoint = answer->endpoint };
+	if (!answer->code) {
+		struct arena *arena = arena_new((size_t)4 << 20);
+		struct chain_answer meaning = { 0 };
+		int code = chain->family->answer(chain, call->question, &call->args, answer->result, arena, &meaning, NULL);
+		balance.code = code ? settle_code(code) : meaning.found ? 0 : WEIR_NOT_FOUND;
+		balance.amount = call->question == CHAIN_ASK_HAS_CODE ? u256_from_u64(meaning.number) : meaning.amount;
+		arena_free(&arena);
+	}
+	node_balance_fn *on_answer = call->on_answer;
+	void *caller = call->arg;
+	free(call);
+	on_answer(&balance, caller);
+}
+
+static int ask(struct node *node, enum chain_question question, struct bytes account, const struct chain_asset *asset, uint64_t height,
+	       const uint8_t *hash, uint64_t exclude, node_balance_fn *on_answer, void *arg)
+{
+	struct balance_call *call = xmalloc(sizeof *call);
+	struct chain_call text;
+	call->node = node;
+	call->question = question;
+	call->on_answer = on_answer;
+	call->arg = arg;
+	memcpy(call->account, account.data, account.size);
+	if (hash)
+		memcpy(call->hash, hash, 32);
+	if (asset)
+		call->asset = *asset;
+	call->args = (struct chain_args){ .height = height,
+					  .hash = hash ? call->hash : NULL,
+					  .account = { call->account, account.size },
+					  .asset = asset ? &call->asset : NULL };
+	arena_reset(node->arena);
+	int code = node->chain->family->question(node->chain, question, &call->args, node->arena, &text, NULL);
+	if (!code) {
+		struct rpc_request request = { .method = text.method,
+					       .params = text.params,
+					       .role = ENDPOINT_VERIFY,
+					       .exclude = exclude,
+					       .only = -1,
+					       .timeout_ms = 15000,
+					       .attempts = 3,
+					       .on_done = on_balance,
+					       .arg = call };
+		code = rpc_call(node->rpc, &request);
+	}
+	if (code)
+		free(call);
+	return code;
+}
+
+int node_ask_balance(struct node *node, struct bytes account, const struct chain_asset *asset, uint64_t height, const uint8_t *hash,
+		     uint64_t exclude, node_balance_fn *on_answer, void *arg)
+{
+	return ask(node, CHAIN_ASK_BALANCE, account, asset, height, hash, exclude, on_answer, arg);
+}
+
+struct waited {
+	struct node_balance balance;
+	bool done;
+};
+
+/* Moves the calls on, and lets the owner of the thread do what cannot wait (renew its lease). */
+static void wait_a_little(struct node *node)
+{
+	rpc_poll(node->rpc, 100, -1);
+	if (node->options.on_wait)
+		node->options.on_wait(node->options.on_wait_arg);
+}
+
+static void on_waited(const struct node_balance *balance, void *arg)
+{
+	struct waited *waited = arg;
+	waited->balance = *balance;
+	waited->done = true;
+}
+
+int node_balance(struct node *node, struct bytes account, const struct chain_asset *asset, uint64_t height, const uint8_t *hash, uint64_t exclude,
+		 struct u256 *ret, size_t *ret_endpoint, struct error *err)
+{
+	struct waited waited = { .done = false };
+	int code = node_ask_balance(node, account, asset, height, hash, exclude, on_waited, &waited);
+	if (code)
+		return error_set(err, code, "the question for a balance could not be asked");
+	while (!waited.done) /* every call ends: with an answer, or when its time is over */
+		wait_a_little(node);
+	*ret = waited.balance.amount;
+	*ret_endpoint = waited.balance.endpoint;
+	return waited.balance.code ? error_set(err, waited.balance.code, "no endpoint tells the balance at block %llu", (unsigned long long)height) : 0;
+}
+
+/* ---- openings ---------------------------------------------------------------------------------------------------------------------- */
+
+struct opening_run {
+	struct node *node;
+	int failed; /* first retriable failure */
+	size_t waiting;
+};
+
+struct opening_call {
+	struct opening_run *run;
+	struct opening *opening; /* or NULL: the question was for the contract's code */
+	struct contract_key contract;
+};
+
+static void on_opening(const struct node_balance *balance, void *arg)
+{
+	struct opening_call *call = arg;
+	struct opening_run *run = call->run;
+	run->waiting--;
+	if (balance->code && balance->code != WEIR_NOT_FOUND)
+		run->failed = balance->code;
+	else if (call->opening)
+		call->opening->known = balance->code == 0 && i256_from_u256_checked(balance->amount, false, &call->opening->amount);
+	if (!call->opening) {
+		/* What cannot be known counts as "may have existed": then each holder is asked for. */
+		const uint8_t had = balance->code == WEIR_NOT_FOUND || (!balance->code && !u256_is_zero(balance->amount)) ? CODE_YES :
+				    balance->code								 ? CODE_UNKNOWN :
+														   CODE_NO;
+		cache_put(run->node->had_code, &call->contract, &had);
+	}
+	free(call);
+}
+
+static struct contract_key contract_key(const struct chain_asset *asset)
+{
+	struct contract_key key;
+	memset(&key, 0, sizeof key);
+	key.size = asset->contract_size;
+	memcpy(key.bytes, asset->contract, asset->contract_size);
+	return key;
+}
+
+static int submit(struct opening_run *run, struct opening *opening, const struct contract_key *contract, uint64_t height, const uint8_t hash[32])
+{
+	struct node *node = run->node;
+	struct opening_call *call = xmalloc(sizeof *call);
+	*call = (struct opening_call){ .run = run, .opening = opening };
+	if (contract)
+		call->contract = *contract;
+	const size_t limit = node->options.concurrency > 0 ? node->options.concurrency * 8 : 64;
+	while (run->waiting >= limit)
+		wait_a_little(node);
+	run->waiting++;
+	int code = contract ? ask(node, CHAIN_ASK_HAS_CODE, (struct bytes){ call->contract.bytes, contract->size }, NULL, height, hash, 0, on_opening,
+				  call) :
+			      ask(node, CHAIN_ASK_BALANCE, opening->account, opening->asset, height, hash, 0, on_opening, call);
+	if (code) {
+		run->waiting--;
+		free(call);
+	}
+	return code;
+}
+
+static int finish(struct opening_run *run, struct error *err)
+{
+	while (run->waiting > 0)
+		wait_a_little(run->node);
+	return run->failed ? error_set(err, run->failed, "no endpoint answers for opening balances") : 0;
+}
+
+/* A token whose contract did not exist yet had no holders. */
+static int ask_for_code(struct opening_run *run, uint64_t height, const uint8_t hash[32], const struct opening *openings, size_t n, struct error *err)
+{
+	const uint8_t asked = CODE_ASKED;
+	int code = 0;
+	for (size_t i = 0; !code && !run->failed && i < n; i++) {
+		if (openings[i].asset->contract_size == 0)
+			continue;
+		struct contract_key key = contract_key(openings[i].asset);
+		const uint8_t *known = cache_get(run->node->had_code, &key);
+		if (known && *known != CODE_UNKNOWN)
+			continue;
+		cache_put(run->node->had_code, &key, &asked);
+		code = submit(run, NULL, &key, height, hash);
+	}
+	int finished = finish(run, err);
+	return code ? error_set(err, code, "the question for a contract's code could not be asked") : finished;
+}
+
+int node_openings(void *arg, uint64_t height, const uint8_t hash[32], struct opening *openings, size_t n, struct error *err)
+{
+	struct node *node = arg;
+	struct opening_run run = { .node = node };
+	int code = ask_for_code(&run, height, hash, openings, n, err);
+	for (size_t i = 0; !code && !run.failed && i < n; i++) {
+		struct opening *opening = &openings[i];
+		const char *reason;
+		opening->known = true;
+		opening->amount = (struct i256){ { 0 } };
+		if (!node->chain->family->reconcilable(node->chain, opening->account, opening->asset, &reason))
+			continue;
+		struct contract_key key = contract_key(opening->asset);
+		const uint8_t *had = opening->asset->contract_size > 0 ? cache_get(node->had_code, &key) : NULL;
+		if (had && *had == CODE_NO)
+			continue;
+		code = submit(&run, opening, NULL, height, hash);
+	}
+	int finished = finish(&run, err);
+	return code ? error_set(err, code, "the question for an opening balance could not be asked") : finished;
+}

@@ -1,0 +1,132 @@
+/* take.c - messages of topic "blocks": blocks into the window, heads and forks noted, what cannot be read parked. */
+#include "follow.h"
+
+#include "weir/streams.h"
+
+#include <string.h>
+
+static int park(struct follow *f, const struct bus_message *message, const struct error *why, struct error *err)
+{
+	log_error(&f->log, "message_parked", "a message cannot be understood; it lies in the dead letters", LOG_S("id", message->id), LOG_ERR(why));
+	return bus_owner_park(f->blocks, message, why, err);
+}
+
+static int take_unproven(struct follow *f, const struct block_facts *facts, const struct bus_message *message, struct error *err)
+{
+	if (facts->height <= f->ledger->watermark || facts->height < f->ledger->start || window_find(&f->window, facts->height, NULL))
+		return 0; /* somebody else told it well */
+	Weir__V1__NormalizedBlock *block;
+	struct error why = { 0 };
+	arena_reset(f->arena);
+	if (follow_unpack(f, message->frame.body, &block, &why))
+		return park(f, message, &why, err);
+	return gap_unproven(f, facts, block, err);
+}
+
+static int take_block(struct follow *f, const struct bus_message *message, struct error *err)
+{
+	struct block_facts facts;
+	const struct ledger *ledger = f->ledger;
+	if (block_facts(message->frame.body, &facts)) {
+		struct error why = { 0 };
+		error_set(&why, WEIR_INVALID, "not a normalized block");
+		return park(f, message, &why, err);
+	}
+	if (!facts.proven)
+		return take_unproven(f, &facts, message, err);
+	if (facts.height < ledger->start)
+		return 0;
+	if (facts.height <= ledger->watermark) {
+		bool has = false, taken = false;
+		int code = heal_compare(f, &facts, message, &taken, err);
+		if (!code && !taken)
+			code = ledger_has(f->ledger, facts.height, facts.hash, &has, err);
+		if (code || taken)
+			return code;
+		if (has) {
+			metric_inc(f->metrics.skipped);
+			return 0;
+		}
+		if (ledger->watermark - facts.height > f->config->reconciler.reorder_window)
+			return 0;
+		f->suspect = true; /* another block where we have one: the node decides */
+	} else if (facts.height == ledger->watermark + 1 && ledger->watermark >= ledger->start &&
+		   memcmp(facts.parent_hash, ledger->watermark_hash, 32) != 0) {
+		f->suspect = true;
+	}
+	window_add(&f->window, &facts, message->frame.body, message->klass, message->generation, message->sequence);
+	return 0;
+}
+
+static void copy_ref(const Weir__V1__BlockRef *ref, int64_t *ret_height, uint8_t ret_hash[32])
+{
+	*ret_height = -1;
+	if (!ref || ref->hash.len != 32 || ref->height > INT64_MAX / 2)
+		return;
+	*ret_height = (int64_t)ref->height;
+	memcpy(ret_hash, ref->hash.data, 32);
+}
+
+static int take_head(struct follow *f, const struct bus_message *message, struct error *err)
+{
+	Weir__V1__ChainHead *m = weir__v1__chain_head__unpack(NULL, message->frame.body.size, message->frame.body.data);
+	struct ledger_head head = { .height = -1 };
+	if (m) {
+		copy_ref(m->head, &head.height, head.hash);
+		copy_ref(m->safe, &head.safe, head.safe_hash);
+		copy_ref(m->finalized, &head.finalized, head.finalized_hash);
+		weir__v1__chain_head__free_unpacked(m, NULL);
+	}
+	if (head.height < 0) {
+		struct error why = { 0 };
+		error_set(&why, WEIR_INVALID, "not a chain head");
+		return park(f, message, &why, err);
+	}
+	f->head = head;
+	f->head_pending = true;
+	return 0;
+}
+
+static int take_fork(struct follow *f, const struct bus_message *message, struct error *err)
+{
+	Weir__V1__ChainFork *m = weir__v1__chain_fork__unpack(NULL, message->frame.body.size, message->frame.body.data);
+	int64_t ancestor = -1;
+	uint8_t hash[32];
+	if (m) {
+		copy_ref(m->ancestor, &ancestor, hash);
+		weir__v1__chain_fork__free_unpacked(m, NULL);
+	}
+	if (ancestor < 0) {
+		struct error why = { 0 };
+		error_set(&why, WEIR_INVALID, "not a chain fork");
+		return park(f, message, &why, err);
+	}
+	if (ancestor < f->ledger->watermark) {
+		/* A hint, possibly an old one read again: the node is asked before anything is taken back. */
+		f->suspect = true;
+		f->fork_ancestor = ancestor;
+		f->resolve_ms = 0;
+	}
+	return 0;
+}
+
+int follow_take(struct follow *f, const struct bus_message *message, struct error *err)
+{
+	int code = 0;
+	switch (message->frame.type) {
+	case MESSAGE_NORMALIZED_BLOCK:
+		code = take_block(f, message, err);
+		break;
+	case MESSAGE_CHAIN_HEAD:
+		code = take_head(f, message, err);
+		break;
+	case MESSAGE_CHAIN_FORK:
+		code = take_fork(f, message, err);
+		break;
+	default:
+		log_warn(&f->log, "message_unknown", "a newer weir publishes here; the message is skipped", LOG_U("type", message->frame.type));
+	}
+	if (!code && message->replay)
+		code = bus_owner_resolve(f->blocks, message, err);
+	return code;
+}
