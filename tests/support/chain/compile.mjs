@@ -11,13 +11,13 @@ import { fileURLToPath } from 'node:url';
 const HERE = fileURLToPath(new URL('.', import.meta.url));
 export const BUILD = process.env.WEIR_CHAIN_BUILD ?? path.join(HERE, 'node_modules', '.cache', 'contracts');
 
-// Shanghai's opcodes run under every hard fork that the tests start, before and after EIP-6780; OpenZeppelin's need `cancun`.
+// Shanghai's opcodes run under every hard fork from there on: the same contracts before and after EIP-6780.
 const SETTINGS = {
+  evmVersion: 'shanghai',
   optimizer: { enabled: true, runs: 200 },
   metadata: { bytecodeHash: 'none' },
   outputSelection: { '*': { '*': ['abi', 'evm.bytecode.object', 'evm.deployedBytecode.object'] } },
 };
-const EVM_VERSION = { 'Tokens.sol': 'cancun', 'Reader.sol': 'cancun', 'Odd.sol': 'shanghai', 'Native.sol': 'shanghai' };
 
 const source = (file) => readFileSync(path.join(HERE, 'contracts', file), 'utf8');
 const library = (name) => readFileSync(path.join(HERE, 'node_modules', name), 'utf8');
@@ -26,7 +26,7 @@ function compileFile(solc, file) {
   const input = {
     language: 'Solidity',
     sources: { [file]: { content: source(file) } },
-    settings: { ...SETTINGS, evmVersion: EVM_VERSION[file] ?? 'cancun' },
+    settings: SETTINGS,
   };
   const output = JSON.parse(solc.compile(JSON.stringify(input), {
     import: (name) => {

@@ -9,7 +9,8 @@ const SINGLE = '0xc3d58168c5ae7397731d063d5bbf3d657854427343f4c083240f7aacaa2d0f
 const BATCH = '0x4a39dc06d4c0dbc64b70af90fd698a233a518aa5d07e595d983b8c0526c8f7fb';
 
 export class Journal {
-  constructor({ seed, mode, chainId, startHeight }) {
+  constructor({ seed, mode, hardfork, chainId, startHeight }) {
+    this.hardfork = hardfork;
     this.seed = String(seed);
     this.mode = mode;
     this.chainId = Number(chainId);
@@ -71,7 +72,7 @@ export class Journal {
   toJSON() {
     const blocks = [...this.blocks.values()].sort((a, b) => a.height - b.height);
     return {
-      version: 1, seed: this.seed, mode: this.mode, chain_id: this.chainId, start_height: this.startHeight,
+      version: 1, seed: this.seed, mode: this.mode, hardfork: this.hardfork, chain_id: this.chainId, start_height: this.startHeight,
       tip: blocks.at(-1) ?? null, totals: this.totals, kinds: this.kinds,
       not_produced: { withdrawals: 'anvil makes none: withdrawals are proven with recorded blocks' },
       reorgs: this.reorgs, tokens: this.tokens, accounts: [...this.accounts].sort(), blocks,

@@ -23,6 +23,8 @@ import { World } from './world.mjs';
 
 const JOURNAL_EVERY_MS = 5_000;
 const PROGRESS_EVERY_MS = 1_000;
+/** Kinds that an older hard fork does not know. */
+const TOO_NEW = { shanghai: ['blob', 'set-code', 'set-code-self'], cancun: ['set-code', 'set-code-self'] };
 const FOREVER_DEPTHS = [[4, 1], [4, 2], [3, 3], [2, 5], [1, 8], [1, 12]];
 
 /** Options as of the command line, in camelCase. Resolves to the journal. `stopped` is asked between blocks. */
@@ -33,14 +35,15 @@ export async function run(options) {
   const world = new World({ seed });
   const driver = new Driver(rpc, { world, rng, clock });
   await driver.open();
-  const journal = new Journal({ seed, mode, chainId: driver.chainId, startHeight: driver.head.height + 1 });
+  const hardfork = (await driver.rpc.call('anvil_nodeInfo')).hardFork.toLowerCase();
+  const journal = new Journal({ seed, mode, hardfork, chainId: driver.chainId, startHeight: driver.head.height + 1 });
   const progress = reporter({ journal, log, out });
   try {
     const stage = { driver, world, rng, journal, stopped, progress };
     if (mode === 'bulk') await bulk(stage, { blocks: options.blocks ?? 2000, transfers: options.transfers ?? 50 });
     else if (mode === 'rate') await rate(stage, { blocks: options.blocks ?? 60, size: options.txsPerBlock ?? 200, blockMs: options.blockMs ?? 1000 });
     else {
-      const play = new Play({ ...stage, skip, onBlock: progress });
+      const play = new Play({ ...stage, skip: [...skip, ...(TOO_NEW[hardfork] ?? [])], onBlock: progress });
       await play.setup();
       if (mode === 'forever') await forever(play, stage, options);
       else await finite(play, stage, options);

@@ -18,8 +18,8 @@ import { run } from '../workload.mjs';
 
 const GENESIS = 1_700_000_000;
 
-async function played(options, check = () => {}) {
-  const node = await startAnvil({ timestamp: GENESIS });
+async function played({ hardfork, ...options }, check = () => {}) {
+  const node = await startAnvil({ timestamp: GENESIS, hardfork });
   try {
     const journal = await run({ rpc: node.rpc, clock: 'seeded', ...options });
     await check(node, journal.toJSON());
@@ -63,6 +63,28 @@ test('300 blocks: the journal is the chain, every kind succeeds or fails as mean
   }
   const lying = journal.tokens.filter((t) => t.lying).map((t) => t.kind).sort();
   assert.deepEqual(lying, ['fee-on-transfer', 'log-without-movement', 'mint-without-log', 'rebasing']);
+});
+
+test('before EIP-6780 a contract of an earlier transaction is gone when it destroys itself, afterwards it stays', async () => {
+  for (const [hardfork, stays] of [['shanghai', false], ['prague', true]]) {
+    const told = await played({ seed: 6, blocks: 60, reorgs: 0, hardfork }, async (node, { blocks }) => {
+      const gone = [];
+      for (const b of blocks) {
+        const traces = await node.call('trace_block', quantity(b.height));
+        gone.push(...traces.filter((t) => t.type === 'suicide' && t.traceAddress.length === 1 && t.traceAddress[0] === 0)
+          .map((t) => ({ address: t.action.address, height: b.height })));
+      }
+      let kept = 0;
+      for (const { address, height } of gone) {
+        const [before, after] = await Promise.all([height - 1, height].map((h) => node.call('eth_getCode', address, quantity(h))));
+        if (before !== '0x' && after !== '0x') kept++;
+        if (before !== '0x' && !stays) assert.equal(after, '0x', `${hardfork}: ${address} at ${height}`);
+      }
+      assert.equal(kept > 0, stays, `${hardfork}: ${gone.length} destructions`);
+    });
+    assert.equal(told.hardfork, hardfork);
+    assert.equal(told.kinds.blob === undefined, hardfork === 'shanghai');
+  }
 });
 
 test('reorgs are planned apart, with every depth, within the blocks', () => {
