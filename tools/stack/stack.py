@@ -1,0 +1,373 @@
+"""A whole weir on one machine: private Redis and PostgreSQL, a real node, the four services. Used by demo, tests, bench and torture.
+
+Everything is started in a folder of its own, bound to 127.0.0.1 or a Unix socket, and stopped by process id. Nothing outside is touched.
+"""
+import contextlib
+import glob
+import json
+import os
+import pathlib
+import pwd
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CHAIN_LAB = ROOT / "tests" / "support" / "chain"
+SERVICES = ("reconciler", "normalizer", "fetcher", "gateway")
+ADMIN_KEY = "weir-local-admin-key-0123456789"
+
+
+def wait_until(what, seconds, predicate, every=0.05):
+    """Polls until predicate() is true (its value is returned); says what it waited for when time is up."""
+    deadline = time.monotonic() + seconds
+    last = None
+    while True:
+        try:
+            value = predicate()
+            if value:
+                return value
+        except (OSError, ValueError, KeyError, urllib.error.URLError) as error:
+            last = error
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {seconds} s" + (f" ({last})" if last else ""))
+        time.sleep(every)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def http_json(url, method="GET", body=None, headers=None, timeout=10):
+    """(status, parsed body or None, headers). Never raises for an HTTP status."""
+    data = json.dumps(body).encode() if body is not None else None
+    request = urllib.request.Request(url, data=data, method=method, headers=headers or {})
+    if data is not None:
+        request.add_header("Content-Type", "application/json")
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
+            return answer.status, json.loads(answer.read() or b"null"), dict(answer.headers)
+    except urllib.error.HTTPError as error:
+        raw = error.read()
+        try:
+            return error.code, json.loads(raw or b"null"), dict(error.headers)
+        except ValueError:
+            return error.code, None, dict(error.headers)
+
+
+class Process:
+    """One child process with its log file."""
+
+    def __init__(self, name, command, log, env=None, cwd=None, stdout=None):
+        self.name, self.command, self.log = name, [str(c) for c in command], pathlib.Path(log)
+        self.env, self.cwd, self.stdout, self.child = env, cwd, stdout, None
+
+    def start(self):
+        log = open(self.log, "ab")
+        environment = dict(os.environ, **(self.env or {}))
+        self.child = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=self.stdout or log, stderr=log, env=environment,
+                                      cwd=self.cwd, start_new_session=True)
+        log.close()
+        return self
+
+    @property
+    def pid(self):
+        return self.child.pid
+
+    def alive(self):
+        return self.child is not None and self.child.poll() is None
+
+    def signal(self, number):
+        if self.alive():
+            self.child.send_signal(number)
+
+    def stop(self, seconds=35, number=signal.SIGTERM):
+        """Asks, waits, kills. Returns the exit status (negative: the signal)."""
+        if self.child is None:
+            return None
+        self.signal(signal.SIGCONT)
+        self.signal(number)
+        try:
+            return self.child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return self.child.returncode
+
+    def kill(self):
+        if self.child is not None:
+            self.signal(signal.SIGKILL)
+            self.child.wait()
+
+    def tail(self, lines=15):
+        try:
+            return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+        except OSError:
+            return ""
+
+
+class Redis:
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.sockets = pathlib.Path(tempfile.mkdtemp(prefix="weir-"))
+        self.socket = self.sockets / "redis"
+        self.url = f"unix://{self.socket}"
+        self.process = None
+
+    def start(self):
+        self.process = Process("redis", ["redis-server", "--port", "0", "--unixsocket", self.socket, "--unixsocketperm", "700", "--save", "",
+                                         "--appendonly", "yes", "--appendfsync", "everysec", "--dir", self.folder,
+                                         "--maxmemory-policy", "noeviction"], self.folder / "redis.log").start()
+        wait_until("Redis", 20, self.ping)
+        return self
+
+    def command(self, *words):
+        """One command, raw reply line: enough for PING, FLUSHALL and the like."""
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(10)
+            s.connect(str(self.socket))
+            s.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w.encode()), w.encode()) for w in words))
+            return s.recv(65536).decode(errors="replace")
+
+    def ping(self):
+        return self.command("PING").startswith("+PONG")
+
+    def kill(self):
+        self.process.kill()
+
+    def stop(self):
+        if self.process:
+            self.process.stop(10)
+        shutil.rmtree(self.sockets, ignore_errors=True)
+
+
+class Postgres:
+    """A private cluster. PostgreSQL refuses to run as root, so root becomes user postgres."""
+
+    def __init__(self, folder, settings=()):
+        self.bin = pathlib.Path(sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1])
+        self.settings = list(settings)
+        self.root = os.geteuid() == 0
+        self.folder = pathlib.Path(folder)
+        self.sockets = pathlib.Path(tempfile.mkdtemp(prefix="weir-"))
+        if self.root and not self._reachable():
+            # a folder below /root is closed to user postgres
+            self.folder = pathlib.Path(tempfile.gettempdir()) / ("weir-pg-" + re.sub(r"\W+", "-", str(folder))[-60:])
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.data = self.folder / "data"
+        self.url = f"host={self.sockets} user=weir dbname=weir"
+        self.process = None
+        if self.root:
+            for path in (self.folder, self.sockets):
+                os.chown(path, pwd.getpwnam("postgres").pw_uid, -1)
+        os.chmod(self.sockets, 0o755)
+
+    def _reachable(self):
+        path = self.folder
+        while path != path.parent:
+            if path.exists() and not path.stat().st_mode & 0o001:
+                return False
+            path = path.parent
+        return True
+
+    def _as(self):
+        drop = ["--reuid=postgres", "--regid=postgres", "--init-groups", "--inh-caps=-all", "--reset-env"] if self.root else []
+        return ["setpriv", *drop, "--pdeathsig", "INT", "--"]
+
+    def start(self):
+        if not (self.data / "PG_VERSION").exists():
+            subprocess.run([*self._as(), self.bin / "initdb", "-D", self.data, "--no-sync", "-A", "trust", "-U", "weir", "-E", "UTF8",
+                            "--locale=C.UTF-8"], check=True, cwd="/", stdout=subprocess.DEVNULL)
+        (self.data / "postmaster.pid").unlink(missing_ok=True) if not self._lives() else None
+        log = self.folder.parent / "postgres.log"
+        settings = ["listen_addresses=", "unix_socket_permissions=0777", "shared_buffers=256MB", "max_wal_size=4GB", *self.settings]
+        flags = [part for setting in settings for part in ("-c", setting)]
+        self.process = Process("postgres", [*self._as(), self.bin / "postgres", "-D", self.data, "-k", self.sockets, *flags], log, cwd="/").start()
+        wait_until("PostgreSQL", 30, self.up)
+        subprocess.run([self.bin / "createdb", "-h", str(self.sockets), "-U", "weir", "weir"], stderr=subprocess.DEVNULL, check=False, cwd="/")
+        return self
+
+    def _lives(self):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            pid = int((self.data / "postmaster.pid").read_text().splitlines()[0])
+            stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+            return "(postgres)" in stat and ") Z " not in stat
+        return False
+
+    def up(self):
+        return subprocess.run([self.bin / "pg_isready", "-q", "-h", str(self.sockets), "-U", "weir", "-d", "postgres"], check=False,
+                              cwd="/").returncode == 0
+
+    def query(self, sql):
+        """Rows as lists of text, by psql: no driver needed."""
+        out = subprocess.run([self.bin / "psql", "-XAtq", "-F", "\t", "-d", self.url, "-v", "ON_ERROR_STOP=1", "-c", sql], check=True, cwd="/",
+                             capture_output=True, text=True)
+        return [line.split("\t") for line in out.stdout.splitlines()]
+
+    def stop(self, how=signal.SIGINT):
+        if self.process:
+            self.process.stop(20, how)
+        shutil.rmtree(self.sockets, ignore_errors=True)
+
+    def restart(self, how=signal.SIGINT):
+        self.process.stop(20, how)
+        self.start()
+
+
+class Node:
+    """A program of tests/support/chain that prints one JSON line when it is ready (anvil.mjs, faultproxy.mjs)."""
+
+    def __init__(self, program, arguments, log):
+        self.process = Process(program, ["node", CHAIN_LAB / f"{program}.mjs", *arguments], log, stdout=subprocess.PIPE)
+        self.facts = None
+
+    def start(self):
+        self.process.start()
+        line = self.process.child.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.process.name} did not start: {self.process.tail()}")
+        self.facts = json.loads(line)
+        return self
+
+    @property
+    def rpc(self):
+        return self.facts["rpc"]
+
+    @property
+    def ws(self):
+        return self.facts["ws"]
+
+    def call(self, method, *params):
+        _, body, _ = http_json(self.rpc, "POST", {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}, timeout=60)
+        if "error" in body:
+            raise ValueError(f"{method}: {body['error']}")
+        return body["result"]
+
+    def height(self):
+        return int(self.call("eth_blockNumber"), 16)
+
+    def stop(self):
+        self.process.stop(15)
+
+
+def anvil(log, *arguments):
+    return Node("anvil", arguments, log).start()
+
+
+def yaml_of(value, indent=0):
+    """Enough YAML for our settings: mappings, lists of mappings, scalars."""
+    pad, out = "  " * indent, ""
+    for key, item in value.items():
+        if isinstance(item, dict):
+            out += f"{pad}{key}:\n{yaml_of(item, indent + 1)}"
+        elif isinstance(item, list):
+            out += f"{pad}{key}:\n" if item else f"{pad}{key}: []\n"
+            for element in item:
+                lines = yaml_of(element, indent + 2).splitlines()
+                out += f"{pad}  - {lines[0].strip()}\n" + "".join(line + "\n" for line in lines[1:])
+        elif isinstance(item, bool):
+            out += f"{pad}{key}: {'true' if item else 'false'}\n"
+        else:
+            out += f"{pad}{key}: {json.dumps(str(item))}\n"
+    return out
+
+
+def merge(base, more):
+    for key, value in more.items():
+        base[key] = merge(base.get(key, {}), value) if isinstance(value, dict) else value
+    return base
+
+
+class Suite:
+    """The four services with one configuration file. Ports are free ones, the same over restarts of a service."""
+
+    def __init__(self, folder, redis_url, postgres_url, chains, settings=None, bin_dir=None):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.bin = pathlib.Path(bin_dir or os.environ.get("WEIR_BIN", ROOT / "build" / "bin"))
+        self.ops = {name: free_port() for name in SERVICES}
+        self.api_port, self.admin_port = free_port(), free_port()
+        self.chains = chains
+        config = {
+            "log": {"level": "info"},
+            "ops": {"listen": {name: f"127.0.0.1:{port}" for name, port in self.ops.items()}},
+            "bus": {"redis_url": redis_url},
+            "postgres": {"url": postgres_url},
+            "gateway": {"listen": f"127.0.0.1:{self.api_port}", "admin_listen": f"127.0.0.1:{self.admin_port}",
+                        "keys": [{"name": "local", "key": ADMIN_KEY, "role": "admin"}]},
+            "chains": chains,
+        }
+        self.config = self.folder / "weir.yaml"
+        self.config.write_text(yaml_of(merge(config, settings or {})))
+        self.processes = {}
+
+    def start(self, names=SERVICES, wait=60):
+        for name in names:
+            self.processes[name] = Process(name, [self.bin / f"weir-{name}", "--config", self.config], self.folder / f"{name}.log").start()
+        for name in names if wait else ():
+            wait_until(f"weir-{name} ready (log: {self.folder / name}.log)", wait, lambda n=name: self.ready(n) or self._dead(n))
+        return self
+
+    def _dead(self, name):
+        process = self.processes[name]
+        if not process.alive():
+            raise RuntimeError(f"weir-{name} ended with status {process.child.returncode}:\n{process.tail()}")
+        return False
+
+    def ready(self, name):
+        return http_json(f"http://127.0.0.1:{self.ops[name]}/readyz", timeout=3)[0] == 200
+
+    def metrics(self, name):
+        """{'name{labels}': value}"""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ops[name]}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if line and line[0] != "#"}
+
+    def metric(self, service, name, **labels):
+        """Sum over the series of a name that have these labels."""
+        total = 0.0
+        for series, value in self.metrics(service).items():
+            if re.split(r"[{ ]", series)[0] == name and all(f'{k}="{v}"' in series for k, v in labels.items()):
+                total += value
+        return total
+
+    @property
+    def api(self):
+        return f"http://127.0.0.1:{self.api_port}"
+
+    @property
+    def admin(self):
+        return f"http://127.0.0.1:{self.admin_port}"
+
+    def get(self, path, timeout=10):
+        return http_json(self.api + path, timeout=timeout)
+
+    def operate(self, method, path, body=None, key=ADMIN_KEY, timeout=10):
+        return http_json(self.admin + path, method, body, {"Authorization": f"Bearer {key}"} if key else {}, timeout)
+
+    def chain(self, name):
+        status, body, _ = self.get(f"/v1/chains/{name}")
+        if status != 200:
+            raise ValueError(f"/v1/chains/{name}: {status} {body}")
+        return body
+
+    def stop(self):
+        """SIGTERM to all, last first; returns {name: exit status}."""
+        for name in reversed(list(self.processes)):
+            self.processes[name].signal(signal.SIGCONT)
+            self.processes[name].signal(signal.SIGTERM)
+        return {name: process.stop() for name, process in self.processes.items()}
+
+
+def dev_chain(node, name="dev", endpoints=None, **more):
+    """Configuration of an anvil node as one chain."""
+    return {"name": name, "family": "evm", "profile": "dev", "chain_id": 31337, "poll_interval": "100ms", "window": 512,
+            **more, "endpoints": endpoints or [{"name": "a", "url": node.rpc, "ws_url": node.ws}]}
