@@ -180,7 +180,6 @@ static int acquire(struct follow *f, struct error *err)
 	f->owner = true;
 	f->stale = f->state_known = false;
 	f->progress_ms = clock_mono_ms();
-	f->identity->genesis_known = f->identity->genesis_known || f->ledger->genesis_known;
 	metric_set(f->metrics.owner, 1);
 	log_info(&f->log, "ownership", "this reconciler writes the chain's ledger", LOG_S("token", token), LOG_I("watermark", f->ledger->watermark));
 	follow_view(f);
@@ -334,10 +333,11 @@ static int learn_genesis(struct follow *f, struct error *err)
 	size_t endpoint;
 	if (!f->identity->genesis_known && (node_block_at(f->node, 0, 0, &found, &genesis, &endpoint, NULL) || !found))
 		return 0; /* no node answers now: asked again in a second */
-	int code = ledger_learn_genesis(f->ledger, f->identity->genesis_known ? f->identity->genesis_hash : genesis.hash, err);
-	if (!code)
-		code = follow_publish_new(f, err);
-	return code;
+	if (!f->identity->genesis_known) {
+		memcpy(f->identity->genesis_hash, genesis.hash, 32);
+		f->identity->genesis_known = true;
+	}
+	return ledger_learn_genesis(f->ledger, f->identity->genesis_hash, err);
 }
 
 static int each_second(struct follow *f, struct error *err)

@@ -14,7 +14,7 @@
 /* What an endpoint must agree with before it is believed; filled in once known, read by all threads of the chain. */
 struct node_identity {
 	const struct chain *chain;
-	bool genesis_known;
+	_Atomic bool genesis_known; /* set once, after genesis_hash */
 	uint8_t genesis_hash[32];
 };
 

@@ -1,0 +1,616 @@
+/* doubt.c - a balance differs from the chain: confirm it, find the first wrong block, have that block read again, conclude. */
+#include "check.h"
+
+#include "incident.h"
+
+#include "wire/hex.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define CONFIRM_ASKS 3
+#define CONFIRM_PAUSE_MS 150   /* a node that is making a block may answer from the next one's state for a moment */
+#define HEAL_TIMEOUT_MS 15000
+#define HEALS_MAX 3
+#define LOOK_AGAIN_MS 60000    /* open incidents are compared again so often */
+#define EVIDENCE_MAX 8192
+
+void doubt_add(struct check *c, const struct ledger_touch *touch, struct u256 observed, size_t endpoint)
+{
+	if (c->doubt_count == CHECK_DOUBTS_MAX) {
+		check_skip(c, "queue_full", 1); /* the sweep meets it again */
+		return;
+	}
+	c->doubts[(c->doubt_first + c->doubt_count++) % CHECK_DOUBTS_MAX] = (struct doubt){ .touch = *touch, .observed = observed, .endpoint = endpoint };
+}
+
+/* ---- what the ledger says ------------------------------------------------------------------------------------------------------------------ */
+
+static int ledger_balance_at(struct check *c, const struct ledger_touch *touch, int64_t height, struct i256 *ret, struct error *err)
+{
+	struct pg_param p[4];
+	struct pg_result *r = NULL;
+	pg_i64(&p[0], touch->account_id);
+	pg_i32(&p[1], touch->asset_id);
+	pg_i64(&p[2], height);
+	pg_i32(&p[3], c->view.chain_id);
+	int code = pg_prepared(c->pg, "balance_at",
+			       "select balance from weir.entries where account = $1 and asset = $2 and height <= $3 and not superseded and chain = $4"
+			       " order by height desc, ordinal desc limit 1",
+			       p, 4, &r, err);
+	*ret = (struct i256){ { 0 } };
+	if (!code && pg_rows(r) > 0 && pg_get_numeric(r, 0, 0, ret))
+		code = error_set(err, WEIR_INTERNAL, "a balance in the ledger is not a whole number");
+	pg_result_free(&r);
+	return code;
+}
+
+static int canonical_hash(struct check *c, int64_t height, uint8_t ret[32], bool *ret_found, struct error *err)
+{
+	struct pg_param p[2];
+	struct pg_result *r = NULL;
+	pg_i32(&p[0], c->view.chain_id);
+	pg_i64(&p[1], height);
+	int code = pg_prepared(c->pg, "canonical", "select hash from weir.blocks where chain = $1 and height = $2 and canonical", p, 2, &r, err);
+	*ret_found = !code && pg_rows(r) == 1 && pg_get_bytes(r, 0, 0).size == 32;
+	if (*ret_found)
+		memcpy(ret, pg_get_bytes(r, 0, 0).data, 32);
+	pg_result_free(&r);
+	return code;
+}
+
+/* ---- confirming ------------------------------------------------------------------------------------------------------------------------------ */
+
+static bool equals(struct i256 ledger, struct u256 chain)
+{
+	return !i256_is_negative(ledger) && u256_cmp(i256_abs(ledger), chain) == 0;
+}
+
+enum verdict { VERDICT_EQUAL, VERDICT_DIFFERENT, VERDICT_UNKNOWN };
+
+/* Asks again, elsewhere if there is an elsewhere: only an answer given twice in a row counts against the ledger. */
+static enum verdict confirm(struct check *c, struct doubt *d)
+{
+	const struct bytes account = { d->touch.account, d->touch.account_size };
+	uint64_t exclude = node_endpoints(c->node) > 1 ? UINT64_C(1) << d->endpoint : 0;
+	struct u256 last = d->observed;
+	unsigned repeated = 0;
+	for (int i = 0; i < CONFIRM_ASKS; i++) {
+		struct u256 amount;
+		size_t endpoint;
+		if (node_balance(c->node, account, &d->touch.asset, (uint64_t)d->touch.height, d->touch.hash, exclude, &amount, &endpoint, NULL))
+			return VERDICT_UNKNOWN;
+		if (equals(d->touch.amount, amount))
+			return VERDICT_EQUAL;
+		repeated = u256_cmp(amount, last) == 0 ? repeated + 1 : 0;
+		last = amount;
+		if (repeated >= 2)
+			break;
+		for (int64_t until = clock_mono_ms() + CONFIRM_PAUSE_MS; clock_mono_ms() < until;)
+			node_poll(c->node, 20, -1);
+	}
+	d->observed = last;
+	return repeated >= 2 ? VERDICT_DIFFERENT : VERDICT_UNKNOWN;
+}
+
+/* Does the doubt still speak about the ledger as it is? A reorg may have passed. */
+static int still_stands(struct check *c, struct doubt *d, bool *ret, struct error *err)
+{
+	uint8_t hash[32];
+	struct i256 ours;
+	int code = canonical_hash(c, d->touch.height, hash, ret, err);
+	if (!code && *ret && memcmp(hash, d->touch.hash, 32) != 0)
+		*ret = false;
+	if (!code && *ret) {
+		code = ledger_balance_at(c, &d->touch, d->touch.height, &ours, err);
+		if (!code && i256_cmp(ours, d->touch.amount) != 0)
+			*ret = false;
+	}
+	return code;
+}
+
+/* ---- evidence ---------------------------------------------------------------------------------------------------------------------------------- */
+
+static void put_hex(struct buf *out, const uint8_t *data, size_t size)
+{
+	char text[2 * 32 + 3];
+	hex_from_bytes(data, size < 32 ? size : 32, text);
+	buf_printf(out, "\"%s\"", text);
+}
+
+static int put_transactions(struct check *c, struct buf *out, int64_t height, struct error *err)
+{
+	struct pg_param p[2];
+	struct pg_result *r = NULL;
+	pg_i32(&p[0], c->view.chain_id);
+	pg_i64(&p[1], height);
+	int code = pg_query(c->pg,
+			    "select t.hash from weir.transactions t join weir.blocks b using (chain, height, branch)"
+			    " where t.chain = $1 and t.height = $2 and b.canonical order by t.tx_index limit 20",
+			    p, 2, &r, err);
+	buf_add_str(out, ", \"transactions\": [");
+	for (size_t i = 0; !code && i < pg_rows(r); i++) {
+		if (i > 0)
+			buf_add_str(out, ", ");
+		put_hex(out, pg_get_bytes(r, i, 0).data, pg_get_bytes(r, i, 0).size);
+	}
+	buf_add_str(out, "]");
+	pg_result_free(&r);
+	return code;
+}
+
+/* Could the traces of the block be had? Without them value moved by contracts is not in the ledger. */
+static int has_traces(struct check *c, int64_t height, bool *ret, struct error *err)
+{
+	struct pg_param p[2];
+	struct pg_result *r = NULL;
+	pg_i32(&p[0], c->view.chain_id);
+	pg_i64(&p[1], height);
+	int code = pg_query(c->pg,
+			    "select (k.passed >> 10) & 1 from weir.certificates k join weir.blocks b using (chain, height, branch)"
+			    " where k.chain = $1 and k.height = $2 and b.canonical",
+			    p, 2, &r, err);
+	*ret = !code && pg_rows(r) == 1 && pg_get_i64(r, 0, 0) == 1;
+	pg_result_free(&r);
+	return code;
+}
+
+static int write_evidence(struct check *c, const struct doubt *d, struct buf *out, struct error *err)
+{
+	char ledger[I256_DEC_MAX], chain[U256_DEC_MAX];
+	i256_to_dec(d->touch.amount, ledger);
+	u256_to_dec(d->observed, chain);
+	buf_printf(out, "{\"account\": ");
+	put_hex(out, d->touch.account, d->touch.account_size);
+	buf_printf(out, ", \"asset\": \"");
+	c->chain->family->asset_print(c->chain, &d->touch.asset, out);
+	buf_printf(out, "\", \"height\": %lld, \"hash\": ", (long long)d->touch.height);
+	put_hex(out, d->touch.hash, 32);
+	buf_printf(out, ", \"ledger\": \"%s\", \"chain\": \"%s\"", ledger, chain);
+	int code = 0;
+	if (d->first_wrong >= 0) {
+		bool traces = false;
+		buf_printf(out, ", \"first_wrong_height\": %lld, \"first_wrong_hash\": ", (long long)d->first_wrong);
+		put_hex(out, d->first_wrong_hash, 32);
+		code = put_transactions(c, out, d->first_wrong, err);
+		if (!code)
+			code = has_traces(c, d->first_wrong, &traces, err);
+		if (!traces)
+			buf_add_str(out, ", \"traces\": \"none: value moved inside contracts is unknown\"");
+	}
+	buf_add_str(out, "}");
+	return code;
+}
+
+static void summary_of(struct check *c, const struct doubt *d, char ret[300])
+{
+	struct buf account = BUF_INIT(128), asset = BUF_INIT(256);
+	char ledger[I256_DEC_MAX], chain[U256_DEC_MAX];
+	i256_to_dec(d->touch.amount, ledger);
+	u256_to_dec(d->observed, chain);
+	c->chain->family->account_print(c->chain, (struct bytes){ d->touch.account, d->touch.account_size }, &account);
+	c->chain->family->asset_print(c->chain, &d->touch.asset, &asset);
+	snprintf(ret, 300, "%.70s of %.70s at block %lld: ledger %.40s, chain %.40s", buf_str(&asset), buf_str(&account), (long long)d->touch.height,
+		 ledger, chain);
+	buf_free(&account);
+	buf_free(&asset);
+}
+
+/* ---- states of an incident ------------------------------------------------------------------------------------------------------------------------ */
+
+static int count_open(struct check *c, struct error *err)
+{
+	struct pg_param p;
+	struct pg_result *r = NULL;
+	int code = pg_query(c->pg, "select count(*) from weir.incidents where chain = $1 and closed_at is null", pg_i32(&p, c->view.chain_id), 1, &r, err);
+	if (!code)
+		metric_set(c->metrics.incidents, (double)(c->open_incidents = (size_t)pg_get_i64(r, 0, 0)));
+	pg_result_free(&r);
+	return code;
+}
+
+/* The open incident about this balance, 0 if there is none. */
+static int find_open(struct check *c, const struct ledger_touch *touch, int64_t *ret, struct error *err)
+{
+	struct pg_param p[3];
+	struct pg_result *r = NULL;
+	pg_i32(&p[0], c->view.chain_id);
+	pg_i64(&p[1], touch->account_id);
+	pg_i32(&p[2], touch->asset_id);
+	int code = pg_query(c->pg, "select id from weir.incidents where chain = $1 and closed_at is null and account = $2 and asset = $3 limit 1", p, 3, &r,
+			    err);
+	*ret = !code && pg_rows(r) > 0 ? pg_get_i64(r, 0, 0) : 0;
+	pg_result_free(&r);
+	return code;
+}
+
+static int open_incident(struct check *c, struct doubt *d, struct error *err)
+{
+	struct buf evidence = BUF_INIT(EVIDENCE_MAX);
+	char summary[300];
+	struct i256 observed;
+	bool fits = i256_from_u256_checked(d->observed, false, &observed);
+	summary_of(c, d, summary);
+	int code = write_evidence(c, d, &evidence, err);
+	const struct incident_facts facts = { .kind = "mismatch",
+					      .account_id = d->touch.account_id,
+					      .asset_id = d->touch.asset_id,
+					      .height = d->touch.height,
+					      .expected = &d->touch.amount,
+					      .observed = fits ? &observed : NULL,
+					      .evidence = buf_str(&evidence),
+					      .summary = summary };
+	if (!code)
+		code = check_begin(c, err);
+	if (!code) {
+		code = incident_insert(c->pg, &c->journal, c->view.chain_id, &facts, &d->incident, err);
+		if (!code)
+			code = check_commit(c, err);
+		if (code)
+			check_abort(c);
+	}
+	buf_free(&evidence);
+	if (!code) {
+		metric_inc(c->metrics.mismatches);
+		log_warn(&c->log, "mismatch", summary, LOG_I("incident", d->incident));
+		code = count_open(c, err);
+	}
+	return code;
+}
+
+static int change_incident(struct check *c, const struct doubt *d, const char *state, const char *resolution, struct error *err)
+{
+	struct buf evidence = BUF_INIT(EVIDENCE_MAX);
+	char summary[300];
+	summary_of(c, d, summary);
+	int code = write_evidence(c, d, &evidence, err);
+	if (!code)
+		code = check_begin(c, err);
+	if (!code) {
+		code = incident_update(c->pg, &c->journal, d->incident, state, resolution, d->first_wrong, buf_str(&evidence), summary, err);
+		if (!code)
+			code = check_commit(c, err);
+		if (code)
+			check_abort(c);
+	}
+	buf_free(&evidence);
+	if (!code) {
+		log_info(&c->log, "incident", summary, LOG_I("incident", d->incident), LOG_S("state", state),
+			 LOG_S("resolution", resolution ? resolution : ""));
+		code = count_open(c, err);
+	}
+	return code;
+}
+
+/* ---- bisecting --------------------------------------------------------------------------------------------------------------------------------------- */
+
+static int known_good(struct check *c, const struct doubt *d, int64_t *ret, struct error *err)
+{
+	struct pg_param p[3];
+	struct pg_result *r = NULL;
+	pg_i64(&p[0], d->touch.account_id);
+	pg_i32(&p[1], d->touch.asset_id);
+	int code = pg_query(c->pg, "select reconciled_height from weir.balances where account = $1 and asset = $2", p, 2, &r, err);
+	int64_t opening = c->view.start > 0 ? c->view.start - 1 : 0;
+	*ret = !code && pg_rows(r) == 1 && !pg_is_null(r, 0, 0) ? pg_get_i64(r, 0, 0) : opening;
+	if (*ret >= d->touch.height || *ret < opening)
+		*ret = opening;
+	pg_result_free(&r);
+	return code;
+}
+
+/* The first block after which ledger and chain differ. Where the node has no state any more the search ends: first_wrong -1. */
+static int bisect(struct check *c, struct doubt *d, struct error *err)
+{
+	const struct bytes account = { d->touch.account, d->touch.account_size };
+	int64_t good, bad = d->touch.height;
+	int code = known_good(c, d, &good, err);
+	memcpy(d->first_wrong_hash, d->touch.hash, 32);
+	while (!code && bad - good > 1) {
+		int64_t middle = good + (bad - good) / 2;
+		struct u256 theirs;
+		struct i256 ours;
+		uint8_t hash[32];
+		size_t endpoint;
+		bool found = false;
+		code = canonical_hash(c, middle, hash, &found, err);
+		if (!code)
+			code = ledger_balance_at(c, &d->touch, middle, &ours, err);
+		if (code)
+			return code;
+		if (!found || node_balance(c->node, account, &d->touch.asset, (uint64_t)middle, hash, 0, &theirs, &endpoint, NULL)) {
+			d->first_wrong = -1;
+			return 0;
+		}
+		if (equals(ours, theirs)) {
+			good = middle;
+		} else {
+			bad = middle;
+			memcpy(d->first_wrong_hash, hash, 32);
+		}
+	}
+	d->first_wrong = bad;
+	return code;
+}
+
+/* ---- conclusions ------------------------------------------------------------------------------------------------------------------------------------- */
+
+static int flag_rows(struct check *c, const struct doubt *d, const char *evidence, struct error *err)
+{
+	struct pg_param p[2];
+	pg_i32(&p[0], d->touch.asset_id);
+	pg_text(&p[1], evidence);
+	return pg_query(c->pg,
+			"update weir.assets set non_conserving = true, non_conserving_since = coalesce(non_conserving_since, now()),"
+			" evidence = coalesce(evidence, $2::jsonb) where id = $1",
+			p, 2, NULL, err);
+}
+
+static int close_others(struct check *c, const struct doubt *d, struct error *err)
+{
+	struct pg_param p[3];
+	pg_i32(&p[0], c->view.chain_id);
+	pg_i32(&p[1], d->touch.asset_id);
+	pg_i64(&p[2], d->incident);
+	return pg_query(c->pg,
+			"update weir.incidents set state = 'closed', resolution = 'non_conserving', closed_at = now(), updated_at = now()"
+			" where chain = $1 and asset = $2 and closed_at is null and id <> $3",
+			p, 3, NULL, err);
+}
+
+static void journal_flag(struct check *c, const struct doubt *d)
+{
+	Weir__V1__LedgerEvent event;
+	Weir__V1__AssetFlagged flagged;
+	Weir__V1__Asset asset;
+	uint8_t contract[32], token[32];
+	weir__v1__ledger_event__init(&event);
+	weir__v1__asset_flagged__init(&flagged);
+	weir__v1__asset__init(&asset);
+	memcpy(contract, d->touch.asset.contract, sizeof contract);
+	asset.standard = (Weir__V1__TokenStandard)d->touch.asset.standard;
+	asset.contract = (ProtobufCBinaryData){ d->touch.asset.contract_size, contract };
+	asset.has_token_id = d->touch.asset.has_token_id;
+	asset.token_id = (ProtobufCBinaryData){ u256_to_be_min(d->touch.asset.token_id, token), token };
+	flagged.asset = &asset;
+	flagged.non_conserving = true;
+	event.event_case = WEIR__V1__LEDGER_EVENT__EVENT_ASSET_FLAGGED;
+	event.asset_flagged = &flagged;
+	journal_add(&c->journal, &event, NULL, d->touch.height, 0);
+}
+
+/* The block was read twice and says the same: the token's books do not follow its logs. */
+static int flag_asset(struct check *c, const struct doubt *d, struct error *err)
+{
+	struct buf evidence = BUF_INIT(EVIDENCE_MAX);
+	char summary[300];
+	const uint8_t yes = 1;
+	const int64_t key = d->touch.asset_id;
+	summary_of(c, d, summary);
+	int code = write_evidence(c, d, &evidence, err);
+	if (!code)
+		code = check_begin(c, err);
+	if (!code) {
+		code = flag_rows(c, d, buf_str(&evidence), err);
+		if (!code)
+			code = incident_update(c->pg, &c->journal, d->incident, "closed", "non_conserving", d->first_wrong, buf_str(&evidence), summary,
+					       err);
+		if (!code)
+			code = close_others(c, d, err);
+		journal_flag(c, d);
+		if (!code)
+			code = check_commit(c, err);
+		if (code)
+			check_abort(c);
+	}
+	buf_free(&evidence);
+	if (code)
+		return code;
+	cache_put(c->flagged, &key, &yes);
+	log_warn(&c->log, "asset_flagged", "a token's balances do not follow its logs; they are served as the chain says", LOG_S("evidence", summary));
+	check_store(c, &d->touch, d->observed, true);
+	return count_open(c, err);
+}
+
+static bool is_native(const struct doubt *d)
+{
+	return d->touch.asset.contract_size == 0;
+}
+
+/* After the block was read again and found the same. */
+static int conclude_same(struct check *c, struct error *err)
+{
+	struct doubt *d = &c->current;
+	int code;
+	if (is_native(d)) {
+		code = change_incident(c, d, "open", NULL, err);
+		if (!code) {
+			char key[96], summary[300];
+			summary_of(c, d, summary);
+			snprintf(key, sizeof key, "mismatch:%s:%lld", c->chain->name, (long long)d->incident);
+			alert_raise(c->ctx, key, ALERT_FIRING, "mismatch", "chain %s: %s; block %lld was read again and says the same", c->chain->name,
+				    summary, (long long)d->first_wrong);
+		}
+	} else {
+		code = flag_asset(c, d, err);
+	}
+	if (!code)
+		c->current.incident = 0;
+	return code;
+}
+
+/* After the block was replaced and applied again: is the balance right now? */
+static int conclude_replaced(struct check *c, struct error *err)
+{
+	struct doubt *d = &c->current;
+	struct i256 ours;
+	struct u256 theirs;
+	uint8_t hash[32];
+	size_t endpoint;
+	bool found = false;
+	if (c->view.watermark < d->first_wrong) /* not applied again yet */
+		return 0;
+	int code = canonical_hash(c, d->first_wrong, hash, &found, err);
+	if (!code)
+		code = ledger_balance_at(c, &d->touch, d->first_wrong, &ours, err);
+	if (code)
+		return code;
+	if (found && node_balance(c->node, (struct bytes){ d->touch.account, d->touch.account_size }, &d->touch.asset, (uint64_t)d->first_wrong, hash, 0,
+				  &theirs, &endpoint, NULL))
+		return 0; /* no answer now */
+	bool healed = found && equals(ours, theirs);
+	code = change_incident(c, d, healed ? "closed" : "open", healed ? "healed" : NULL, err);
+	if (!code)
+		c->current.incident = 0;
+	return code;
+}
+
+static int wait_for_heal(struct check *c, struct error *err)
+{
+	struct mail_heal heal;
+	struct doubt *d = &c->current;
+	int code = 0;
+	mailbox_heal(c->mailbox, &heal);
+	if (heal.state == HEAL_SAME) {
+		code = conclude_same(c, err);
+	} else if (heal.state == HEAL_REPLACED) {
+		code = conclude_replaced(c, err);
+	} else if (heal.state == HEAL_GONE) {
+		code = change_incident(c, d, "closed", "superseded", err);
+		if (!code)
+			d->incident = 0;
+	} else if (clock_mono_ms() > d->heal_until_ms) {
+		if (++d->heals < HEALS_MAX) {
+			mailbox_want_heal(c->mailbox, d->first_wrong, d->first_wrong_hash);
+			d->heal_until_ms = clock_mono_ms() + HEAL_TIMEOUT_MS;
+			return 0;
+		}
+		code = change_incident(c, d, "open", NULL, err); /* looked at again later */
+		if (!code)
+			d->incident = 0;
+	}
+	if (!code && !d->incident)
+		mailbox_heal_done(c->mailbox);
+	return code;
+}
+
+/* ---- one doubt ------------------------------------------------------------------------------------------------------------------------------------------ */
+
+/* The difference is real: from here on it is an incident. */
+static int pursue(struct check *c, struct doubt *d, struct error *err)
+{
+	int64_t open = 0;
+	int code = find_open(c, &d->touch, &open, err);
+	d->first_wrong = -1;
+	d->incident = open;
+	if (!code && !open)
+		code = open_incident(c, d, err);
+	if (!code)
+		code = bisect(c, d, err);
+	if (!code && d->first_wrong < 0) {
+		/* No node can tell where it began: the block at which it was seen is the best there is. */
+		d->first_wrong = d->touch.height;
+		memcpy(d->first_wrong_hash, d->touch.hash, 32);
+	}
+	if (!code)
+		code = change_incident(c, d, "healing", NULL, err);
+	if (code)
+		return code;
+	c->current = *d;
+	c->current.heals = 0;
+	c->current.heal_until_ms = clock_mono_ms() + HEAL_TIMEOUT_MS;
+	mailbox_want_heal(c->mailbox, d->first_wrong, d->first_wrong_hash);
+	return 0;
+}
+
+static int consider(struct check *c, struct doubt *d, struct error *err)
+{
+	bool stands = false;
+	if (check_is_flagged(c, d->touch.asset_id)) {
+		check_store(c, &d->touch, d->observed, true);
+		return 0;
+	}
+	int code = still_stands(c, d, &stands, err);
+	if (code)
+		return code;
+	enum verdict verdict = stands ? confirm(c, d) : VERDICT_UNKNOWN;
+	if (stands && verdict == VERDICT_DIFFERENT)
+		code = still_stands(c, d, &stands, err); /* asking took a while */
+	if (code)
+		return code;
+	if (!stands) {
+		check_skip(c, "superseded", 1);
+		return 0;
+	}
+	if (verdict == VERDICT_EQUAL)
+		check_store(c, &d->touch, i256_abs(d->touch.amount), false);
+	if (verdict == VERDICT_UNKNOWN)
+		check_skip(c, "unstable", 1);
+	return verdict == VERDICT_DIFFERENT ? pursue(c, d, err) : 0;
+}
+
+/* Incidents that stay open are compared again from time to time: what was wrong may be right now. */
+static int look_again(struct check *c, struct error *err)
+{
+	struct pg_param p;
+	struct pg_result *r = NULL;
+	struct ledger_touch touches[16];
+	int64_t ids[16];
+	int code = pg_query(c->pg,
+			    "select " CHECK_ROW " join weir.incidents i on i.account = b.account and i.asset = b.asset"
+			    " where i.chain = $1 and b.chain = $1 and i.closed_at is null and c.watermark_hash is not null order by i.updated_at limit 16",
+			    pg_i32(&p, c->view.chain_id), 1, &r, err);
+	size_t n = code ? 0 : check_read_rows(r, touches, 16);
+	pg_result_free(&r);
+	for (size_t i = 0; !code && i < n; i++) {
+		struct doubt d = { .touch = touches[i], .first_wrong = -1 };
+		size_t endpoint;
+		if (node_balance(c->node, (struct bytes){ d.touch.account, d.touch.account_size }, &d.touch.asset, (uint64_t)d.touch.height, d.touch.hash,
+				 0, &d.observed, &endpoint, NULL))
+			continue;
+		code = find_open(c, &d.touch, &ids[i], err);
+		d.incident = ids[i];
+		d.endpoint = endpoint;
+		if (!code && d.incident && equals(d.touch.amount, d.observed))
+			code = change_incident(c, &d, "closed", "healed", err);
+		else if (!code && !is_native(&d)) /* a token: what was unfinished goes on */
+			doubt_add(c, &d.touch, d.observed, endpoint);
+	}
+	return code;
+}
+
+int doubt_load(struct check *c, struct error *err)
+{
+	c->current.incident = 0;
+	c->doubt_count = 0;
+	c->incident_ms = 0;
+	mailbox_heal_done(c->mailbox);
+	return count_open(c, err);
+}
+
+int doubt_step(struct check *c, struct error *err)
+{
+	if (c->current.incident)
+		return wait_for_heal(c, err);
+	int64_t now = clock_mono_ms();
+	if (c->open_incidents > 0 && now - c->incident_ms >= LOOK_AGAIN_MS && c->view.watermark + LEDGER_TIP_DISTANCE >= c->view.head) {
+		c->incident_ms = now;
+		int code = look_again(c, err);
+		if (code)
+			return code;
+	}
+	if (c->doubt_count == 0)
+		return 0;
+	struct doubt *d = &c->doubts[c->doubt_first];
+	int64_t open = 0;
+	int code = is_native(d) ? find_open(c, &d->touch, &open, err) : 0;
+	if (!code && open)
+		check_skip(c, "incident_open", 1);
+	else if (!code)
+		code = consider(c, d, err);
+	if (!code) {
+		c->doubt_first = (c->doubt_first + 1) % CHECK_DOUBTS_MAX;
+		c->doubt_count--;
+	}
+	return code;
+}
