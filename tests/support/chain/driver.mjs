@@ -15,6 +15,8 @@ export function nextBaseFee({ baseFee, gasUsed, gasLimit }) {
   return baseFee + (rise > 0n ? rise : 1n);
 }
 
+const sending = (request) => [typeof request === 'string' ? 'eth_sendRawTransaction' : 'eth_sendTransaction', request];
+
 export class Driver {
   #nonces = new Map();
   #closed = new Set();
@@ -97,9 +99,16 @@ export class Driver {
     return raw ? { ...request, chainId: quantity(this.chainId) } : request;
   }
 
-  /** Sends completed transactions; throws on the first refused. Resolves to their hashes. */
-  send(requests) {
-    return this.rpc.batchOk(requests.map((r) => (typeof r === 'string' ? ['eth_sendRawTransaction', [r]] : ['eth_sendTransaction', [r]])), 500);
+  /** Sends completed transactions, one after the other; throws on the first refused. Resolves to their hashes. */
+  async send(requests) {
+    const hashes = [];
+    for (const request of requests) hashes.push(await this.rpc.call(...sending(request)));
+    return hashes;
+  }
+
+  /** The same in one batch, several times faster. The node works on a batch's items side by side: their order in the block is open. */
+  sendAtOnce(requests) {
+    return this.rpc.batchOk(requests.map((request) => [sending(request)[0], sending(request).slice(1)]), 500);
   }
 
   #nextTimestamp() {

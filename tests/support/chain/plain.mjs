@@ -32,7 +32,7 @@ export async function bulk({ driver, world, journal, stopped, progress }, { bloc
     const data = token.interface.encodeFunctionData('batch', [to, BigInt(i + 1)]);
     const txs = [{ from: token.owner, to: token.address, data, gas: 200_000n + 60_000n * BigInt(transfers) }];
     if (i % 10 === 0) for (let k = 0; k < 5; k++) txs.push({ from: world.senders[1], to: taken(), value: BigInt(i + 1), gas: NATIVE_GAS });
-    await driver.send(txs.map((tx) => driver.complete(tx)));
+    await driver.sendAtOnce(txs.map((tx) => driver.complete(tx)));
     const head = await driver.mine();
     if (head.transactions !== txs.length) throw new Error(`block ${head.height} has ${head.transactions} of ${txs.length} transactions`);
     journal.addBlock(head, null);
@@ -54,7 +54,7 @@ export async function rate({ driver, world, rng, journal, stopped, progress }, {
     : { to: token.address, data: token.interface.encodeFunctionData('transfer', [rng.pick(people), rng.amount(10n ** 12n)]), gas: 80_000n });
   let tick = Date.now() + blockMs;
   for (let n = 0; n < blocks && !stopped(); n++) {
-    await driver.send(Array.from({ length: size }, (_, i) => driver.complete(simple(i))));
+    await driver.sendAtOnce(Array.from({ length: size }, (_, i) => driver.complete(simple(i))));
     await sleep(Math.max(0, tick - Date.now()));
     tick = Math.max(tick + blockMs, Date.now());
     const head = await driver.mine();

@@ -7,8 +7,8 @@
 //   node workload.mjs --rpc URL --rate --blocks 60 --block-ms 1000 --txs-per-block 200 --out FILE
 //
 // SIGTERM and SIGINT finish the block at hand, write the journal and end with 0.
-// --skip KIND[,KIND] leaves kinds of transactions out (names: kinds.mjs). --clock seeded takes block times from the seed instead of the
-// wall clock: with anvil started at a fixed --timestamp, the same seed then gives the same hashes.
+// The same seed gives the same transactions. --clock seeded takes block times from the seed instead of the wall clock: with anvil started
+// at a fixed --timestamp, the same seed then gives the same hashes too. --skip KIND[,KIND] leaves kinds of transactions out (kinds.mjs).
 
 import { parseArgs } from 'node:util';
 import { setTimeout as sleep } from 'node:timers/promises';
