@@ -1,0 +1,177 @@
+/* fetcher.h - the service's one private header: types with field notes, functions under the file that owns them. */
+#ifndef WEIR_FETCHER_H
+#define WEIR_FETCHER_H
+
+#include "bus/bus.h"
+#include "chains/chain.h"
+#include "daemon/daemon.h"
+#include "net/rpc.h"
+#include "wire/compress.h"
+
+#include <pthread.h>
+
+#define JOBS_MAX 128       /* blocks in flight per chain */
+#define READY_MAX 256      /* blocks waiting to be published */
+#define KNOWN_MAX 16384    /* heights whose hash is remembered: more than HASHES_KEEP and any window in use at the tip */
+
+/* -- window.c: which heights are under way or published, and which hashes are known ------------------------------------------ */
+
+enum height_state { HEIGHT_WANTED, HEIGHT_IN_FLIGHT, HEIGHT_PUBLISHED };
+struct height { /* slot of a height in a ring; height tells whose it is */
+	uint64_t height;
+	bool used;
+	enum height_state state;
+	bool known; /* hash and parent are set */
+	uint8_t hash[32], parent_hash[32];
+};
+struct window {
+	struct height *slots;
+	size_t mask;
+	uint64_t highest_known; /* of known slots; 0 when none */
+	bool any_known;
+};
+void window_init(struct window *, size_t window);
+void window_free(struct window *);
+struct height *window_at(struct window *, uint64_t height);         /* claims the slot for this height */
+struct height *window_find(struct window *, uint64_t height);       /* NULL when the slot is another's */
+void window_learn(struct window *, uint64_t height, const uint8_t hash[32], const uint8_t *parent_hash); /* parent may be NULL */
+void window_forget_above(struct window *, uint64_t height);         /* states and hashes */
+void window_forget_published(struct window *);                      /* states only */
+
+/* -- what the ledger says (ledger.c) ------------------------------------------------------------------------------------------ */
+
+struct ledger_state {
+	bool known;
+	int64_t watermark; /* -1: none */
+	uint64_t next_height, epoch, written_ms;
+	bool paused;
+	char watermark_hash[67], genesis_hash[67];
+};
+
+struct job;
+
+struct follower { /* one chain: its thread's whole state */
+	struct fetcher *fetcher;
+	const struct chain_config *config;
+	struct chain chain;
+	struct log log;
+	pthread_t thread;
+	bool running;
+	int result;
+	struct error error;
+
+	struct bus *bus;
+	struct bus_owner *lease; /* topic control: ownership and commands */
+	struct bus_publisher *raw, *blocks;
+	struct endpoints *endpoints;
+	struct rpc *rpc;
+	struct rpc_socket *sockets[CONFIG_ENDPOINTS_MAX];
+	struct compressor *zstd;
+	struct arena *arena;
+	uint8_t genesis[32];
+	bool has_genesis;
+
+	bool owning, paused;
+	struct ledger_state ledger;
+	struct window window;
+	uint64_t next_to_look; /* lowest height that may still be wanted */
+	int64_t state_due_ms, head_due_ms, command_due_ms, tags_due_ms, acquire_due_ms;
+
+	struct chain_block_ref head, safe, finalized; /* as published last; hash all zero: none */
+	bool has_head, head_asked, head_dirty;
+	struct chain_block_ref seen_head; /* newest that a node told */
+	size_t seen_endpoint;
+	bool has_seen, head_news;
+	int64_t announced_ms; /* when seen_head was announced */
+
+	struct job *jobs[JOBS_MAX];
+	size_t job_count;
+	struct job *ready[READY_MAX];
+	size_t ready_count;
+	double limit; /* adaptive: jobs in flight */
+	uint64_t generation; /* grows with each fork or restart: results of older jobs are dropped */
+	bool fork_suspected;
+	uint64_t event_number;
+};
+
+struct fetcher {
+	struct daemon_ctx *ctx;
+	struct follower *followers;
+	size_t count;
+};
+
+/* -- fetcher.c ------------------------------------------------------------------------------------------------------------------ */
+extern const struct metric_def fetcher_metrics[];
+extern const size_t fetcher_metric_count;
+int fetcher_init(struct daemon_ctx *, void *, struct error *);
+int fetcher_run(struct daemon_ctx *, void *, struct error *);
+void fetcher_deinit(struct daemon_ctx *, void *);
+void fetcher_count(struct follower *, const char *name, const char *label, uint64_t n); /* series {chain, label} */
+void fetcher_gauge(struct follower *, const char *name, double value);
+
+/* -- follow.c: the loop ----------------------------------------------------------------------------------------------------------- */
+void *follower_main(void *follower);
+void follower_start_over(struct follower *, const char *why); /* forget what was published: the ledger knows better */
+
+/* -- ledger.c --------------------------------------------------------------------------------------------------------------------- */
+int ledger_read(struct follower *, struct error *);
+int ledger_read_hashes(struct follower *, struct error *);
+int commands_read(struct follower *, struct error *);
+
+/* -- head.c ------------------------------------------------------------------------------------------------------------------------ */
+int head_open(struct follower *, struct error *);
+void head_poll(struct follower *);
+int head_publish(struct follower *, struct error *);
+
+/* -- fork.c ------------------------------------------------------------------------------------------------------------------------ */
+/* Does this block contradict what we know? */
+bool fork_contradicts(struct follower *, const struct chain_block_ref *);
+/* Finds the ancestor and publishes ChainFork. 0 also when it turned out to be none. */
+int fork_resolve(struct follower *, struct error *);
+
+/* -- job.c ------------------------------------------------------------------------------------------------------------------------- */
+struct job_request {
+	uint64_t height;
+	const uint8_t *hash; /* or NULL: canonical at that height */
+	Weir__V1__FetchReason reason;
+	uint32_t attempt;
+	uint64_t exclude; /* endpoint bits */
+	int64_t announced_ms;
+};
+bool job_start(struct follower *, const struct job_request *); /* false: too many */
+void jobs_schedule(struct follower *);                          /* starts what the window allows */
+void job_free(struct job **);
+uint64_t job_generation(const struct job *);
+
+/* -- publish.c ---------------------------------------------------------------------------------------------------------------------- */
+struct job_part {
+	Weir__V1__PartKind kind;
+	bool optional, done, missing;
+	struct buf body;   /* zstd */
+	uint64_t size;     /* decoded */
+	size_t endpoint;
+	char why[200];     /* missing: why */
+};
+struct job {
+	struct follower *f;
+	uint64_t generation;
+	struct job_request request;
+	uint8_t wanted_hash[32];
+	struct chain_block_ref block; /* once peeked */
+	bool has_block, failed;
+	int code;
+	char why[400];
+	size_t failed_endpoint;
+	int64_t not_before_ms; /* waiting for the next try */
+	unsigned tries;
+	struct job_part parts[CHAIN_PARTS_MAX];
+	size_t part_count, pending;
+	/* receipts one by one, where eth_getBlockReceipts is missing */
+	uint8_t *transactions;
+	size_t transaction_count, receipts_left;
+	struct buf *receipts;
+};
+int publish_ready(struct follower *, struct error *);
+int publish_message(struct follower *, struct bus_publisher *, uint16_t type, uint64_t key, const void *packed, size_t size, struct error *);
+
+#endif

@@ -1,0 +1,286 @@
+/* follow.c - one chain's loop: own it, know what the ledger wants, see the head, fetch, publish. */
+#include "fetcher.h"
+
+#include "base/clock.h"
+#include "wire/hex.h"
+#include "weir/streams.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define STATE_EVERY_MS 200
+#define STATE_HUNGRY_MS 5 /* at the edge of the window: the ledger may have moved */
+#define COMMANDS_EVERY_MS 100
+#define ACQUIRE_EVERY_MS 500
+#define ARENA_MAX (512u << 20)
+
+static bool stopping(void *ctx)
+{
+	return daemon_stopping(ctx);
+}
+
+void follower_start_over(struct follower *f, const char *why)
+{
+	window_forget_published(&f->window);
+	f->generation++;
+	f->next_to_look = f->ledger.next_height;
+	f->head_news = true;
+	for (size_t i = 0; i < f->ready_count; i++)
+		job_free(&f->ready[i]);
+	f->ready_count = 0;
+	fetcher_count(f, "weir_fetcher_restarts_total", why, 1);
+	log_info(&f->log, "publishing_from", why, LOG_U("next_height", f->ledger.next_height));
+}
+
+/* -- identity of an endpoint ------------------------------------------------------------------------------------------------ */
+
+static int identify(void *arg, size_t endpoint, const char *chain_id, const char *genesis, struct error *err)
+{
+	struct follower *f = arg;
+	struct chain_answer a;
+	struct endpoint_status status;
+	endpoints_status(f->endpoints, endpoint, &status);
+	struct arena *arena = arena_new(ARENA_MAX);
+	struct bytes text = { (const uint8_t *)chain_id, strlen(chain_id) };
+	int r = f->chain.family->answer(&f->chain, CHAIN_ASK_CHAIN_ID, &(struct chain_args){ 0 }, text, arena, &a, err);
+	if (r == 0 && a.number != f->chain.chain_id)
+		r = error_set(err, WEIR_WRONG_CHAIN, "endpoint %s serves chain id %llu, chain %s has %llu", status.name, (unsigned long long)a.number,
+			      f->chain.name, (unsigned long long)f->chain.chain_id);
+	if (r == 0) {
+		text = (struct bytes){ (const uint8_t *)genesis, strlen(genesis) };
+		r = f->chain.family->answer(&f->chain, CHAIN_ASK_BY_HEIGHT, &(struct chain_args){ .height = 0 }, text, arena, &a, err);
+	}
+	if (r == 0 && a.found && f->has_genesis && memcmp(a.block.hash, f->genesis, 32) != 0)
+		r = error_set(err, WEIR_WRONG_CHAIN, "endpoint %s has another genesis block than chain %s", status.name, f->chain.name);
+	if (r == 0 && a.found && !f->has_genesis) {
+		memcpy(f->genesis, a.block.hash, 32);
+		f->has_genesis = true;
+	}
+	arena_free(&arena);
+	return r;
+}
+
+static int classify(void *arg, int64_t code, const char *message)
+{
+	struct follower *f = arg;
+	return f->chain.family->classify(&f->chain, code, message);
+}
+
+static int open_rpc(struct follower *f, struct error *err)
+{
+	struct chain_call id, genesis;
+	struct arena *arena = arena_new(1 << 20);
+	int r = f->chain.family->question(&f->chain, CHAIN_ASK_CHAIN_ID, &(struct chain_args){ 0 }, arena, &id, err);
+	if (r == 0)
+		r = f->chain.family->question(&f->chain, CHAIN_ASK_BY_HEIGHT, &(struct chain_args){ .height = 0 }, arena, &genesis, err);
+	if (r == 0) {
+		struct rpc_options options = { .endpoints = f->endpoints, .log = &f->log, .metrics = daemon_metrics(f->fetcher->ctx), .classify = classify,
+					       .identify = identify, .identify_methods = { id.method, genesis.method },
+					       .identify_params = { id.params, genesis.params }, .arg = f };
+		r = rpc_open(&options, &f->rpc, err);
+	}
+	arena_free(&arena);
+	return r;
+}
+
+static int open_all(struct follower *f, struct error *err)
+{
+	const struct config *config = daemon_config(f->fetcher->ctx);
+	char name[96], host[64] = "";
+	gethostname(host, sizeof host - 1);
+	snprintf(name, sizeof name, "%s:%d", host, (int)getpid());
+	struct bus_options options = { .url = config->bus.redis_url,
+				       .username = config->bus.username,
+				       .password = config->bus.password,
+				       .max_backlog = config->bus.max_backlog,
+				       .max_memory_percent = config->bus.max_memory_percent,
+				       .command_timeout_ms = 1000,
+				       .worker = name,
+				       .log = &f->log,
+				       .metrics = daemon_metrics(f->fetcher->ctx) };
+	window_init(&f->window, (size_t)f->config->window);
+	f->zstd = compressor_new();
+	f->arena = arena_new(ARENA_MAX);
+	f->limit = (double)f->config->backfill_workers;
+	int r = bus_open(&options, &f->bus, err);
+	if (r != 0)
+		return r;
+	bus_set_stop(f->bus, stopping, f->fetcher->ctx);
+	r = bus_owner_open(f->bus, f->chain.name, TOPIC_CONTROL, SUBSCRIPTION_FETCHER, config->bus.lease_ms, &f->lease, err);
+	if (r == 0)
+		r = bus_publisher_open(f->bus, f->chain.name, TOPIC_RAW, "fetcher", &f->raw, err);
+	if (r == 0)
+		r = bus_publisher_open(f->bus, f->chain.name, TOPIC_BLOCKS, "fetcher", &f->blocks, err);
+	if (r == 0)
+		r = open_rpc(f, err);
+	return r ? r : head_open(f, err);
+}
+
+static void close_all(struct follower *f)
+{
+	for (size_t i = 0; i < CONFIG_ENDPOINTS_MAX; i++)
+		rpc_socket_close(&f->sockets[i]);
+	f->generation++; /* callbacks of canceled calls must not start anything */
+	rpc_close(&f->rpc);
+	for (size_t i = 0; i < f->job_count; i++)
+		job_free(&f->jobs[i]);
+	for (size_t i = 0; i < f->ready_count; i++)
+		job_free(&f->ready[i]);
+	f->job_count = f->ready_count = 0;
+	bus_publisher_close(&f->raw);
+	bus_publisher_close(&f->blocks);
+	bus_owner_close(&f->lease);
+	bus_close(&f->bus);
+	window_free(&f->window);
+	compressor_free(&f->zstd);
+	arena_free(&f->arena);
+}
+
+/* -- the loop ---------------------------------------------------------------------------------------------------------------- */
+
+static int own(struct follower *f, struct error *err)
+{
+	int64_t now = clock_mono_ms();
+	if (f->owning || now < f->acquire_due_ms)
+		return 0;
+	f->acquire_due_ms = now + ACQUIRE_EVERY_MS;
+	int r = bus_owner_acquire(f->lease, err);
+	if (r == WEIR_CONFLICT) {
+		fetcher_gauge(f, "weir_fetcher_active", 0);
+		return 0; /* another instance is active: stand by */
+	}
+	if (r != 0)
+		return r;
+	f->owning = true;
+	f->ledger.known = false; /* read anew, and begin from there */
+	f->ledger.epoch = 0;
+	fetcher_gauge(f, "weir_fetcher_active", 1);
+	(void)bus_owner_rolled_back(f->lease);
+	log_info(&f->log, "owning", "this instance follows the chain", LOG_S("token", bus_owner_token(f->lease)));
+	return 0;
+}
+
+static bool at_edge(const struct follower *f)
+{
+	return f->ledger.known && f->next_to_look >= f->ledger.next_height + (uint64_t)f->config->window;
+}
+
+/* Everything that talks to Redis. An error ends the turn; the next one tries again. */
+static int bus_turn(struct follower *f, struct error *err)
+{
+	int64_t now = clock_mono_ms();
+	int r = own(f, err);
+	if (r != 0 || !f->owning)
+		return r;
+	if (now >= f->state_due_ms) {
+		f->state_due_ms = now + (at_edge(f) ? STATE_HUNGRY_MS : STATE_EVERY_MS);
+		r = ledger_read(f, err);
+	}
+	if (r == 0 && now >= f->command_due_ms) {
+		f->command_due_ms = now + COMMANDS_EVERY_MS;
+		r = commands_read(f, err);
+	}
+	if (r == 0 && f->fork_suspected && f->ledger.known)
+		r = fork_resolve(f, err);
+	if (r == 0 && f->ledger.known)
+		r = head_publish(f, err);
+	if (r == 0 && f->ledger.known)
+		r = publish_ready(f, err);
+	return r;
+}
+
+static void after_failure(struct follower *f, int r, const struct error *err)
+{
+	if (r == WEIR_FENCED) {
+		f->owning = false; /* Redis lost the lease, or another instance has it */
+		fetcher_gauge(f, "weir_fetcher_active", 0);
+	} else if (r == WEIR_GAP) {
+		struct error ignored;
+		log_warn(&f->log, "bus_rolled_back", "Redis lost what was published last; publishing again from the ledger's next height", LOG_ERR(err));
+		f->ledger.known = false;
+		f->ledger.epoch = 0;
+		(void)ledger_read(f, &ignored);
+	} else if (r != WEIR_FULL && r != WEIR_CANCELED) {
+		log_warn(&f->log, "bus_unavailable", "waiting and trying again", LOG_ERR(err));
+	}
+}
+
+static int all_wrong(struct follower *f, struct error *err)
+{
+	struct endpoint_status s = { 0 };
+	size_t n = endpoints_count(f->endpoints), wrong = 0;
+	for (size_t i = 0; i < n; i++) {
+		endpoints_status(f->endpoints, i, &s);
+		wrong += s.wrong_chain;
+	}
+	if (wrong < n)
+		return 0;
+	return error_set(err, WEIR_WRONG_CHAIN, "chain %s: no endpoint serves it: %s", f->chain.name, s.last_error);
+}
+
+static void report(struct follower *f)
+{
+	struct endpoint_status s;
+	char name[64], reason[300] = "";
+	bool good = false;
+	for (size_t i = 0; i < endpoints_count(f->endpoints); i++) {
+		endpoints_status(f->endpoints, i, &s);
+		good = good || s.breaker != BREAKER_OPEN;
+		if (s.breaker == BREAKER_OPEN)
+			snprintf(reason, sizeof reason, "endpoint %s: %s", s.name, s.last_error);
+	}
+	snprintf(name, sizeof name, "endpoints %s", f->chain.name);
+	daemon_check_set(f->fetcher->ctx, name, good, good ? "" : reason);
+	alert_raise(f->fetcher->ctx, name, good ? ALERT_RESOLVED : ALERT_FIRING, "chain-endpoints", "chain %s: no endpoint answers; %s", f->chain.name, reason);
+}
+
+static int wake_fd(const struct follower *f)
+{
+	for (size_t i = 0; i < f->config->endpoint_count; i++)
+		if (f->sockets[i] && rpc_socket_fd(f->sockets[i]) >= 0)
+			return rpc_socket_fd(f->sockets[i]);
+	return -1;
+}
+
+static int follow(struct follower *f, struct error *err)
+{
+	struct daemon_ctx *ctx = f->fetcher->ctx;
+	struct backoff backoff = { 20, 1000, 0 };
+	char redis[64];
+	snprintf(redis, sizeof redis, "redis %s", f->chain.name);
+	int64_t report_ms = 0;
+	while (!daemon_stopping(ctx)) {
+		daemon_tick(ctx);
+		head_poll(f);
+		int r = bus_turn(f, err);
+		daemon_check_set(ctx, redis, r != WEIR_UNAVAILABLE && r != WEIR_TIMEOUT, r ? err->text : "");
+		if (r != 0)
+			after_failure(f, r, err);
+		jobs_schedule(f);
+		bool busy = f->ready_count > 0 && r == 0;
+		int64_t wait = r == 0 || r == WEIR_FULL ? (busy ? 0 : at_edge(f) ? STATE_HUNGRY_MS : 20) : backoff_next_ms(&backoff);
+		if (r == 0)
+			backoff_reset(&backoff);
+		(void)rpc_poll(f->rpc, wait, wake_fd(f));
+		if (clock_mono_ms() >= report_ms) {
+			report_ms = clock_mono_ms() + 1000;
+			report(f);
+			if ((r = all_wrong(f, err)) != 0)
+				return r;
+		}
+	}
+	return 0;
+}
+
+void *follower_main(void *arg)
+{
+	struct follower *f = arg;
+	f->result = open_all(f, &f->error);
+	if (f->result == 0)
+		f->result = follow(f, &f->error);
+	if (f->result != 0)
+		daemon_request_stop(f->fetcher->ctx);
+	close_all(f);
+	return NULL;
+}

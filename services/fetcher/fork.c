@@ -1,0 +1,147 @@
+/* fork.c - a reorg is proven by hashes that contradict, its common ancestor found by walking back along parents on one node. */
+#include "fetcher.h"
+
+#include "base/clock.h"
+#include "weir/streams.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define WALK_MAX 100000 /* parents asked one by one; a deeper fork goes on from where the walk ended */
+
+static bool is_zero(const uint8_t hash[32])
+{
+	static const uint8_t zero[32];
+	return memcmp(hash, zero, 32) == 0;
+}
+
+bool fork_contradicts(struct follower *f, const struct chain_block_ref *block)
+{
+	const struct height *same = window_find(&f->window, block->height);
+	if (same && same->known && memcmp(same->hash, block->hash, 32) != 0)
+		return true;
+	const struct height *below = block->height > 0 ? window_find(&f->window, block->height - 1) : NULL;
+	if (below && below->known && memcmp(below->hash, block->parent_hash, 32) != 0)
+		return true;
+	const struct height *above = window_find(&f->window, block->height + 1);
+	return above && above->known && !is_zero(above->parent_hash) && memcmp(above->parent_hash, block->hash, 32) != 0;
+}
+
+static int ask_block(struct follower *f, enum chain_question question, const struct chain_args *args, int only, struct chain_answer *ret,
+		     size_t *ret_endpoint, struct error *err)
+{
+	struct chain_call call;
+	struct bytes result;
+	arena_reset(f->arena);
+	int r = f->chain.family->question(&f->chain, question, args, f->arena, &call, err);
+	if (r != 0)
+		return r;
+	struct rpc_request request = { .method = call.method, .params = call.params, .role = ENDPOINT_HEAD, .only = only, .attempts = 3, .tip = true,
+				       .timeout_ms = 10000 };
+	r = rpc_ask(f->rpc, &request, f->arena, &result, ret_endpoint, err);
+	return r ? r : f->chain.family->answer(&f->chain, question, args, result, f->arena, ret, err);
+}
+
+/* The block of ours that the node still has. Starts at the highest height that both know, and follows parents down. */
+static int find_ancestor(struct follower *f, int endpoint, struct chain_block_ref *ret, bool *ret_fork, struct error *err)
+{
+	uint64_t height = f->window.highest_known < f->seen_head.height ? f->window.highest_known : f->seen_head.height;
+	struct chain_answer a;
+	size_t answered;
+	int r = ask_block(f, CHAIN_ASK_BY_HEIGHT, &(struct chain_args){ .height = height }, endpoint, &a, &answered, err);
+	if (r != 0)
+		return r;
+	if (!a.found)
+		return error_set(err, WEIR_NOT_FOUND, "the node does not have block %" PRIu64 " below its own head", height);
+	for (unsigned step = 0; step < WALK_MAX; step++) {
+		const struct height *ours = window_find(&f->window, a.block.height);
+		bool match = ours && ours->known && memcmp(ours->hash, a.block.hash, 32) == 0;
+		bool unknown = !ours || !ours->known;
+		if (match || unknown || a.block.height == 0) {
+			/* Unknown: below everything that we remember. The ledger goes further down from there if it must. */
+			*ret = a.block;
+			*ret_fork = a.block.height < f->window.highest_known;
+			return 0;
+		}
+		uint8_t parent[32];
+		memcpy(parent, a.block.parent_hash, 32);
+		uint64_t below = a.block.height - 1;
+		r = ask_block(f, CHAIN_ASK_BY_HASH, &(struct chain_args){ .hash = parent, .height = below }, (int)answered, &a, &answered, err);
+		if (r != 0)
+			return r;
+		if (!a.found || a.block.height != below)
+			return error_set(err, WEIR_PROTOCOL, "the node does not have the parent of its own block %" PRIu64, below + 1);
+	}
+	*ret = a.block;
+	*ret_fork = true;
+	return 0;
+}
+
+static int publish_fork(struct follower *f, const struct chain_block_ref *ancestor, struct error *err)
+{
+	Weir__V1__ChainFork message = WEIR__V1__CHAIN_FORK__INIT;
+	Weir__V1__BlockRef refs[3];
+	const struct height *old = window_find(&f->window, f->window.highest_known);
+	uint8_t zero[32] = { 0 };
+	const struct {
+		uint64_t height;
+		const uint8_t *hash;
+	} rows[] = { { ancestor->height, ancestor->hash },
+		     { f->window.highest_known, old ? old->hash : zero },
+		     { f->seen_head.height, f->seen_head.hash } };
+	for (size_t i = 0; i < 3; i++) {
+		weir__v1__block_ref__init(&refs[i]);
+		refs[i].height = rows[i].height;
+		refs[i].hash = (ProtobufCBinaryData){ .len = 32, .data = (uint8_t *)(uintptr_t)rows[i].hash };
+	}
+	message.chain = (char *)(uintptr_t)f->chain.name;
+	message.ancestor = &refs[0];
+	message.old_head = &refs[1];
+	message.new_head = &refs[2];
+	uint8_t packed[512];
+	size_t size = weir__v1__chain_fork__get_packed_size(&message);
+	if (size > sizeof packed)
+		return error_set(err, WEIR_INTERNAL, "fork message too large");
+	weir__v1__chain_fork__pack(&message, packed);
+	return publish_message(f, f->blocks, MESSAGE_CHAIN_FORK, ancestor->height, packed, size, err);
+}
+
+int fork_resolve(struct follower *f, struct error *err)
+{
+	struct chain_block_ref ancestor;
+	bool fork = false;
+	int r = find_ancestor(f, (int)f->seen_endpoint, &ancestor, &fork, err);
+	if (r == WEIR_NOT_FOUND || r == WEIR_PROTOCOL || r == WEIR_UNAVAILABLE || r == WEIR_TIMEOUT) {
+		/* That node cannot show its branch: let the others say what the head is. */
+		log_warn(&f->log, "fork_not_shown", "the node that told another branch cannot show it; the head is asked for again", LOG_ERR(err));
+		f->has_seen = false;
+		f->head_due_ms = 0;
+		f->fork_suspected = false;
+		return 0;
+	}
+	if (r != 0)
+		return r;
+	if (fork) {
+		r = publish_fork(f, &ancestor, err);
+		if (r != 0)
+			return r;
+		uint64_t depth = f->window.highest_known - ancestor.height;
+		fetcher_count(f, "weir_fetcher_forks_total", NULL, 1);
+		fetcher_gauge(f, "weir_fetcher_fork_depth", (double)depth);
+		log_info(&f->log, "fork", "the chain reorganised", LOG_U("ancestor", ancestor.height), LOG_U("depth", depth),
+			 LOG_U("new_head", f->seen_head.height));
+		window_forget_above(&f->window, ancestor.height);
+		window_learn(&f->window, ancestor.height, ancestor.hash, ancestor.parent_hash);
+	} else {
+		log_info(&f->log, "fork_dismissed", "the branch that was told is ours after all");
+	}
+	/* What is being fetched may belong to either branch: above the ancestor it is asked for again. */
+	f->generation++;
+	for (size_t i = 0; i <= f->window.mask; i++)
+		if (f->window.slots[i].used && f->window.slots[i].state == HEIGHT_IN_FLIGHT)
+			f->window.slots[i].state = HEIGHT_WANTED;
+	f->next_to_look = f->ledger.next_height < ancestor.height + 1 ? f->ledger.next_height : ancestor.height + 1;
+	f->fork_suspected = false;
+	f->head_news = true;
+	return 0;
+}

@@ -1,0 +1,422 @@
+/* job.c - one block from the nodes: which calls, what their answers mean, when to ask again and whom.
+ *
+ * States of a job: asking (calls in flight) -> whole (moved to the ready list) | failed (waits, then asks elsewhere). A job of an older
+ * generation (before a fork or a restart) is dropped when its calls have ended.
+ */
+#include "fetcher.h"
+
+#include "base/clock.h"
+#include "wire/hex.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ANSWER_ARENA (512u << 20)
+#define RETRY_BASE_MS 50
+#define RETRY_MAX_MS 5000
+#define RECEIPTS_MAX (256u << 20)
+
+void job_free(struct job **job)
+{
+	struct job *j = *job;
+	if (!j)
+		return;
+	for (size_t i = 0; i < j->part_count; i++)
+		buf_free(&j->parts[i].body);
+	for (size_t i = 0; j->receipts && i < j->transaction_count; i++)
+		buf_free(&j->receipts[i]);
+	free(j->receipts);
+	free(j->transactions);
+	xfree(job);
+}
+
+uint64_t job_generation(const struct job *j)
+{
+	return j->generation;
+}
+
+static void fail(struct job *j, int code, size_t endpoint, const char *why)
+{
+	if (j->failed)
+		return;
+	j->failed = true;
+	j->code = code;
+	j->failed_endpoint = endpoint;
+	snprintf(j->why, sizeof j->why, "%s", why);
+}
+
+/* -- answers --------------------------------------------------------------------------------------------------------------- */
+
+struct call { /* argument of a callback: which job, which part or receipt */
+	struct job *job;
+	size_t part;
+	size_t receipt; /* SIZE_MAX: the part itself */
+};
+
+static void finish(struct job *j);
+static bool ask_receipts_singly(struct job *j);
+
+static void store(struct job *j, struct job_part *part, const struct rpc_answer *answer)
+{
+	struct error err = { 0 };
+	part->endpoint = answer->endpoint;
+	part->size = answer->result.size;
+	part->body = (struct buf)BUF_INIT((size_t)RPC_ANSWER_MAX * 2);
+	if (compress_zstd(j->f->zstd, answer->result, &part->body, &err) != 0)
+		fail(j, err.code, answer->endpoint, err.text);
+	part->done = true;
+}
+
+/* A cheap look before anything is published; the normalizer proves the rest. */
+static void look_at_block(struct job *j, const struct rpc_answer *answer)
+{
+	struct follower *f = j->f;
+	struct error err = { 0 };
+	const uint8_t *transactions;
+	struct arena *arena = arena_new(ANSWER_ARENA);
+	int r = f->chain.family->peek_block(&f->chain, answer->result, arena, &j->block, &transactions, &j->transaction_count, &err);
+	if (r == 0 && j->block.height != j->request.height)
+		r = error_set(&err, WEIR_PROTOCOL, "asked for block %" PRIu64 ", answered block %" PRIu64, j->request.height, j->block.height);
+	if (r == 0 && j->request.hash && memcmp(j->block.hash, j->request.hash, 32) != 0)
+		r = error_set(&err, WEIR_PROTOCOL, "asked for block %" PRIu64 " by hash, answered another one", j->request.height);
+	if (r == 0) {
+		j->has_block = true;
+		j->transactions = xmemdup(transactions, 32 * j->transaction_count);
+	} else {
+		endpoints_note_failure(f->endpoints, answer->endpoint, r, err.text);
+		fail(j, r, answer->endpoint, err.text);
+	}
+	arena_free(&arena);
+}
+
+static const char *feature_of(Weir__V1__PartKind kind)
+{
+	switch ((int)kind) {
+	case WEIR__V1__PART_KIND__PART_KIND_RECEIPTS:
+		return "block_receipts";
+	case WEIR__V1__PART_KIND__PART_KIND_CALL_TRACES:
+		return "call_tracer";
+	case WEIR__V1__PART_KIND__PART_KIND_FLAT_TRACES:
+		return "flat_traces";
+	case WEIR__V1__PART_KIND__PART_KIND_STATE_DIFF:
+		return "state_diff";
+	default:
+		return NULL;
+	}
+}
+
+static void part_failed(struct job *j, struct job_part *part, const struct rpc_answer *answer)
+{
+	struct follower *f = j->f;
+	const char *feature = feature_of(part->kind);
+	if (answer->code == WEIR_UNSUPPORTED && feature) {
+		endpoints_note_lacks(f->endpoints, answer->endpoint, feature);
+		if (part->kind == WEIR__V1__PART_KIND__PART_KIND_RECEIPTS) {
+			part->missing = true; /* one by one instead, once the block says which */
+			snprintf(part->why, sizeof part->why, "singly");
+			return;
+		}
+	}
+	if (part->optional && !error_retriable(answer->code)) {
+		part->missing = true;
+		snprintf(part->why, sizeof part->why, "%s: %.150s", error_name(answer->code), answer->error.text);
+		return;
+	}
+	fail(j, answer->code, answer->endpoint, answer->error.text);
+}
+
+static bool is_null(struct bytes text)
+{
+	return text.size == 4 && memcmp(text.data, "null", 4) == 0;
+}
+
+static void on_part(const struct rpc_answer *answer, void *arg)
+{
+	struct call *call = arg;
+	struct job *j = call->job;
+	struct job_part *part = &j->parts[call->part];
+	free(call);
+	j->pending--;
+	fetcher_count(j->f, "weir_fetcher_bytes_total", NULL, answer->result.size);
+	if (j->generation != j->f->generation || j->failed)
+		; /* nobody waits for it any more */
+	else if (answer->code != 0)
+		part_failed(j, part, answer);
+	else if (is_null(answer->result) && (part->kind != WEIR__V1__PART_KIND__PART_KIND_BLOCK || j->request.hash == NULL)) {
+		endpoints_note_failure(j->f->endpoints, answer->endpoint, WEIR_NOT_FOUND, "answered null for a block that exists");
+		fail(j, WEIR_NOT_FOUND, answer->endpoint, "answered null for a block that exists");
+	} else {
+		if (part->kind == WEIR__V1__PART_KIND__PART_KIND_BLOCK)
+			look_at_block(j, answer);
+		if (!j->failed)
+			store(j, part, answer);
+	}
+	finish(j);
+}
+
+static void on_receipt(const struct rpc_answer *answer, void *arg)
+{
+	struct call *call = arg;
+	struct job *j = call->job;
+	size_t index = call->receipt;
+	free(call);
+	j->pending--;
+	if (j->generation == j->f->generation && !j->failed) {
+		if (answer->code != 0 || is_null(answer->result)) {
+			fail(j, answer->code ? answer->code : WEIR_NOT_FOUND, answer->endpoint, answer->code ? answer->error.text : "a receipt is null");
+		} else {
+			j->receipts[index] = (struct buf)BUF_INIT(RPC_ANSWER_MAX);
+			buf_add(&j->receipts[index], answer->result.data, answer->result.size);
+			j->receipts_left--;
+		}
+	}
+	finish(j);
+}
+
+/* -- asking ---------------------------------------------------------------------------------------------------------------- */
+
+static bool ask(struct job *j, const struct chain_call *c, size_t part, size_t receipt)
+{
+	struct follower *f = j->f;
+	struct call *call = xmalloc(sizeof *call);
+	*call = (struct call){ j, part, receipt };
+	bool tip = j->request.reason == WEIR__V1__FETCH_REASON__FETCH_REASON_TIP;
+	struct rpc_request request = { .method = c->method,
+				       .params = c->params,
+				       .role = tip ? ENDPOINT_HEAD : ENDPOINT_BACKFILL,
+				       .exclude = j->request.exclude,
+				       .only = -1,
+				       .needs_height = j->request.height,
+				       .attempts = 3,
+				       .tip = tip,
+				       .on_done = receipt == SIZE_MAX ? on_part : on_receipt,
+				       .arg = call };
+	if (rpc_call(f->rpc, &request) != 0) {
+		free(call);
+		fail(j, WEIR_FULL, 0, "too many calls in flight");
+		return false;
+	}
+	j->pending++;
+	return true;
+}
+
+/* What any endpoint may still offer; each refusal is learnt per endpoint and the call goes to the next one. */
+static struct chain_capabilities capabilities(struct follower *f)
+{
+	struct chain_capabilities have = { false, false, false, false };
+	for (size_t i = 0; i < endpoints_count(f->endpoints); i++) {
+		struct endpoint_status s;
+		endpoints_status(f->endpoints, i, &s);
+		have.block_receipts = have.block_receipts || !s.lacks_block_receipts;
+		have.call_tracer = have.call_tracer || !s.lacks_call_tracer;
+		have.flat_traces = have.flat_traces || !s.lacks_flat_traces;
+		have.state_diff = have.state_diff || !s.lacks_state_diff;
+	}
+	return have;
+}
+
+static void begin(struct job *j)
+{
+	struct follower *f = j->f;
+	struct chain_part_call calls[CHAIN_PARTS_MAX];
+	struct chain_capabilities have = capabilities(f);
+	arena_reset(f->arena);
+	for (size_t i = 0; i < j->part_count; i++)
+		buf_free(&j->parts[i].body);
+	memset(j->parts, 0, sizeof j->parts);
+	j->failed = j->has_block = false;
+	j->pending = 0;
+	j->part_count = f->chain.family->parts(&f->chain, &have, f->config->traces, f->config->state_diff, j->request.height, j->request.hash,
+					       f->arena, calls);
+	bool has_receipts = false;
+	for (size_t i = 0; i < j->part_count; i++) {
+		j->parts[i].kind = calls[i].kind;
+		j->parts[i].optional = calls[i].optional;
+		has_receipts = has_receipts || calls[i].kind == WEIR__V1__PART_KIND__PART_KIND_RECEIPTS;
+	}
+	if (!has_receipts && j->part_count < CHAIN_PARTS_MAX) /* no endpoint has eth_getBlockReceipts */
+		j->parts[j->part_count++] = (struct job_part){ .kind = WEIR__V1__PART_KIND__PART_KIND_RECEIPTS, .missing = true, .why = "singly" };
+	j->pending++; /* held until all are asked, so that a callback can't finish the job early */
+	for (size_t i = 0; i < j->part_count; i++)
+		if (!j->parts[i].missing)
+			ask(j, &calls[i].call, i, SIZE_MAX);
+	j->pending--;
+	if (j->pending == 0)
+		finish(j);
+}
+
+static bool ask_receipts_singly(struct job *j)
+{
+	struct follower *f = j->f;
+	j->receipts = xcalloc(j->transaction_count + 1, sizeof *j->receipts);
+	j->receipts_left = j->transaction_count;
+	arena_reset(f->arena);
+	j->pending++;
+	for (size_t i = 0; i < j->transaction_count && !j->failed; i++) {
+		struct chain_call call;
+		if (f->chain.family->receipt_call(&f->chain, j->transactions + 32 * i, f->arena, &call) == 0)
+			ask(j, &call, 0, i);
+	}
+	j->pending--;
+	return j->pending > 0;
+}
+
+static void join_receipts(struct job *j, struct job_part *part)
+{
+	struct error err = { 0 };
+	struct buf all = BUF_INIT(RECEIPTS_MAX);
+	buf_add_byte(&all, '[');
+	for (size_t i = 0; i < j->transaction_count; i++) {
+		if (i)
+			buf_add_byte(&all, ',');
+		buf_add(&all, j->receipts[i].data, j->receipts[i].size);
+	}
+	buf_add_byte(&all, ']');
+	for (size_t i = 0; i < j->part_count; i++)
+		if (j->parts[i].kind == WEIR__V1__PART_KIND__PART_KIND_BLOCK)
+			part->endpoint = j->parts[i].endpoint;
+	part->size = all.size;
+	part->missing = false;
+	part->done = true;
+	part->body = (struct buf)BUF_INIT(RECEIPTS_MAX);
+	if (all.overflow || compress_zstd(j->f->zstd, (struct bytes){ all.data, all.size }, &part->body, &err) != 0)
+		fail(j, WEIR_LIMIT, part->endpoint, "receipts too large");
+	buf_free(&all);
+}
+
+/* -- the end of a try -------------------------------------------------------------------------------------------------------- */
+
+static void to_ready(struct job *j)
+{
+	struct follower *f = j->f;
+	for (size_t i = 0; i < f->job_count; i++)
+		if (f->jobs[i] == j)
+			f->jobs[i] = f->jobs[--f->job_count];
+	f->ready[f->ready_count++] = j;
+	f->limit += 1.0 / f->limit;
+	if (f->limit > (double)f->config->backfill_workers)
+		f->limit = (double)f->config->backfill_workers;
+}
+
+static void try_later(struct job *j)
+{
+	struct follower *f = j->f;
+	struct backoff b = { RETRY_BASE_MS, RETRY_MAX_MS, j->tries++ };
+	j->not_before_ms = clock_mono_ms() + backoff_next_ms(&b);
+	if (j->failed_endpoint < 63 && j->code != WEIR_FULL && j->code != WEIR_CANCELED)
+		j->request.exclude |= (uint64_t)1 << j->failed_endpoint;
+	if (j->request.exclude + 1 >= (uint64_t)1 << endpoints_count(f->endpoints))
+		j->request.exclude = 0; /* all were tried: begin with the first again */
+	if (j->tries % 4 == 0 && j->request.hash && j->request.reason == WEIR__V1__FETCH_REASON__FETCH_REASON_TIP)
+		j->request.hash = NULL; /* perhaps it is canonical no more: ask for what is */
+	f->limit = f->limit > 2 ? f->limit / 2 : 1;
+	fetcher_count(f, "weir_fetcher_job_failures_total", error_name(j->code), 1);
+	log_at(&f->log, j->tries >= 5 ? LOG_WARN : LOG_DEBUG, "fetch_failed", j->why, LOG_U("height", j->request.height),
+	       LOG_S("error_code", error_name(j->code)), LOG_U("tries", j->tries));
+}
+
+static void finish(struct job *j)
+{
+	if (j->pending > 0 || j->generation != j->f->generation)
+		return; /* stale jobs are swept by jobs_schedule when their calls have ended */
+	for (size_t i = 0; i < j->part_count && !j->failed; i++) {
+		struct job_part *part = &j->parts[i];
+		if (!part->missing || part->kind != WEIR__V1__PART_KIND__PART_KIND_RECEIPTS)
+			continue;
+		if (!j->receipts && j->transaction_count > 0 && ask_receipts_singly(j))
+			return;
+		if (!j->failed && j->receipts_left == 0)
+			join_receipts(j, part);
+	}
+	if (!j->failed && !j->has_block)
+		fail(j, WEIR_NOT_FOUND, j->failed_endpoint, "the block did not come");
+	if (j->failed)
+		try_later(j);
+	else
+		to_ready(j);
+}
+
+bool job_start(struct follower *f, const struct job_request *request)
+{
+	if (f->job_count >= JOBS_MAX || f->ready_count + f->job_count >= READY_MAX)
+		return false;
+	struct job *j = xmalloc(sizeof *j);
+	j->f = f;
+	j->generation = f->generation;
+	j->request = *request;
+	if (request->hash) {
+		memcpy(j->wanted_hash, request->hash, 32);
+		j->request.hash = j->wanted_hash;
+	}
+	f->jobs[f->job_count++] = j;
+	begin(j);
+	return true;
+}
+
+static size_t active(const struct follower *f)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < f->job_count; i++)
+		n += f->jobs[i]->pending > 0;
+	return n;
+}
+
+static void sweep_and_repeat(struct follower *f)
+{
+	int64_t now = clock_mono_ms();
+	for (size_t i = 0; i < f->job_count; i++) {
+		struct job *j = f->jobs[i];
+		if (j->pending > 0)
+			continue;
+		if (j->generation != f->generation) {
+			f->jobs[i--] = f->jobs[--f->job_count];
+			job_free(&j);
+		} else if (j->failed && now >= j->not_before_ms) {
+			free(j->transactions);
+			for (size_t k = 0; j->receipts && k < j->transaction_count; k++)
+				buf_free(&j->receipts[k]);
+			free(j->receipts);
+			j->transactions = NULL;
+			j->receipts = NULL;
+			j->transaction_count = 0;
+			begin(j);
+			return; /* begin may have moved the list */
+		}
+	}
+}
+
+void jobs_schedule(struct follower *f)
+{
+	sweep_and_repeat(f);
+	if (!f->owning || f->paused || f->ledger.paused || !f->ledger.known || !f->has_seen || f->fork_suspected)
+		return;
+	uint64_t last = f->seen_head.height;
+	uint64_t limit = f->ledger.next_height + (uint64_t)f->config->window - 1;
+	if (last > limit)
+		last = limit;
+	if (f->next_to_look < f->ledger.next_height)
+		f->next_to_look = f->ledger.next_height;
+	size_t room = (size_t)f->limit, n = active(f);
+	for (uint64_t height = f->next_to_look; height <= last && n < room; height++) {
+		struct height *h = window_at(&f->window, height);
+		if (h->state != HEIGHT_WANTED) {
+			if (height == f->next_to_look)
+				f->next_to_look++;
+			continue;
+		}
+		bool tip = height == f->seen_head.height;
+		struct job_request request = { .height = height,
+					       .hash = tip ? f->seen_head.hash : NULL,
+					       .reason = tip || height + 2 > f->seen_head.height ? WEIR__V1__FETCH_REASON__FETCH_REASON_TIP :
+												   WEIR__V1__FETCH_REASON__FETCH_REASON_BACKFILL,
+					       .announced_ms = tip ? f->announced_ms : 0 };
+		if (!job_start(f, &request))
+			break;
+		h->state = HEIGHT_IN_FLIGHT;
+		n++;
+	}
+	fetcher_gauge(f, "weir_fetcher_jobs", (double)n);
+	fetcher_gauge(f, "weir_fetcher_job_limit", f->limit);
+}

@@ -1,0 +1,158 @@
+/* ledger.c - what the ledger wants (state, hashes) and what others command. */
+#include "fetcher.h"
+
+#include "base/clock.h"
+#include "wire/hex.h"
+#include "weir/streams.h"
+#include "weir/v1/control.pb-c.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define STALE_MS 15000
+#define COMMANDS_MAX 64
+#define REFETCH_MAX 1024
+
+static void on_state(const char *name, const char *value, void *arg)
+{
+	struct ledger_state *s = arg;
+	if (strcmp(name, STATE_WATERMARK_HEIGHT) == 0)
+		s->watermark = strtoll(value, NULL, 10);
+	else if (strcmp(name, STATE_NEXT_HEIGHT) == 0)
+		s->next_height = strtoull(value, NULL, 10);
+	else if (strcmp(name, STATE_EPOCH) == 0)
+		s->epoch = strtoull(value, NULL, 10);
+	else if (strcmp(name, STATE_WRITTEN_MS) == 0)
+		s->written_ms = strtoull(value, NULL, 10);
+	else if (strcmp(name, STATE_PAUSED) == 0)
+		s->paused = value[0] == '1';
+	else if (strcmp(name, STATE_WATERMARK_HASH) == 0)
+		snprintf(s->watermark_hash, sizeof s->watermark_hash, "%s", value);
+	else if (strcmp(name, STATE_GENESIS_HASH) == 0)
+		snprintf(s->genesis_hash, sizeof s->genesis_hash, "%s", value);
+}
+
+static void ready(struct follower *f, bool ok, const char *reason)
+{
+	char name[64];
+	snprintf(name, sizeof name, "ledger %s", f->chain.name);
+	daemon_check_set(f->fetcher->ctx, name, ok, reason);
+}
+
+int ledger_read(struct follower *f, struct error *err)
+{
+	struct ledger_state s = { .watermark = -1 };
+	char key[128];
+	snprintf(key, sizeof key, STATE_KEY_FORMAT, f->chain.name);
+	int r = bus_hash_read(f->bus, key, on_state, &s, err);
+	if (r == WEIR_NOT_FOUND || (r == 0 && clock_wall_ms() - (int64_t)s.written_ms > STALE_MS)) {
+		if (f->ledger.known || r == WEIR_NOT_FOUND)
+			ready(f, false, "waiting for the reconciler to say which block the ledger wants next");
+		f->ledger.known = false;
+		return 0;
+	}
+	if (r != 0)
+		return r;
+	bool first = !f->ledger.known, restarted = f->ledger.known && s.epoch != f->ledger.epoch;
+	uint64_t epoch = f->ledger.epoch;
+	s.known = true;
+	f->ledger = s;
+	if (s.next_height > f->next_to_look)
+		f->next_to_look = s.next_height;
+	if (!f->has_genesis && *s.genesis_hash)
+		f->has_genesis = hex_to_bytes(s.genesis_hash, strlen(s.genesis_hash), f->genesis, 32) == 0;
+	if (!first && !restarted)
+		return 0;
+	ready(f, true, "");
+	if (restarted || epoch != s.epoch)
+		follower_start_over(f, restarted ? "rewound" : "started");
+	return ledger_read_hashes(f, err);
+}
+
+static void on_hash(const char *name, const char *value, void *arg)
+{
+	struct follower *f = arg;
+	uint8_t hash[32];
+	uint64_t height = strtoull(name, NULL, 10);
+	if (hex_to_bytes(value, strlen(value), hash, 32) != 0)
+		return;
+	struct height *h = window_find(&f->window, height);
+	if (!h || !h->known || memcmp(h->hash, hash, 32) != 0)
+		window_learn(&f->window, height, hash, NULL);
+}
+
+int ledger_read_hashes(struct follower *f, struct error *err)
+{
+	char key[128];
+	snprintf(key, sizeof key, HASHES_KEY_FORMAT, f->chain.name);
+	int r = bus_hash_read(f->bus, key, on_hash, f, err);
+	return r == WEIR_NOT_FOUND ? 0 : r;
+}
+
+/* -- commands -------------------------------------------------------------------------------------------------------------- */
+
+static void refetch(struct follower *f, const Weir__V1__Refetch *command)
+{
+	uint64_t to = command->to_height;
+	if (to < command->from_height || to - command->from_height >= REFETCH_MAX)
+		to = command->from_height + (to < command->from_height ? 0 : REFETCH_MAX - 1);
+	uint64_t exclude = 0;
+	for (size_t i = 0; i < command->n_exclude_endpoints; i++) {
+		int index = endpoints_find(f->endpoints, command->exclude_endpoints[i]);
+		if (index >= 0) {
+			exclude |= (uint64_t)1 << index;
+			if (strstr(command->reason, "unproven"))
+				endpoints_note_lie(f->endpoints, (size_t)index, command->reason);
+		}
+	}
+	for (uint64_t height = command->from_height; height <= to; height++) {
+		struct job_request request = { .height = height,
+					       .hash = command->hash.len == 32 ? command->hash.data : NULL,
+					       .reason = WEIR__V1__FETCH_REASON__FETCH_REASON_REFETCH,
+					       .attempt = command->attempt,
+					       .exclude = exclude };
+		if (!job_start(f, &request))
+			break; /* the ledger asks again */
+	}
+	log_info(&f->log, "refetch", command->reason, LOG_U("from", command->from_height), LOG_U("to", to), LOG_U("attempt", command->attempt));
+}
+
+static void obey(struct follower *f, const Weir__V1__Command *command)
+{
+	switch (command->command_case) {
+	case WEIR__V1__COMMAND__COMMAND_REFETCH:
+		refetch(f, command->refetch);
+		break;
+	case WEIR__V1__COMMAND__COMMAND_PAUSE:
+		f->paused = true;
+		log_warn(&f->log, "paused", command->pause->reason, LOG_S("issuer", command->issuer));
+		break;
+	case WEIR__V1__COMMAND__COMMAND_RESUME:
+		f->paused = false;
+		log_info(&f->log, "resumed", NULL, LOG_S("issuer", command->issuer));
+		break;
+	default:
+		break; /* somebody else's */
+	}
+}
+
+int commands_read(struct follower *f, struct error *err)
+{
+	struct bus_message *messages;
+	size_t n;
+	int r = bus_owner_read(f->lease, COMMANDS_MAX, 0, &messages, &n, err);
+	for (size_t i = 0; i < n && r == 0; i++) {
+		if (messages[i].frame.type == MESSAGE_COMMAND) {
+			Weir__V1__Command *command = weir__v1__command__unpack(NULL, messages[i].frame.body.size, messages[i].frame.body.data);
+			if (command) {
+				obey(f, command);
+				weir__v1__command__free_unpacked(command, NULL);
+			}
+		}
+		/* A command lost with a crash is given again by who needs it; the floor moves once per batch and class. */
+		if (i + 1 == n || messages[i + 1].klass != messages[i].klass)
+			r = bus_owner_commit(f->lease, messages[i].klass, messages[i].generation, messages[i].sequence, err);
+	}
+	return r;
+}

@@ -1,0 +1,70 @@
+/* window.c - a ring of heights: what is under way, what was published, which hash is canonical as far as we know. */
+#include "fetcher.h"
+
+#include <string.h>
+
+void window_init(struct window *w, size_t window)
+{
+	size_t size = KNOWN_MAX;
+	while (size < window * 2)
+		size *= 2;
+	w->slots = xcalloc(size, sizeof *w->slots);
+	w->mask = size - 1;
+}
+
+void window_free(struct window *w)
+{
+	xfree(&w->slots);
+}
+
+struct height *window_find(struct window *w, uint64_t height)
+{
+	struct height *h = &w->slots[height & w->mask];
+	return h->used && h->height == height ? h : NULL;
+}
+
+struct height *window_at(struct window *w, uint64_t height)
+{
+	struct height *h = &w->slots[height & w->mask];
+	if (!h->used || h->height != height) {
+		memset(h, 0, sizeof *h);
+		h->used = true;
+		h->height = height;
+	}
+	return h;
+}
+
+void window_learn(struct window *w, uint64_t height, const uint8_t hash[32], const uint8_t *parent_hash)
+{
+	struct height *h = window_at(w, height);
+	h->known = true;
+	memcpy(h->hash, hash, 32);
+	if (parent_hash)
+		memcpy(h->parent_hash, parent_hash, 32);
+	else
+		memset(h->parent_hash, 0, 32);
+	if (!w->any_known || height > w->highest_known)
+		w->highest_known = height;
+	w->any_known = true;
+}
+
+void window_forget_above(struct window *w, uint64_t height)
+{
+	w->any_known = false;
+	w->highest_known = 0;
+	for (size_t i = 0; i <= w->mask; i++) {
+		struct height *h = &w->slots[i];
+		if (h->used && h->height > height)
+			memset(h, 0, sizeof *h);
+		if (h->used && h->known && (!w->any_known || h->height > w->highest_known)) {
+			w->highest_known = h->height;
+			w->any_known = true;
+		}
+	}
+}
+
+void window_forget_published(struct window *w)
+{
+	for (size_t i = 0; i <= w->mask; i++)
+		w->slots[i].state = HEIGHT_WANTED;
+}
