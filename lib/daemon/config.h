@@ -87,7 +87,7 @@ struct config {
 		int64_t max_block_bytes; /* decoded size of one block's answers, default 256 MiB */
 	} normalizer;
 	struct {
-		int64_t batch_blocks, batch_entries; /* one transaction holds at most so many; 256 and 10000 */
+		int64_t batch_blocks, batch_entries; /* one transaction holds at most so many; 256 and 40000 */
 		int64_t reorder_window;              /* blocks held out of order, default 2048 */
 		int64_t balance_cache;               /* hot balances kept in memory, default 131072 */
 		int64_t missing_after_ms;            /* a block missing so long becomes a gap and is fetched again, default 3000 */

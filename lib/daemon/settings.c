@@ -60,7 +60,7 @@ const struct setting settings[] = {
 
 	{ OWNER_CONFIG, "reconciler.batch_blocks", SETTING_INT, C(reconciler.batch_blocks), "256", 1, 10000, NULL,
 	  "Blocks in one transaction at most." },
-	{ OWNER_CONFIG, "reconciler.batch_entries", SETTING_INT, C(reconciler.batch_entries), "10000", 1, 1000000, NULL,
+	{ OWNER_CONFIG, "reconciler.batch_entries", SETTING_INT, C(reconciler.batch_entries), "40000", 1, 1000000, NULL,
 	  "Entries in one transaction at most (one block may hold more)." },
 	{ OWNER_CONFIG, "reconciler.reorder_window", SETTING_INT, C(reconciler.reorder_window), "2048", 16, 65536, NULL,
 	  "Blocks that are held in memory until the ones before them arrive." },

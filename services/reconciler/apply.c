@@ -368,42 +368,62 @@ static int write_entries(struct batch *batch, struct ledger *ledger, struct erro
 	return code ? code : pg_copy_end(&copy, err);
 }
 
+/* Balances seen first: new rows need no look for old ones. */
+static int insert_balances(struct batch *batch, struct ledger *ledger, size_t n, struct error *err)
+{
+	struct pg_copy *copy = NULL;
+	if (n == 0)
+		return 0;
+	int code = pg_copy_begin(ledger->pg, "copy weir.balances (account, asset, chain, amount, height, opening_known) from stdin binary", &copy, err);
+	for (size_t i = 0; !code && i < batch->pair_count; i++) {
+		const struct batch_pair *pair = &batch->pairs[i];
+		if (pair->stored)
+			continue;
+		pg_copy_row(copy, 6);
+		pg_copy_i64(copy, batch->accounts[pair->account].id);
+		pg_copy_i32(copy, batch->assets[pair->asset].id);
+		pg_copy_i16(copy, ledger->id);
+		pg_copy_numeric(copy, pair->amount);
+		pg_copy_i64(copy, pair->height);
+		pg_copy_bool(copy, pair->opening_known);
+	}
+	return code ? code : pg_copy_end(&copy, err);
+}
+
+static int update_balances(struct batch *batch, struct ledger *ledger, struct error *err)
+{
+	struct pg_array accounts, assets, amounts, heights;
+	struct pg_param p[4];
+	buf_reset(&batch->sql);
+#define EACH(array, oid, add)                                     \
+	pg_array_begin(&(array), &batch->sql, (oid));             \
+	for (size_t i = 0; i < batch->pair_count; i++)            \
+		if (batch->pairs[i].stored)                       \
+	add
+	EACH(accounts, 20, pg_array_i64(&accounts, batch->accounts[batch->pairs[i].account].id));
+	EACH(assets, 23, pg_array_i32(&assets, batch->assets[batch->pairs[i].asset].id));
+	EACH(amounts, 1700, pg_array_numeric(&amounts, batch->pairs[i].amount));
+	EACH(heights, 20, pg_array_i64(&heights, batch->pairs[i].height));
+#undef EACH
+	pg_array_finish(&accounts, &p[0]);
+	pg_array_finish(&assets, &p[1]);
+	pg_array_finish(&amounts, &p[2]);
+	pg_array_finish(&heights, &p[3]);
+	return pg_prepared(ledger->pg, "update_balances",
+			   "update weir.balances b set amount = i.amount, height = i.height"
+			   " from unnest($1::int8[], $2::int4[], $3::numeric[], $4::int8[]) i(account, asset, amount, height)"
+			   " where b.account = i.account and b.asset = i.asset",
+			   p, 4, NULL, err);
+}
+
 /* Once per balance and batch, whatever the number of entries. */
 static int write_balances(struct batch *batch, struct ledger *ledger, struct error *err)
 {
-	if (batch->pair_count == 0)
-		return 0;
-	struct pg_array accounts, assets, amounts, heights, known;
-	struct pg_param p[6];
-	buf_reset(&batch->sql);
-	pg_array_begin(&accounts, &batch->sql, 20);
+	size_t fresh = 0;
 	for (size_t i = 0; i < batch->pair_count; i++)
-		pg_array_i64(&accounts, batch->accounts[batch->pairs[i].account].id);
-	pg_array_begin(&assets, &batch->sql, 23);
-	for (size_t i = 0; i < batch->pair_count; i++)
-		pg_array_i32(&assets, batch->assets[batch->pairs[i].asset].id);
-	pg_array_begin(&amounts, &batch->sql, 1700);
-	for (size_t i = 0; i < batch->pair_count; i++)
-		pg_array_numeric(&amounts, batch->pairs[i].amount);
-	pg_array_begin(&heights, &batch->sql, 20);
-	for (size_t i = 0; i < batch->pair_count; i++)
-		pg_array_i64(&heights, batch->pairs[i].height);
-	pg_array_begin(&known, &batch->sql, 16);
-	for (size_t i = 0; i < batch->pair_count; i++)
-		pg_array_bool(&known, batch->pairs[i].opening_known);
-	pg_i32(&p[0], ledger->id);
-	pg_array_finish(&accounts, &p[1]);
-	pg_array_finish(&assets, &p[2]);
-	pg_array_finish(&amounts, &p[3]);
-	pg_array_finish(&heights, &p[4]);
-	pg_array_finish(&known, &p[5]);
-	return pg_prepared(ledger->pg, "put_balances",
-			   "insert into weir.balances as b (account, asset, chain, amount, height, opening_known)"
-			   " select account, asset, $1, amount, height, known"
-			   " from unnest($2::int8[], $3::int4[], $4::numeric[], $5::int8[], $6::bool[]) i(account, asset, amount, height, known)"
-			   " order by account, asset"
-			   " on conflict (account, asset) do update set amount = excluded.amount, height = excluded.height",
-			   p, 6, NULL, err);
+		fresh += !batch->pairs[i].stored;
+	int code = insert_balances(batch, ledger, fresh, err);
+	return code || fresh == batch->pair_count ? code : update_balances(batch, ledger, err);
 }
 
 /* ---- watermark, gaps, events ------------------------------------------------------------------------------------------------------ */

@@ -53,6 +53,13 @@ static uint64_t choose(const struct ledger_blocks *set, uint64_t random)
 	return random % 100 < set->hot ? (random >> 8) % few : (random >> 8) % set->accounts;
 }
 
+/* A few tokens carry most transfers, as on real chains. */
+static uint32_t choose_token(const struct ledger_blocks *set, uint64_t random)
+{
+	uint32_t few = set->tokens < 3 ? set->tokens : 3;
+	return 1 + (uint32_t)(random % 100 < 60 ? (random >> 8) % few : (random >> 8) % set->tokens);
+}
+
 static void add_entry(Weir__V1__NormalizedBlock *block, struct arena *arena, int kind, int32_t tx, uint32_t account, uint32_t asset, uint64_t v,
 		      bool negative, const char *path)
 {
@@ -71,7 +78,7 @@ static void add_transaction(const struct ledger_blocks *set, Weir__V1__Normalize
 {
 	Weir__V1__Transaction *tx = arena_alloc(arena, sizeof *tx);
 	uint64_t from = choose(set, mix(seed + 1)), to = choose(set, mix(seed + 2)), value = mix(seed + 3) >> 20;
-	uint32_t token = 1 + (uint32_t)(mix(seed + 4) % set->tokens);
+	uint32_t token = choose_token(set, mix(seed + 4));
 	weir__v1__transaction__init(tx);
 	tx->hash = bytes_of(arena, 32, seed + 5);
 	tx->type = 2;

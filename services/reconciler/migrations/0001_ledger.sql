@@ -119,8 +119,8 @@ create table weir.entries (
 	primary key (chain, height, branch, ordinal)
 ) partition by list (chain);
 -- The reconciler makes weir.entries_<chain> partitioned by range (height) and its leaves of 2^20 heights before it writes there.
--- Opening balances (kinds 14, 15) lie at the height before the ledger's first block (at block 0 when that is the first), branch 0.
-create index entries_account on weir.entries (account, asset, height, ordinal) where not superseded;
+-- The index has superseded rows too (they are few): readers say `not superseded`. Opening balances (kinds 14, 15) lie at the height before the ledger's first block (at block 0 when that is the first), branch 0.
+create index entries_account on weir.entries (account, asset, height, ordinal);
 
 -- The present: one row per account and asset ever touched.
 create table weir.balances (
