@@ -18,6 +18,7 @@ struct chain_profile {
 	bool pow_rewards;      /* blocks of difficulty > 0 pay a reward by height */
 	bool burns_base_fee;   /* EIP-1559; else the fee recipient gets all */
 	bool checks_senders;   /* recover `from` from the signature */
+	bool mainnet_blob_schedule; /* the blob price follows from the header by mainnet's schedule */
 };
 
 const struct chain_profile *evm_profile(const char *name);

@@ -270,16 +270,32 @@ static bool blob_price(uint64_t excess, uint64_t fraction, struct u256 *ret)
 	return true;
 }
 
-/* Update fractions of the blob schedules so far: Cancun, Prague, BPO1, BPO2 (EIP-4844, 7691, 7892). The header does not say which
- * is in force, so the price must be what one of them gives. */
-static const uint64_t blob_fractions[] = { 3338477, 5007716, 8346193, 11684671 };
+/* Update fractions of the blob schedules so far: Cancun, Prague, BPO1, BPO2 (EIP-4844, 7691, 7892), and when each began on mainnet. */
+static const struct {
+	uint64_t fraction, mainnet_time;
+} blob_schedules[] = { { 3338477, 1710338135 }, { 5007716, 1746612311 }, { 8346193, 1765290071 }, { 11684671, 1767747671 } };
+#define BLOB_SCHEDULES (sizeof blob_schedules / sizeof blob_schedules[0])
 
-static bool blob_price_known(const struct evm_header *h, struct u256 price)
+/* The price that the header demands, into the transaction where the receipt leaves it out. A chain whose schedule is not known must
+ * say a price, and it must be what one of the schedules gives. */
+static bool settle_blob_price(const struct evm_block *b, struct evm_tx *tx)
 {
+	const struct evm_header *h = &b->header;
+	bool said = !u256_is_zero(tx->blob_gas_price);
 	struct u256 expected;
-	for (size_t i = 0; i < sizeof blob_fractions / sizeof blob_fractions[0]; i++)
-		if (blob_price(h->excess_blob_gas, blob_fractions[i], &expected) && u256_cmp(expected, price) == 0)
+	for (size_t i = BLOB_SCHEDULES; i > 0; i--) {
+		bool in_force = h->timestamp >= blob_schedules[i - 1].mainnet_time || i == 1;
+		if (b->chain->profile->mainnet_blob_schedule && !in_force)
+			continue;
+		if (!blob_price(h->excess_blob_gas, blob_schedules[i - 1].fraction, &expected))
+			return false;
+		if (b->chain->profile->mainnet_blob_schedule && !said)
+			tx->blob_gas_price = expected;
+		if (u256_cmp(expected, tx->blob_gas_price) == 0)
 			return true;
+		if (b->chain->profile->mainnet_blob_schedule)
+			return false;
+	}
 	return false;
 }
 
@@ -287,15 +303,17 @@ static void fees(struct proof *p)
 {
 	const struct evm_block *b = p->b;
 	for (size_t i = 0; i < b->tx_count; i++) {
-		const struct evm_tx *tx = &b->txs[i];
+		struct evm_tx *tx = &b->txs[i];
 		struct u256 expected;
 		if (!fee_of(tx, &b->header, &expected) || u256_cmp(expected, tx->effective_gas_price) != 0 ||
 		    u256_cmp(tx->effective_gas_price, b->header.base_fee) < 0) {
 			FAIL(p->c, FEES, p->c->receipts_endpoint, "transaction %zu: the effective gas price is not what type, base fee and tip demand", i);
 			return;
 		}
-		/* 131072 gas a blob (EIP-4844) */
-		if (tx->blob_gas_used != tx->blob_count * 131072 || (tx->blob_count > 0 && !blob_price_known(&b->header, tx->blob_gas_price))) {
+		uint64_t blob_gas = tx->blob_count * 131072; /* EIP-4844 */
+		bool blob_fits = (tx->blob_gas_used == blob_gas || tx->blob_gas_used == 0) && (tx->blob_count == 0 || settle_blob_price(b, tx));
+		tx->blob_gas_used = blob_gas;
+		if (!blob_fits) {
 			FAIL(p->c, FEES, p->c->receipts_endpoint, "transaction %zu: blob gas or its price is not what blobs and header demand", i);
 			return;
 		}
