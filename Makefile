@@ -157,8 +157,15 @@ UNIT_BINS  := $(UNIT_SRC:%.c=$(BUILD)/%)
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUPPORT_O) $(SERVICE_LIBS) $(LIBS)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(LDFLAGS_ALL) -o $@ $< $(SUPPORT_O) -Wl,--start-group $(SERVICE_LIBS) $(LIBS) -Wl,--end-group $(SYSLIBS) -lcmocka
-.PHONY: unit-bins test-unit
+# TSan runs where threads are: UNIT_FILTER=threaded picks the programs that have some.
+THREADED   := metrics_test log_test daemon_test alert_test pool_test endpoints_test rpc_test hub_test
+ifeq ($(UNIT_FILTER),threaded)
+UNIT_BINS  := $(filter $(addprefix %/,$(THREADED)),$(UNIT_BINS))
+endif
+.PHONY: unit-bins test-unit print-unit-bins
 unit-bins: $(UNIT_BINS)
+print-unit-bins:
+	@echo $(UNIT_BINS)
 test-unit: unit-bins
 	$(Q)WEIR_BIN=$(abspath $(BUILD))/bin tools/run-unit $(UNIT_BINS)
 
