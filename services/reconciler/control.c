@@ -63,7 +63,9 @@ static int take(struct follow *f, const struct bus_message *message, struct erro
 	if (!command) {
 		struct error why = { 0 };
 		error_set(&why, WEIR_INVALID, "not a command");
-		return bus_owner_park(f->control, message, &why, err);
+		struct bus_message keyless = *message; /* later commands do not wait behind it */
+		keyless.frame.key = (struct bytes){ NULL, 0 };
+		return bus_owner_park(f->control, &keyless, &why, err);
 	}
 	int code = obey(f, command, err);
 	weir__v1__command__free_unpacked(command, NULL);

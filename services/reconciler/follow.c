@@ -23,8 +23,10 @@
 
 static int open_bus(struct follow *f, struct error *err)
 {
-	char worker[64];
-	snprintf(worker, sizeof worker, "reconciler:%d", (int)getpid());
+	/* Unique also among containers, whose process ids are all alike: it is who holds the lease. */
+	char worker[128], host[64] = "?";
+	gethostname(host, sizeof host - 1);
+	snprintf(worker, sizeof worker, "reconciler:%s:%d:%08x", host, (int)getpid(), (unsigned)random_u64());
 	struct bus_options o = { .url = f->config->bus.redis_url,
 				 .username = f->config->bus.username,
 				 .password = f->config->bus.password,

@@ -116,27 +116,6 @@ static void drop_strays(struct follow *f)
 		window_remove(&f->window, h);
 }
 
-static int resolve(struct follow *f, struct error *err);
-
-int follow_resolve(struct follow *f, struct error *err)
-{
-	int64_t now = clock_mono_ms();
-	struct error why = { 0 };
-	if (!f->suspect || now - f->resolve_ms < RESOLVE_INTERVAL_MS)
-		return 0;
-	f->resolve_ms = now;
-	int code = resolve(f, &why);
-	if (!code)
-		return 0;
-	f->suspect = true;
-	if (f->stale) /* PostgreSQL, in the middle of it */
-		return error_set(err, code, "%s", why.text);
-	/* No node answers now. Everything else goes on; the question stays. */
-	log_debug(&f->log, "resolve_waits", NULL, LOG_ERR(&why));
-	f->resolve_ms = now + 10 * RESOLVE_INTERVAL_MS;
-	return 0;
-}
-
 static int resolve(struct follow *f, struct error *err)
 {
 	int64_t top = f->ledger->watermark, ancestor;
@@ -175,4 +154,23 @@ static int resolve(struct follow *f, struct error *err)
 		return code;
 	metric_inc(f->metrics.forks);
 	return follow_retract(f, ancestor, false, "the chain was reorganized", err);
+}
+
+int follow_resolve(struct follow *f, struct error *err)
+{
+	int64_t now = clock_mono_ms();
+	struct error why = { 0 };
+	if (!f->suspect || now - f->resolve_ms < RESOLVE_INTERVAL_MS)
+		return 0;
+	f->resolve_ms = now;
+	int code = resolve(f, &why);
+	if (!code)
+		return 0;
+	f->suspect = true;
+	if (f->stale) /* PostgreSQL, in the middle of it */
+		return error_set(err, code, "%s", why.text);
+	/* No node answers now. Everything else goes on; the question stays. */
+	log_debug(&f->log, "resolve_waits", NULL, LOG_ERR(&why));
+	f->resolve_ms = now + 10 * RESOLVE_INTERVAL_MS;
+	return 0;
 }

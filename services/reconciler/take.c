@@ -8,7 +8,10 @@
 static int park(struct follow *f, const struct bus_message *message, const struct error *why, struct error *err)
 {
 	log_error(&f->log, "message_parked", "a message cannot be understood; it lies in the dead letters", LOG_S("id", message->id), LOG_ERR(why));
-	return bus_owner_park(f->blocks, message, why, err);
+	/* Without its key: the same height fetched again must not wait behind a letter that cannot get better. */
+	struct bus_message keyless = *message;
+	keyless.frame.key = (struct bytes){ NULL, 0 };
+	return bus_owner_park(f->blocks, &keyless, why, err);
 }
 
 static int take_unproven(struct follow *f, const struct block_facts *facts, const struct bus_message *message, struct error *err)
