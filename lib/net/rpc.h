@@ -42,6 +42,8 @@ struct endpoint_status {
 	uint64_t consecutive_errors;
 	double latency_ms;         /* smoothed */
 	char last_error[200];
+	unsigned roles;            /* enum endpoint_role bits, as configured */
+	uint64_t rate_limited, timeouts; /* how often, since the start */
 };
 
 struct endpoints;
@@ -56,6 +58,11 @@ void endpoints_note_lacks(struct endpoints *, size_t index, const char *feature)
 void endpoints_note_lie(struct endpoints *, size_t index, const char *why); /* its answer failed the proof: opens its breaker for a while */
 /* The answer was right in form and failed in content (wrong height, null for a block that exists …): counts as a failure. */
 void endpoints_note_failure(struct endpoints *, size_t index, int code, const char *why);
+/* What is known about the chain changed (its genesis): every endpoint is identified again before its next use. */
+void endpoints_forget_identity(struct endpoints *);
+/* The endpoint to ask everything of one block from (rpc_request.only): usable, best by exclude, head, weight and load.
+ * WEIR_UNAVAILABLE: none is usable now; rpc_poll brings them back. */
+int rpc_choose(struct endpoints *, unsigned role, uint64_t exclude, uint64_t needs_height);
 void rpc_register_metrics(struct metrics *);
 
 struct rpc;
