@@ -16,7 +16,7 @@ const char *const bus_classes[CLASSES] = { CLASS_CRITICAL, CLASS_HIGH, CLASS_NOR
 
 /* -- arguments ------------------------------------------------------------------------------------------------------------ */
 
-void args_add_bytes(struct args *a, struct bytes bytes)
+void bus_args_add_bytes(struct bus_args *a, struct bytes bytes)
 {
 	if (a->count == a->capacity) {
 		a->capacity = a->capacity ? a->capacity * 2 : 32;
@@ -27,21 +27,21 @@ void args_add_bytes(struct args *a, struct bytes bytes)
 	a->sizes[a->count++] = bytes.size;
 }
 
-void args_add(struct args *a, const char *text)
+void bus_args_add(struct bus_args *a, const char *text)
 {
-	args_add_bytes(a, (struct bytes){ (const uint8_t *)text, strlen(text) });
+	bus_args_add_bytes(a, (struct bytes){ (const uint8_t *)text, strlen(text) });
 }
 
-void args_add_u64(struct args *a, uint64_t value)
+void bus_args_add_u64(struct bus_args *a, uint64_t value)
 {
 	struct numbers *n = xmalloc(sizeof *n);
 	snprintf(n->text, sizeof n->text, "%" PRIu64, value);
 	n->next = a->numbers;
 	a->numbers = n;
-	args_add(a, n->text);
+	bus_args_add(a, n->text);
 }
 
-void args_free(struct args *a)
+void bus_args_free(struct bus_args *a)
 {
 	for (struct numbers *n = a->numbers, *next; n; n = next) {
 		next = n->next;
@@ -52,12 +52,12 @@ void args_free(struct args *a)
 	memset(a, 0, sizeof *a);
 }
 
-void bus_call(struct args *a, const char *function, const char *anchor)
+void bus_call(struct bus_args *a, const char *function, const char *anchor)
 {
-	args_add(a, "FCALL");
-	args_add(a, function);
-	args_add(a, "1");
-	args_add(a, anchor);
+	bus_args_add(a, "FCALL");
+	bus_args_add(a, function);
+	bus_args_add(a, "1");
+	bus_args_add(a, anchor);
 }
 
 void bus_anchor(const char *chain, char ret[KEY_MAX])
@@ -331,7 +331,7 @@ static int ensure(struct bus *bus, int64_t deadline, struct error *err)
 	return 0;
 }
 
-int bus_run(struct bus *bus, const struct args *args, int64_t timeout_ms, redisReply **ret, struct error *err)
+int bus_run(struct bus *bus, const struct bus_args *args, int64_t timeout_ms, redisReply **ret, struct error *err)
 {
 	int64_t wait = timeout_ms > 0 ? timeout_ms : bus->options.command_timeout_ms;
 	int64_t deadline = clock_mono_ms() + wait;
@@ -372,21 +372,21 @@ int bus_run(struct bus *bus, const struct args *args, int64_t timeout_ms, redisR
 
 int bus_ping(struct bus *bus, struct error *err)
 {
-	struct args a = { 0 };
-	args_add(&a, "PING");
+	struct bus_args a = { 0 };
+	bus_args_add(&a, "PING");
 	int r = bus_run(bus, &a, 0, NULL, err);
-	args_free(&a);
+	bus_args_free(&a);
 	return r;
 }
 
 static int read_info(struct bus *bus, const char *section, char **ret, struct error *err)
 {
-	struct args a = { 0 };
-	args_add(&a, "INFO");
-	args_add(&a, section);
+	struct bus_args a = { 0 };
+	bus_args_add(&a, "INFO");
+	bus_args_add(&a, section);
 	redisReply *reply;
 	int r = bus_run(bus, &a, 0, &reply, err);
-	args_free(&a);
+	bus_args_free(&a);
 	if (r == 0) {
 		*ret = xstrdup(reply->str ? reply->str : "");
 		freeReplyObject(reply);

@@ -16,7 +16,7 @@ static bool matches(const struct dead_letter_filter *f, const redisReply *fields
 		const char *wanted, *field;
 	} rows[] = { { f ? f->type : NULL, "type" }, { f ? f->reason : NULL, "reason" }, { f ? f->key : NULL, "key" } };
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		const redisReply *value = rows[i].wanted ? reply_field(fields, rows[i].field) : NULL;
+		const redisReply *value = rows[i].wanted ? bus_reply_field(fields, rows[i].field) : NULL;
 		if (rows[i].wanted && *rows[i].wanted && (!value || strcmp(value->str, rows[i].wanted) != 0))
 			return false;
 	}
@@ -32,16 +32,16 @@ static int each(struct bus *bus, const char *chain, const char *subscription, co
 	snprintf(key, sizeof key, DEAD_KEY_FORMAT, chain, subscription);
 	snprintf(from, sizeof from, "%s%s", cursor && *cursor ? "(" : "-", cursor && *cursor ? cursor : "");
 	for (;;) {
-		struct args a = { 0 };
+		struct bus_args a = { 0 };
 		redisReply *reply;
-		args_add(&a, "XRANGE");
-		args_add(&a, key);
-		args_add(&a, from);
-		args_add(&a, "+");
-		args_add(&a, "COUNT");
-		args_add_u64(&a, PAGE);
+		bus_args_add(&a, "XRANGE");
+		bus_args_add(&a, key);
+		bus_args_add(&a, from);
+		bus_args_add(&a, "+");
+		bus_args_add(&a, "COUNT");
+		bus_args_add_u64(&a, PAGE);
 		int r = bus_run(bus, &a, 0, &reply, err);
-		args_free(&a);
+		bus_args_free(&a);
 		if (r != 0)
 			return r;
 		size_t n = reply->elements;
@@ -70,7 +70,7 @@ struct listing {
 static bool list_one(const char *id, const redisReply *fields, void *arg)
 {
 	struct listing *l = arg;
-	const redisReply *body = reply_field(fields, "d");
+	const redisReply *body = bus_reply_field(fields, "d");
 	if (!body || !matches(l->filter, fields))
 		return true;
 	l->given++;
@@ -87,7 +87,7 @@ int dead_letter_list(struct bus *bus, const char *chain, const char *subscriptio
 static bool is_letter_id(const char *id)
 {
 	uint64_t generation, sequence;
-	return id && strlen(id) < 48 && parse_id(id, &generation, &sequence);
+	return id && strlen(id) < 48 && bus_parse_id(id, &generation, &sequence);
 }
 
 int dead_letter_show(struct bus *bus, const char *chain, const char *subscription, const char *id, dead_letter_fn *fn, void *arg, struct error *err)
@@ -96,17 +96,17 @@ int dead_letter_show(struct bus *bus, const char *chain, const char *subscriptio
 		return error_set(err, WEIR_INVALID, "not a dead letter's id");
 	char key[KEY_MAX];
 	snprintf(key, sizeof key, DEAD_KEY_FORMAT, chain, subscription);
-	struct args a = { 0 };
+	struct bus_args a = { 0 };
 	redisReply *reply;
-	args_add(&a, "XRANGE");
-	args_add(&a, key);
-	args_add(&a, id);
-	args_add(&a, id);
+	bus_args_add(&a, "XRANGE");
+	bus_args_add(&a, key);
+	bus_args_add(&a, id);
+	bus_args_add(&a, id);
 	int r = bus_run(bus, &a, 0, &reply, err);
-	args_free(&a);
+	bus_args_free(&a);
 	if (r != 0)
 		return r;
-	const redisReply *body = reply->elements == 1 ? reply_field(reply->element[0]->element[1], "d") : NULL;
+	const redisReply *body = reply->elements == 1 ? bus_reply_field(reply->element[0]->element[1], "d") : NULL;
 	if (body)
 		(void)fn(id, (struct bytes){ (const uint8_t *)body->str, body->len }, arg);
 	else
@@ -158,15 +158,15 @@ static int act(struct bus *bus, const char *function, const char *chain, const c
 	if (n == 0)
 		r = each(bus, chain, subscription, NULL, collect_one, &list, err);
 	for (size_t done = 0; r == 0 && done < list.count;) {
-		struct args a = { 0 };
+		struct bus_args a = { 0 };
 		redisReply *reply;
 		bus_call(&a, function, anchor);
 		for (size_t i = 0; i < lead_count; i++)
-			args_add(&a, lead[i]);
+			bus_args_add(&a, lead[i]);
 		for (size_t i = 0; i < IDS_PER_CALL && done < list.count; i++)
-			args_add(&a, list.ids[done++]);
+			bus_args_add(&a, list.ids[done++]);
 		r = bus_run(bus, &a, 0, &reply, err);
-		args_free(&a);
+		bus_args_free(&a);
 		if (r == 0) {
 			*ret_n += (uint64_t)reply->integer;
 			freeReplyObject(reply);
@@ -192,12 +192,12 @@ int dead_letter_count(struct bus *bus, const char *chain, const char *subscripti
 {
 	char key[KEY_MAX];
 	snprintf(key, sizeof key, DEAD_KEY_FORMAT, chain, subscription);
-	struct args a = { 0 };
+	struct bus_args a = { 0 };
 	redisReply *reply;
-	args_add(&a, "XLEN");
-	args_add(&a, key);
+	bus_args_add(&a, "XLEN");
+	bus_args_add(&a, key);
 	int r = bus_run(bus, &a, 0, &reply, err);
-	args_free(&a);
+	bus_args_free(&a);
 	if (r == 0) {
 		*ret = (uint64_t)reply->integer;
 		freeReplyObject(reply);
@@ -207,22 +207,22 @@ int dead_letter_count(struct bus *bus, const char *chain, const char *subscripti
 
 /* -- handing out ------------------------------------------------------------------------------------------------------------ */
 
-int take_replays(struct bus *bus, const char *chain, const char *subscription, size_t max, struct batch *batch, struct error *err)
+int bus_take_replays(struct bus *bus, const char *chain, const char *subscription, size_t max, struct bus_batch *batch, struct error *err)
 {
 	char anchor[KEY_MAX];
 	bus_anchor(chain, anchor);
-	struct args a = { 0 };
+	struct bus_args a = { 0 };
 	redisReply *reply;
 	bus_call(&a, "weir1_take_replays", anchor);
-	args_add(&a, subscription);
-	args_add_u64(&a, max);
-	args_add_u64(&a, REPLAY_HOLD_MS);
+	bus_args_add(&a, subscription);
+	bus_args_add_u64(&a, max);
+	bus_args_add_u64(&a, REPLAY_HOLD_MS);
 	int r = bus_run(bus, &a, 0, &reply, err);
-	args_free(&a);
+	bus_args_free(&a);
 	if (r != 0)
 		return r;
 	for (size_t i = 0; i < reply->elements; i++) {
-		const redisReply *fields = reply->element[i]->element[1], *body = reply_field(fields, "d"), *klass = reply_field(fields, "class");
+		const redisReply *fields = reply->element[i]->element[1], *body = bus_reply_field(fields, "d"), *klass = bus_reply_field(fields, "class");
 		Weir__V1__DeadLetter *letter = body ? weir__v1__dead_letter__unpack(NULL, body->len, (const uint8_t *)body->str) : NULL;
 		if (!letter || letter->frame.len > body->len) {
 			if (letter)
@@ -231,11 +231,11 @@ int take_replays(struct bus *bus, const char *chain, const char *subscription, s
 		}
 		/* The frame stands inside the packed letter, which the batch keeps: point there instead of copying. */
 		const uint8_t *frame = memmem(body->str, body->len, letter->frame.data, letter->frame.len);
-		struct bus_message *m = batch_add(batch);
+		struct bus_message *m = bus_batch_add(batch);
 		m->replay = true;
 		snprintf(m->letter, sizeof m->letter, "%s", reply->element[i]->element[0]->str);
 		snprintf(m->id, sizeof m->id, "%s", letter->entry_id);
-		(void)parse_id(m->id, &m->generation, &m->sequence);
+		(void)bus_parse_id(m->id, &m->generation, &m->sequence);
 		for (int c = 0; klass && c < CLASSES; c++)
 			if (strcmp(bus_classes[c], klass->str) == 0)
 				m->klass = (uint8_t)c;
@@ -245,6 +245,6 @@ int take_replays(struct bus *bus, const char *chain, const char *subscription, s
 			batch->count--;
 	}
 	bus_count(bus, "weir_bus_replayed_total", chain, NULL, subscription, reply->elements);
-	batch_keep(batch, reply);
+	bus_batch_keep(batch, reply);
 	return 0;
 }

@@ -26,7 +26,7 @@ struct bus {
 };
 
 /* Arguments of one command, binary safe. Fixed start, grows; points at the caller's bytes. */
-struct args {
+struct bus_args {
 	const char **data;
 	size_t *sizes;
 	size_t count, capacity;
@@ -35,16 +35,16 @@ struct args {
 		struct numbers *next;
 	} *numbers; /* owned texts of numbers */
 };
-void args_add(struct args *, const char *text);
-void args_add_bytes(struct args *, struct bytes);
-void args_add_u64(struct args *, uint64_t);
-void args_free(struct args *);
+void bus_args_add(struct bus_args *, const char *text);
+void bus_args_add_bytes(struct bus_args *, struct bytes);
+void bus_args_add_u64(struct bus_args *, uint64_t);
+void bus_args_free(struct bus_args *);
 
 /* Sends one command and waits; connects and, for commands that may be repeated (all scripts here may), reconnects and repeats until
  * the command time-out. timeout_ms 0: the default. Errors from Redis become codes: FENCED, GAP, FULL, OOM, NOAUTH, NOPERM, LOADING. */
-int bus_run(struct bus *, const struct args *, int64_t timeout_ms, redisReply **ret, struct error *);
+int bus_run(struct bus *, const struct bus_args *, int64_t timeout_ms, redisReply **ret, struct error *);
 /* FCALL name 1 weir:{chain} …: begins args with it. */
-void bus_call(struct args *, const char *function, const char *anchor);
+void bus_call(struct bus_args *, const char *function, const char *anchor);
 bool bus_canceled(const struct bus *);
 void bus_drop(struct bus *); /* closes the connection: the next command makes a new one */
 
@@ -53,20 +53,20 @@ void bus_anchor(const char *chain, char ret[KEY_MAX]);
 void bus_stream(const char *chain, const char *topic, int klass, char ret[KEY_MAX]);
 
 /* Stream entries of a reply copied into a batch; messages point into it. */
-struct batch {
+struct bus_batch {
 	struct bus_message *messages;
 	size_t count, capacity;
 	redisReply **replies; /* kept as long as the messages: they point into them */
 	size_t reply_count, reply_capacity;
 };
-void batch_reset(struct batch *);
-void batch_free(struct batch *);
-void batch_keep(struct batch *, redisReply *);
-struct bus_message *batch_add(struct batch *);
+void bus_batch_reset(struct bus_batch *);
+void bus_batch_free(struct bus_batch *);
+void bus_batch_keep(struct bus_batch *, redisReply *);
+struct bus_message *bus_batch_add(struct bus_batch *);
 /* id "g-s" and fields of one entry into a message. False when the entry has no frame. */
-bool batch_entry(struct bus_message *, const redisReply *entry, int klass, struct bytes *ret_frame);
-bool parse_id(const char *text, uint64_t *ret_generation, uint64_t *ret_sequence);
-const redisReply *reply_field(const redisReply *fields, const char *name); /* of an entry's field list */
+bool bus_batch_entry(struct bus_message *, const redisReply *entry, int klass, struct bytes *ret_frame);
+bool bus_parse_id(const char *text, uint64_t *ret_generation, uint64_t *ret_sequence);
+const redisReply *bus_reply_field(const redisReply *fields, const char *name); /* of an entry's field list */
 
 /* Counters; no-ops without a registry. */
 void bus_count(struct bus *, const char *name, const char *chain, const char *topic, const char *subscription, uint64_t n);
@@ -76,8 +76,7 @@ extern const char bus_script_begin[], bus_script_end[];
 /* A packed weir.v1.DeadLetter for a message that failed. Caller frees *ret with buf_free. */
 void dead_letter_pack(const struct bus *, const char *chain, const char *topic, const char *subscription, const struct bus_message *,
 		      struct bytes frame, const struct error *, const char *kind, struct buf *ret);
-void frame_bytes(const struct bus_message *, struct buf *ret); /* the frame as it was read */
-int take_replays(struct bus *, const char *chain, const char *subscription, size_t max, struct batch *, struct error *);
-/* False: only whole letters of a message's frame exist; see dead_letter.c */
+void bus_frame_bytes(const struct bus_message *, struct buf *ret); /* the frame as it was read */
+int bus_take_replays(struct bus *, const char *chain, const char *subscription, size_t max, struct bus_batch *, struct error *);
 
 #endif

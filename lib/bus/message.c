@@ -44,22 +44,22 @@ int message_type_class(uint16_t type)
 
 /* -- batches --------------------------------------------------------------------------------------------------------------- */
 
-void batch_reset(struct batch *b)
+void bus_batch_reset(struct bus_batch *b)
 {
 	for (size_t i = 0; i < b->reply_count; i++)
 		freeReplyObject(b->replies[i]);
 	b->reply_count = b->count = 0;
 }
 
-void batch_free(struct batch *b)
+void bus_batch_free(struct bus_batch *b)
 {
-	batch_reset(b);
+	bus_batch_reset(b);
 	free(b->replies);
 	free(b->messages);
 	memset(b, 0, sizeof *b);
 }
 
-void batch_keep(struct batch *b, redisReply *reply)
+void bus_batch_keep(struct bus_batch *b, redisReply *reply)
 {
 	if (b->reply_count == b->reply_capacity) {
 		b->reply_capacity = b->reply_capacity ? b->reply_capacity * 2 : 8;
@@ -68,7 +68,7 @@ void batch_keep(struct batch *b, redisReply *reply)
 	b->replies[b->reply_count++] = reply;
 }
 
-struct bus_message *batch_add(struct batch *b)
+struct bus_message *bus_batch_add(struct bus_batch *b)
 {
 	if (b->count == b->capacity) {
 		b->capacity = b->capacity ? b->capacity * 2 : 64;
@@ -79,7 +79,7 @@ struct bus_message *batch_add(struct batch *b)
 	return m;
 }
 
-bool parse_id(const char *text, uint64_t *ret_generation, uint64_t *ret_sequence)
+bool bus_parse_id(const char *text, uint64_t *ret_generation, uint64_t *ret_sequence)
 {
 	char *end;
 	*ret_generation = strtoull(text, &end, 10);
@@ -89,7 +89,7 @@ bool parse_id(const char *text, uint64_t *ret_generation, uint64_t *ret_sequence
 	return *end == 0;
 }
 
-const redisReply *reply_field(const redisReply *fields, const char *name)
+const redisReply *bus_reply_field(const redisReply *fields, const char *name)
 {
 	for (size_t i = 0; fields && i + 1 < fields->elements; i += 2)
 		if (strcmp(fields->element[i]->str, name) == 0)
@@ -97,21 +97,21 @@ const redisReply *reply_field(const redisReply *fields, const char *name)
 	return NULL;
 }
 
-bool batch_entry(struct bus_message *m, const redisReply *entry, int klass, struct bytes *ret_frame)
+bool bus_batch_entry(struct bus_message *m, const redisReply *entry, int klass, struct bytes *ret_frame)
 {
 	if (entry->elements < 2 || !entry->element[0]->str || entry->element[1]->type != REDIS_REPLY_ARRAY)
 		return false;
 	snprintf(m->id, sizeof m->id, "%s", entry->element[0]->str);
-	if (!parse_id(m->id, &m->generation, &m->sequence))
+	if (!bus_parse_id(m->id, &m->generation, &m->sequence))
 		return false;
 	m->klass = (uint8_t)klass;
-	const redisReply *body = reply_field(entry->element[1], FIELD_FRAME);
+	const redisReply *body = bus_reply_field(entry->element[1], FIELD_FRAME);
 	*ret_frame = body ? (struct bytes){ (const uint8_t *)body->str, body->len } : (struct bytes){ NULL, 0 };
 	m->frame_ok = body && frame_read(*ret_frame, &m->frame, NULL) == 0;
 	return true;
 }
 
-void frame_bytes(const struct bus_message *m, struct buf *ret)
+void bus_frame_bytes(const struct bus_message *m, struct buf *ret)
 {
 	frame_write(&m->frame, ret);
 }

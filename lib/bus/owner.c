@@ -21,7 +21,7 @@ struct bus_owner {
 	int64_t lease_ms, renew_ms, replay_ms;
 	char cursor[CLASSES][48];
 	bool owning, rolled_back, had_floor;
-	struct batch batch;
+	struct bus_batch batch;
 	char **parked; /* keys with dead letters: their followers must wait */
 	size_t parked_count;
 };
@@ -50,11 +50,11 @@ static void forget_parked(struct bus_owner *o)
 	o->parked_count = 0;
 }
 
-static void call(const struct bus_owner *o, struct args *a, const char *function)
+static void call(const struct bus_owner *o, struct bus_args *a, const char *function)
 {
 	bus_call(a, function, o->anchor);
-	args_add(a, o->topic);
-	args_add(a, o->subscription);
+	bus_args_add(a, o->topic);
+	bus_args_add(a, o->subscription);
 }
 
 void bus_owner_close(struct bus_owner **owner)
@@ -63,15 +63,15 @@ void bus_owner_close(struct bus_owner **owner)
 	if (!o)
 		return;
 	if (o->owning) {
-		struct args a = { 0 };
+		struct bus_args a = { 0 };
 		struct error ignored;
 		call(o, &a, "weir1_release");
-		args_add(&a, o->token);
+		bus_args_add(&a, o->token);
 		(void)bus_run(o->bus, &a, 500, NULL, &ignored); /* best effort: else the lease runs out */
-		args_free(&a);
+		bus_args_free(&a);
 	}
 	forget_parked(o);
-	batch_free(&o->batch);
+	bus_batch_free(&o->batch);
 	free(o->chain);
 	free(o->topic);
 	free(o->subscription);
@@ -88,14 +88,14 @@ static void remember_parked(struct bus_owner *o, const char *key, size_t size)
 
 static int load_parked(struct bus_owner *o, struct error *err)
 {
-	struct args a = { 0 };
+	struct bus_args a = { 0 };
 	redisReply *reply;
 	char key[KEY_MAX];
 	snprintf(key, sizeof key, PARKED_KEY_FORMAT, o->chain, o->subscription);
-	args_add(&a, "HKEYS");
-	args_add(&a, key);
+	bus_args_add(&a, "HKEYS");
+	bus_args_add(&a, key);
 	int r = bus_run(o->bus, &a, 0, &reply, err);
-	args_free(&a);
+	bus_args_free(&a);
 	if (r != 0)
 		return r;
 	forget_parked(o);
@@ -107,16 +107,16 @@ static int load_parked(struct bus_owner *o, struct error *err)
 
 int bus_owner_acquire(struct bus_owner *o, struct error *err)
 {
-	struct args a = { 0 };
+	struct bus_args a = { 0 };
 	redisReply *reply;
 	char nonce[24];
 	snprintf(nonce, sizeof nonce, "%016" PRIx64, random_u64());
 	call(o, &a, "weir1_acquire");
-	args_add(&a, o->bus->worker);
-	args_add_u64(&a, (uint64_t)o->lease_ms);
-	args_add(&a, nonce);
+	bus_args_add(&a, o->bus->worker);
+	bus_args_add_u64(&a, (uint64_t)o->lease_ms);
+	bus_args_add(&a, nonce);
 	int r = bus_run(o->bus, &a, 0, &reply, err);
-	args_free(&a);
+	bus_args_free(&a);
 	if (r != 0)
 		return r;
 	if (reply->element[0]->integer == 0) {
@@ -156,12 +156,12 @@ static int lost(struct bus_owner *o, int r)
 
 int bus_owner_renew(struct bus_owner *o, struct error *err)
 {
-	struct args a = { 0 };
+	struct bus_args a = { 0 };
 	call(o, &a, "weir1_renew");
-	args_add(&a, o->token);
-	args_add_u64(&a, (uint64_t)o->lease_ms);
+	bus_args_add(&a, o->token);
+	bus_args_add_u64(&a, (uint64_t)o->lease_ms);
 	int r = lost(o, bus_run(o->bus, &a, 0, NULL, err));
-	args_free(&a);
+	bus_args_free(&a);
 	if (r == 0)
 		o->renew_ms = clock_mono_ms() + o->lease_ms / 3;
 	return r;
@@ -169,20 +169,20 @@ int bus_owner_renew(struct bus_owner *o, struct error *err)
 
 static int park(struct bus_owner *o, const struct bus_message *m, struct bytes frame, const struct error *why, const char *kind, struct error *err)
 {
-	struct args a = { 0 };
+	struct bus_args a = { 0 };
 	struct buf letter = BUF_INIT(FRAME_BODY_MAX * 2ul);
 	dead_letter_pack(o->bus, o->chain, o->topic, o->subscription, m, frame, why, kind, &letter);
 	call(o, &a, "weir1_owner_park");
-	args_add(&a, o->token);
-	args_add(&a, bus_classes[m->klass]);
-	args_add(&a, m->id);
-	args_add_bytes(&a, m->frame.key);
-	args_add(&a, message_type_name(m->frame.type));
-	args_add(&a, error_name(why ? why->code : WEIR_INTERNAL));
-	args_add(&a, kind);
-	args_add_bytes(&a, (struct bytes){ letter.data, letter.size });
+	bus_args_add(&a, o->token);
+	bus_args_add(&a, bus_classes[m->klass]);
+	bus_args_add(&a, m->id);
+	bus_args_add_bytes(&a, m->frame.key);
+	bus_args_add(&a, message_type_name(m->frame.type));
+	bus_args_add(&a, error_name(why ? why->code : WEIR_INTERNAL));
+	bus_args_add(&a, kind);
+	bus_args_add_bytes(&a, (struct bytes){ letter.data, letter.size });
 	int r = lost(o, bus_run(o->bus, &a, 0, NULL, err));
-	args_free(&a);
+	bus_args_free(&a);
 	buf_free(&letter);
 	if (r == 0) {
 		bus_count(o->bus, "weir_bus_dead_letters_total", o->chain, o->topic, o->subscription, 1);
@@ -195,7 +195,7 @@ static int park(struct bus_owner *o, const struct bus_message *m, struct bytes f
 int bus_owner_park(struct bus_owner *o, const struct bus_message *m, const struct error *why, struct error *err)
 {
 	struct buf frame = BUF_INIT(FRAME_BODY_MAX * 2ul);
-	frame_bytes(m, &frame);
+	bus_frame_bytes(m, &frame);
 	int r = park(o, m, (struct bytes){ frame.data, frame.size }, why, "head", err);
 	buf_free(&frame);
 	return r;
@@ -211,12 +211,12 @@ bool bus_owner_parked(const struct bus_owner *o, struct bytes key)
 
 int bus_owner_resolve(struct bus_owner *o, const struct bus_message *replayed, struct error *err)
 {
-	struct args a = { 0 };
+	struct bus_args a = { 0 };
 	call(o, &a, "weir1_resolve");
-	args_add(&a, o->token);
-	args_add(&a, replayed->letter);
+	bus_args_add(&a, o->token);
+	bus_args_add(&a, replayed->letter);
 	int r = lost(o, bus_run(o->bus, &a, 0, NULL, err));
-	args_free(&a);
+	bus_args_free(&a);
 	return r == 0 ? load_parked(o, err) : r;
 }
 
@@ -233,8 +233,8 @@ bool bus_owner_rolled_back(struct bus_owner *o)
 static int take_entry(struct bus_owner *o, const redisReply *entry, int klass, struct error *err)
 {
 	struct bytes frame;
-	struct bus_message *m = batch_add(&o->batch);
-	if (!batch_entry(m, entry, klass, &frame)) {
+	struct bus_message *m = bus_batch_add(&o->batch);
+	if (!bus_batch_entry(m, entry, klass, &frame)) {
 		o->batch.count--;
 		return 0;
 	}
@@ -270,25 +270,25 @@ static int klass_of(const struct bus_owner *o, const char *name)
 
 static int read_streams(struct bus_owner *o, size_t max, int64_t block_ms, struct error *err)
 {
-	struct args a = { 0 };
+	struct bus_args a = { 0 };
 	redisReply *reply = NULL;
 	char keys[CLASSES][KEY_MAX];
-	args_add(&a, "XREAD");
-	args_add(&a, "COUNT");
-	args_add_u64(&a, max);
+	bus_args_add(&a, "XREAD");
+	bus_args_add(&a, "COUNT");
+	bus_args_add_u64(&a, max);
 	if (block_ms > 0) {
-		args_add(&a, "BLOCK");
-		args_add_u64(&a, (uint64_t)block_ms);
+		bus_args_add(&a, "BLOCK");
+		bus_args_add_u64(&a, (uint64_t)block_ms);
 	}
-	args_add(&a, "STREAMS");
+	bus_args_add(&a, "STREAMS");
 	for (int c = 0; c < CLASSES; c++) {
 		bus_stream(o->chain, o->topic, c, keys[c]);
-		args_add(&a, keys[c]);
+		bus_args_add(&a, keys[c]);
 	}
 	for (int c = 0; c < CLASSES; c++)
-		args_add(&a, o->cursor[c]);
+		bus_args_add(&a, o->cursor[c]);
 	int r = bus_run(o->bus, &a, block_ms, &reply, err);
-	args_free(&a);
+	bus_args_free(&a);
 	if (r != 0)
 		return r;
 	for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements && r == 0; i++) {
@@ -297,14 +297,14 @@ static int read_streams(struct bus_owner *o, size_t max, int64_t block_ms, struc
 		for (size_t j = 0; klass >= 0 && j < entries->elements && r == 0; j++)
 			r = take_entry(o, entries->element[j], klass, err);
 	}
-	batch_keep(&o->batch, reply);
+	bus_batch_keep(&o->batch, reply);
 	return r;
 }
 
 int bus_owner_read(struct bus_owner *o, size_t max, int64_t timeout_ms, struct bus_message **ret, size_t *ret_n, struct error *err)
 {
 	int64_t deadline = clock_mono_ms() + timeout_ms;
-	batch_reset(&o->batch);
+	bus_batch_reset(&o->batch);
 	*ret_n = 0;
 	if (!o->owning)
 		return error_set(err, WEIR_FENCED, "chain %s, subscription %s is not owned by this process", o->chain, o->subscription);
@@ -314,7 +314,7 @@ int bus_owner_read(struct bus_owner *o, size_t max, int64_t timeout_ms, struct b
 		int r = clock_mono_ms() >= o->renew_ms ? bus_owner_renew(o, err) : 0;
 		if (r == 0 && o->parked_count > 0 && clock_mono_ms() >= o->replay_ms) {
 			o->replay_ms = clock_mono_ms() + REPLAY_EVERY_MS;
-			r = take_replays(o->bus, o->chain, o->subscription, max, &o->batch, err);
+			r = bus_take_replays(o->bus, o->chain, o->subscription, max, &o->batch, err);
 		}
 		int64_t left = deadline - clock_mono_ms();
 		if (r == 0 && o->batch.count == 0)
@@ -332,16 +332,16 @@ int bus_owner_read(struct bus_owner *o, size_t max, int64_t timeout_ms, struct b
 
 int bus_owner_commit(struct bus_owner *o, uint8_t klass, uint64_t generation, uint64_t sequence, struct error *err)
 {
-	struct args a = { 0 };
+	struct bus_args a = { 0 };
 	char id[48];
 	snprintf(id, sizeof id, "%" PRIu64 "-%" PRIu64, generation, sequence);
 	call(o, &a, "weir1_commit");
-	args_add(&a, o->token);
-	args_add_u64(&a, (uint64_t)o->lease_ms);
-	args_add(&a, bus_classes[klass % CLASSES]);
-	args_add(&a, id);
+	bus_args_add(&a, o->token);
+	bus_args_add_u64(&a, (uint64_t)o->lease_ms);
+	bus_args_add(&a, bus_classes[klass % CLASSES]);
+	bus_args_add(&a, id);
 	int r = lost(o, bus_run(o->bus, &a, 0, NULL, err));
-	args_free(&a);
+	bus_args_free(&a);
 	if (r == 0) {
 		o->had_floor = true;
 		o->renew_ms = clock_mono_ms() + o->lease_ms / 3;

@@ -46,13 +46,13 @@ void bus_publisher_close(struct bus_publisher **p)
 
 static int open_epoch(struct bus_publisher *p, struct error *err)
 {
-	struct args a = { 0 };
+	struct bus_args a = { 0 };
 	redisReply *reply;
 	bus_call(&a, "weir1_producer_open", p->anchor);
-	args_add(&a, p->topic);
-	args_add(&a, p->producer);
+	bus_args_add(&a, p->topic);
+	bus_args_add(&a, p->producer);
 	int r = bus_run(p->bus, &a, 0, &reply, err);
-	args_free(&a);
+	bus_args_free(&a);
 	if (r != 0)
 		return r;
 	snprintf(p->epoch, sizeof p->epoch, "%s", reply->str ? reply->str : "");
@@ -75,19 +75,19 @@ static int publish_batch(struct bus_publisher *p, const struct frame *frames, si
 {
 	struct buf whole = BUF_INIT(FRAME_BODY_MAX * 4ul);
 	size_t *offsets = xcalloc(n + 1, sizeof *offsets);
-	struct args a = { 0 };
+	struct bus_args a = { 0 };
 	redisReply *reply = NULL;
 	encode(frames, n, &whole, offsets);
 	bus_call(&a, "weir1_publish", p->anchor);
-	args_add(&a, p->topic);
-	args_add(&a, p->producer);
-	args_add(&a, p->epoch);
-	args_add_u64(&a, p->next);
-	args_add_u64(&a, (uint64_t)p->bus->options.max_backlog);
+	bus_args_add(&a, p->topic);
+	bus_args_add(&a, p->producer);
+	bus_args_add(&a, p->epoch);
+	bus_args_add_u64(&a, p->next);
+	bus_args_add_u64(&a, (uint64_t)p->bus->options.max_backlog);
 	for (size_t i = 0; i < n; i++) {
 		int klass = message_type_class(frames[i].type);
-		args_add(&a, bus_classes[klass < 0 ? 2 : klass]);
-		args_add_bytes(&a, (struct bytes){ whole.data + offsets[i], offsets[i + 1] - offsets[i] });
+		bus_args_add(&a, bus_classes[klass < 0 ? 2 : klass]);
+		bus_args_add_bytes(&a, (struct bytes){ whole.data + offsets[i], offsets[i + 1] - offsets[i] });
 	}
 	int r = whole.overflow ? error_set(err, WEIR_LIMIT, "topic %s of chain %s: message too large to publish", p->topic, p->chain) :
 				 bus_run(p->bus, &a, 0, &reply, err);
@@ -98,7 +98,7 @@ static int publish_batch(struct bus_publisher *p, const struct frame *frames, si
 		freeReplyObject(reply);
 		p->next += n;
 	}
-	args_free(&a);
+	bus_args_free(&a);
 	buf_free(&whole);
 	free(offsets);
 	return r;
@@ -152,18 +152,18 @@ int bus_publish_sequence(struct bus_publisher *p, uint64_t first, const struct f
 {
 	struct buf whole = BUF_INIT(FRAME_BODY_MAX * 4ul);
 	size_t *offsets = xcalloc(n + 1, sizeof *offsets);
-	struct args a = { 0 };
+	struct bus_args a = { 0 };
 	redisReply *reply = NULL;
 	int klass = n ? message_type_class(frames[0].type) : 2;
 	*ret_tail = 0;
 	encode(frames, n, &whole, offsets);
 	bus_call(&a, "weir1_publish_sequence", p->anchor);
-	args_add(&a, p->topic);
-	args_add(&a, bus_classes[klass < 0 ? 2 : klass]);
-	args_add_u64(&a, first);
-	args_add(&a, p->restart_at == first ? "1" : "0");
+	bus_args_add(&a, p->topic);
+	bus_args_add(&a, bus_classes[klass < 0 ? 2 : klass]);
+	bus_args_add_u64(&a, first);
+	bus_args_add(&a, p->restart_at == first ? "1" : "0");
 	for (size_t i = 0; i < n; i++)
-		args_add_bytes(&a, (struct bytes){ whole.data + offsets[i], offsets[i + 1] - offsets[i] });
+		bus_args_add_bytes(&a, (struct bytes){ whole.data + offsets[i], offsets[i + 1] - offsets[i] });
 	int r = whole.overflow ? error_set(err, WEIR_LIMIT, "topic %s of chain %s: message too large to publish", p->topic, p->chain) :
 				 bus_run(p->bus, &a, 0, &reply, err);
 	if (r == 0) {
@@ -176,7 +176,7 @@ int bus_publish_sequence(struct bus_publisher *p, uint64_t first, const struct f
 			r = error_set(err, WEIR_GAP, "topic %s of chain %s ends at %llu, %llu was to be next", p->topic, p->chain,
 				      (unsigned long long)*ret_tail, (unsigned long long)first);
 	}
-	args_free(&a);
+	bus_args_free(&a);
 	buf_free(&whole);
 	free(offsets);
 	return r;
@@ -184,16 +184,16 @@ int bus_publish_sequence(struct bus_publisher *p, uint64_t first, const struct f
 
 int bus_tail_sequence(struct bus_publisher *p, const char *klass, uint64_t *ret_tail, struct error *err)
 {
-	struct args a = { 0 };
+	struct bus_args a = { 0 };
 	redisReply *reply;
 	char key[KEY_MAX], field[32];
 	snprintf(key, sizeof key, META_KEY_FORMAT, p->chain, p->topic);
 	snprintf(field, sizeof field, "hw:%s", klass);
-	args_add(&a, "HGET");
-	args_add(&a, key);
-	args_add(&a, field);
+	bus_args_add(&a, "HGET");
+	bus_args_add(&a, key);
+	bus_args_add(&a, field);
 	int r = bus_run(p->bus, &a, 0, &reply, err);
-	args_free(&a);
+	bus_args_free(&a);
 	if (r == 0) {
 		*ret_tail = reply->str ? strtoull(reply->str, NULL, 10) : 0;
 		freeReplyObject(reply);

@@ -10,26 +10,26 @@ int bus_hash_write(struct bus *bus, const char *key, const struct bus_field *fie
 {
 	if (n == 0)
 		return 0;
-	struct args a = { 0 };
-	args_add(&a, "HSET");
-	args_add(&a, key);
+	struct bus_args a = { 0 };
+	bus_args_add(&a, "HSET");
+	bus_args_add(&a, key);
 	for (size_t i = 0; i < n; i++) {
-		args_add(&a, fields[i].name);
-		args_add(&a, fields[i].value);
+		bus_args_add(&a, fields[i].name);
+		bus_args_add(&a, fields[i].value);
 	}
 	int r = bus_run(bus, &a, 0, NULL, err);
-	args_free(&a);
+	bus_args_free(&a);
 	return r;
 }
 
 int bus_hash_read(struct bus *bus, const char *key, void (*on_field)(const char *, const char *, void *), void *arg, struct error *err)
 {
-	struct args a = { 0 };
+	struct bus_args a = { 0 };
 	redisReply *reply;
-	args_add(&a, "HGETALL");
-	args_add(&a, key);
+	bus_args_add(&a, "HGETALL");
+	bus_args_add(&a, key);
 	int r = bus_run(bus, &a, 0, &reply, err);
-	args_free(&a);
+	bus_args_free(&a);
 	if (r != 0)
 		return r;
 	size_t n = reply->elements;
@@ -43,13 +43,13 @@ int bus_hash_delete(struct bus *bus, const char *key, const char *const *names, 
 {
 	if (n == 0)
 		return 0;
-	struct args a = { 0 };
-	args_add(&a, "HDEL");
-	args_add(&a, key);
+	struct bus_args a = { 0 };
+	bus_args_add(&a, "HDEL");
+	bus_args_add(&a, key);
 	for (size_t i = 0; i < n; i++)
-		args_add(&a, names[i]);
+		bus_args_add(&a, names[i]);
 	int r = bus_run(bus, &a, 0, NULL, err);
-	args_free(&a);
+	bus_args_free(&a);
 	return r;
 }
 
@@ -57,12 +57,12 @@ int bus_trim(struct bus *bus, const char *chain, const char *topic, uint64_t kee
 {
 	char anchor[KEY_MAX];
 	bus_anchor(chain, anchor);
-	struct args a = { 0 };
+	struct bus_args a = { 0 };
 	bus_call(&a, "weir1_trim", anchor);
-	args_add(&a, topic);
-	args_add_u64(&a, keep);
+	bus_args_add(&a, topic);
+	bus_args_add_u64(&a, keep);
 	int r = bus_run(bus, &a, 0, NULL, err);
-	args_free(&a);
+	bus_args_free(&a);
 	return r;
 }
 
@@ -70,20 +70,20 @@ int bus_trim(struct bus *bus, const char *chain, const char *topic, uint64_t kee
 
 static int command(struct bus *bus, const char *const *words, size_t n, redisReply **ret, struct error *err)
 {
-	struct args a = { 0 };
+	struct bus_args a = { 0 };
 	for (size_t i = 0; i < n; i++)
-		args_add(&a, words[i]);
+		bus_args_add(&a, words[i]);
 	int r = bus_run(bus, &a, 0, ret, err);
-	args_free(&a);
+	bus_args_free(&a);
 	return r;
 }
 
 static void read_groups(const redisReply *groups, uint64_t last, struct bus_stream_info *info)
 {
 	for (size_t i = 0; i < groups->elements; i++) {
-		const redisReply *delivered = reply_field(groups->element[i], "last-delivered-id"), *pending = reply_field(groups->element[i], "pending");
+		const redisReply *delivered = bus_reply_field(groups->element[i], "last-delivered-id"), *pending = bus_reply_field(groups->element[i], "pending");
 		uint64_t generation = 0, sequence = 0;
-		if (!delivered || !parse_id(delivered->str, &generation, &sequence))
+		if (!delivered || !bus_parse_id(delivered->str, &generation, &sequence))
 			continue;
 		uint64_t waiting = last > sequence ? last - sequence : 0; /* ids are dense: no need of Redis' own, sometimes null, lag */
 		if (waiting > info->length)
@@ -109,12 +109,12 @@ static int info_of(struct bus *bus, const char *key, struct bus_stream_info *inf
 		if (first->elements == 1) {
 			struct bus_message m = { 0 };
 			struct bytes frame;
-			(void)parse_id(first->element[0]->element[0]->str, &generation, &info->first_sequence);
-			if (batch_entry(&m, first->element[0], 0, &frame) && m.frame_ok && m.frame.created_unix_ms > 0)
+			(void)bus_parse_id(first->element[0]->element[0]->str, &generation, &info->first_sequence);
+			if (bus_batch_entry(&m, first->element[0], 0, &frame) && m.frame_ok && m.frame.created_unix_ms > 0)
 				info->head_age_ms = clock_wall_ms() - (int64_t)m.frame.created_unix_ms;
 		}
 		if (last->elements == 1)
-			(void)parse_id(last->element[0]->element[0]->str, &generation, &info->last_sequence);
+			(void)bus_parse_id(last->element[0]->element[0]->str, &generation, &info->last_sequence);
 		struct error none;
 		/* a stream that does not exist has no groups: not a failure */
 		if (info->length > 0 && command(bus, (const char *[]){ "XINFO", "GROUPS", key }, 3, &groups, &none) == 0)

@@ -16,7 +16,7 @@ struct bus_tail {
 	char key[KEY_MAX];
 	uint64_t after;    /* last sequence handed out */
 	char cursor[48];   /* entry id; empty: find it */
-	struct batch batch;
+	struct bus_batch batch;
 };
 
 int bus_tail_open(struct bus *bus, const char *chain, const char *topic, const char *klass, struct bus_tail **ret, struct error *err)
@@ -41,7 +41,7 @@ void bus_tail_close(struct bus_tail **t)
 {
 	if (!*t)
 		return;
-	batch_free(&(*t)->batch);
+	bus_batch_free(&(*t)->batch);
 	free((*t)->chain);
 	free((*t)->topic);
 	xfree(t);
@@ -57,19 +57,19 @@ void bus_tail_seek(struct bus_tail *t, uint64_t after_sequence)
 static int edge(struct bus_tail *t, const char *command, const char *from, const char *to, uint64_t *ret_generation, uint64_t *ret_sequence,
 		bool *ret_found, struct error *err)
 {
-	struct args a = { 0 };
+	struct bus_args a = { 0 };
 	redisReply *reply;
-	args_add(&a, command);
-	args_add(&a, t->key);
-	args_add(&a, from);
-	args_add(&a, to);
-	args_add(&a, "COUNT");
-	args_add(&a, "1");
+	bus_args_add(&a, command);
+	bus_args_add(&a, t->key);
+	bus_args_add(&a, from);
+	bus_args_add(&a, to);
+	bus_args_add(&a, "COUNT");
+	bus_args_add(&a, "1");
 	int r = bus_run(t->bus, &a, 0, &reply, err);
-	args_free(&a);
+	bus_args_free(&a);
 	if (r != 0)
 		return r;
-	*ret_found = reply->elements == 1 && parse_id(reply->element[0]->element[0]->str, ret_generation, ret_sequence);
+	*ret_found = reply->elements == 1 && bus_parse_id(reply->element[0]->element[0]->str, ret_generation, ret_sequence);
 	freeReplyObject(reply);
 	return 0;
 }
@@ -109,7 +109,7 @@ static int find_cursor(struct bus_tail *t, uint64_t *ret_first, struct error *er
 int bus_tail_read(struct bus_tail *t, size_t max, int64_t timeout_ms, struct bus_message **ret, size_t *ret_n, uint64_t *ret_first, struct error *err)
 {
 	int64_t deadline = clock_mono_ms() + timeout_ms;
-	batch_reset(&t->batch);
+	bus_batch_reset(&t->batch);
 	*ret_n = 0;
 	*ret_first = 0;
 	if (!t->cursor[0]) {
@@ -122,30 +122,30 @@ int bus_tail_read(struct bus_tail *t, size_t max, int64_t timeout_ms, struct bus
 			return error_set(err, WEIR_CANCELED, "stopping");
 		int64_t left = deadline - clock_mono_ms();
 		int64_t block = left <= 0 ? 1 : left < BLOCK_SLICE_MS ? left : BLOCK_SLICE_MS;
-		struct args a = { 0 };
+		struct bus_args a = { 0 };
 		redisReply *reply = NULL;
-		args_add(&a, "XREAD");
-		args_add(&a, "COUNT");
-		args_add_u64(&a, max);
-		args_add(&a, "BLOCK");
-		args_add_u64(&a, (uint64_t)block);
-		args_add(&a, "STREAMS");
-		args_add(&a, t->key);
-		args_add(&a, t->cursor);
+		bus_args_add(&a, "XREAD");
+		bus_args_add(&a, "COUNT");
+		bus_args_add_u64(&a, max);
+		bus_args_add(&a, "BLOCK");
+		bus_args_add_u64(&a, (uint64_t)block);
+		bus_args_add(&a, "STREAMS");
+		bus_args_add(&a, t->key);
+		bus_args_add(&a, t->cursor);
 		int r = bus_run(t->bus, &a, block, &reply, err);
-		args_free(&a);
+		bus_args_free(&a);
 		if (r != 0)
 			return r;
 		if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 1) {
 			const redisReply *entries = reply->element[0]->element[1];
 			for (size_t i = 0; i < entries->elements; i++) {
 				struct bytes frame;
-				struct bus_message *m = batch_add(&t->batch);
-				if (!batch_entry(m, entries->element[i], t->klass, &frame) || !m->frame_ok)
+				struct bus_message *m = bus_batch_add(&t->batch);
+				if (!bus_batch_entry(m, entries->element[i], t->klass, &frame) || !m->frame_ok)
 					t->batch.count--; /* the hole shows as a gap and is healed from the source */
 			}
 		}
-		batch_keep(&t->batch, reply);
+		bus_batch_keep(&t->batch, reply);
 		if (t->batch.count > 0 || clock_mono_ms() >= deadline)
 			break;
 	}

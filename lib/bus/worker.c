@@ -35,7 +35,7 @@ struct bus_worker {
 	char *chain, *topic, *subscription;
 	char anchor[KEY_MAX];
 	struct bus_retry_policy policy;
-	struct batch batch;
+	struct bus_batch batch;
 	struct held *held;
 	size_t held_count;
 	struct buf due; /* frames of held messages that are being tried now */
@@ -77,7 +77,7 @@ void bus_worker_close(struct bus_worker **worker)
 	for (size_t i = 0; i < w->held_count; i++)
 		held_free(&w->held[i]); /* still pending in Redis: taken over by another, attempts are counted there */
 	free(w->held);
-	batch_free(&w->batch);
+	bus_batch_free(&w->batch);
 	buf_free(&w->due);
 	free(w->chain);
 	free(w->topic);
@@ -87,12 +87,12 @@ void bus_worker_close(struct bus_worker **worker)
 
 static int make_groups(struct bus_worker *w, struct error *err)
 {
-	struct args a = { 0 };
+	struct bus_args a = { 0 };
 	bus_call(&a, "weir1_groups", w->anchor);
-	args_add(&a, w->topic);
-	args_add(&a, w->subscription);
+	bus_args_add(&a, w->topic);
+	bus_args_add(&a, w->subscription);
 	int r = bus_run(w->bus, &a, 0, NULL, err);
-	args_free(&a);
+	bus_args_free(&a);
 	w->grouped = r == 0;
 	return r;
 }
@@ -117,8 +117,8 @@ static int take_entries(struct bus_worker *w, const redisReply *entries, int kla
 {
 	for (size_t i = 0; entries && i < entries->elements; i++) {
 		struct bytes frame;
-		struct bus_message *m = batch_add(&w->batch);
-		if (!batch_entry(m, entries->element[i], klass, &frame)) {
+		struct bus_message *m = bus_batch_add(&w->batch);
+		if (!bus_batch_entry(m, entries->element[i], klass, &frame)) {
 			w->batch.count--;
 			continue;
 		}
@@ -139,29 +139,29 @@ static int read_group(struct bus_worker *w, const size_t counts[CLASSES], int64_
 	for (int c = 0; c < CLASSES; c++) {
 		if (counts[c] == 0)
 			continue;
-		struct args a = { 0 };
+		struct bus_args a = { 0 };
 		redisReply *reply = NULL;
 		char keys[CLASSES][KEY_MAX];
-		args_add(&a, "XREADGROUP");
-		args_add(&a, "GROUP");
-		args_add(&a, w->subscription);
-		args_add(&a, w->bus->worker);
-		args_add(&a, "COUNT");
-		args_add_u64(&a, counts[c]);
+		bus_args_add(&a, "XREADGROUP");
+		bus_args_add(&a, "GROUP");
+		bus_args_add(&a, w->subscription);
+		bus_args_add(&a, w->bus->worker);
+		bus_args_add(&a, "COUNT");
+		bus_args_add_u64(&a, counts[c]);
 		if (block_ms > 0) {
-			args_add(&a, "BLOCK");
-			args_add_u64(&a, (uint64_t)block_ms);
+			bus_args_add(&a, "BLOCK");
+			bus_args_add_u64(&a, (uint64_t)block_ms);
 		}
-		args_add(&a, "STREAMS");
+		bus_args_add(&a, "STREAMS");
 		int last = block_ms > 0 ? CLASSES - 1 : c; /* blocking: on all at once */
 		for (int k = c; k <= last; k++) {
 			bus_stream(w->chain, w->topic, k, keys[k]);
-			args_add(&a, keys[k]);
+			bus_args_add(&a, keys[k]);
 		}
 		for (int k = c; k <= last; k++)
-			args_add(&a, ">");
+			bus_args_add(&a, ">");
 		int r = bus_run(w->bus, &a, block_ms, &reply, err);
-		args_free(&a);
+		bus_args_free(&a);
 		if (r == WEIR_NOT_FOUND) { /* NOGROUP: Redis was flushed */
 			w->grouped = false;
 			return 0;
@@ -170,7 +170,7 @@ static int read_group(struct bus_worker *w, const size_t counts[CLASSES], int64_
 			return r;
 		for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements && r == 0; i++)
 			r = take_entries(w, reply->element[i]->element[1], klass_of_stream(w, reply->element[i]->element[0]->str), err);
-		batch_keep(&w->batch, reply);
+		bus_batch_keep(&w->batch, reply);
 		if (r != 0 || block_ms > 0)
 			return r;
 	}
@@ -193,13 +193,13 @@ static void take_due(struct bus_worker *w, size_t max)
 	}
 	for (size_t k = 0; k < n && !w->due.overflow; k++) {
 		struct held *h = &w->held[which[k]];
-		struct bus_message *m = batch_add(&w->batch);
+		struct bus_message *m = bus_batch_add(&w->batch);
 		snprintf(m->id, sizeof m->id, "%s", h->id);
 		snprintf(m->letter, sizeof m->letter, "%s", h->letter);
 		m->replay = *h->letter != 0;
 		m->klass = h->klass;
 		m->attempts = h->attempts;
-		(void)parse_id(m->id, &m->generation, &m->sequence);
+		(void)bus_parse_id(m->id, &m->generation, &m->sequence);
 		m->frame_ok = frame_read((struct bytes){ w->due.data + offsets[k], h->frame.size }, &m->frame, NULL) == 0;
 	}
 }
@@ -208,20 +208,20 @@ static void take_due(struct bus_worker *w, size_t max)
 static int claim(struct bus_worker *w, size_t max, struct error *err)
 {
 	for (int c = 0; c < CLASSES; c++) {
-		struct args a = { 0 };
+		struct bus_args a = { 0 };
 		redisReply *reply;
 		char key[KEY_MAX];
 		bus_stream(w->chain, w->topic, c, key);
-		args_add(&a, "XAUTOCLAIM");
-		args_add(&a, key);
-		args_add(&a, w->subscription);
-		args_add(&a, w->bus->worker);
-		args_add_u64(&a, CLAIM_IDLE_MS);
-		args_add(&a, w->cursor[c]);
-		args_add(&a, "COUNT");
-		args_add_u64(&a, max);
+		bus_args_add(&a, "XAUTOCLAIM");
+		bus_args_add(&a, key);
+		bus_args_add(&a, w->subscription);
+		bus_args_add(&a, w->bus->worker);
+		bus_args_add_u64(&a, CLAIM_IDLE_MS);
+		bus_args_add(&a, w->cursor[c]);
+		bus_args_add(&a, "COUNT");
+		bus_args_add_u64(&a, max);
 		int r = bus_run(w->bus, &a, 0, &reply, err);
-		args_free(&a);
+		bus_args_free(&a);
 		if (r == WEIR_NOT_FOUND) {
 			w->grouped = false;
 			return 0;
@@ -234,7 +234,7 @@ static int claim(struct bus_worker *w, size_t max, struct error *err)
 			r = take_entries(w, reply->element[1], c, err);
 			bus_count(w->bus, "weir_bus_taken_over_total", w->chain, w->topic, w->subscription, w->batch.count - before);
 		}
-		batch_keep(&w->batch, reply);
+		bus_batch_keep(&w->batch, reply);
 		if (r != 0)
 			return r;
 	}
@@ -247,17 +247,17 @@ static int load_attempts(struct bus_worker *w, size_t from, struct error *err)
 	size_t kept = from;
 	for (size_t i = from; i < w->batch.count; i++) {
 		struct bus_message m = w->batch.messages[i];
-		struct args a = { 0 };
+		struct bus_args a = { 0 };
 		redisReply *reply;
 		char key[KEY_MAX], field[128];
 		snprintf(key, sizeof key, "%s:att:%s", w->anchor, w->subscription);
 		snprintf(field, sizeof field, "%s/%s/%s", w->topic, bus_classes[m.klass], m.id);
-		args_add(&a, "HINCRBY");
-		args_add(&a, key);
-		args_add(&a, field);
-		args_add(&a, "1");
+		bus_args_add(&a, "HINCRBY");
+		bus_args_add(&a, key);
+		bus_args_add(&a, field);
+		bus_args_add(&a, "1");
 		int r = bus_run(w->bus, &a, 0, &reply, err);
-		args_free(&a);
+		bus_args_free(&a);
 		if (r != 0)
 			return r;
 		m.attempts = (uint32_t)reply->integer;
@@ -285,7 +285,7 @@ static int read_once(struct bus_worker *w, size_t max, int64_t block_ms, struct 
 	int r = w->grouped ? 0 : make_groups(w, err);
 	if (r == 0 && now >= w->replay_ms) {
 		w->replay_ms = now + REPLAY_EVERY_MS;
-		r = take_replays(w->bus, w->chain, w->subscription, max, &w->batch, err);
+		r = bus_take_replays(w->bus, w->chain, w->subscription, max, &w->batch, err);
 	}
 	if (r == 0 && now >= w->claim_ms && w->grouped) {
 		w->claim_ms = now + CLAIM_EVERY_MS;
@@ -307,7 +307,7 @@ static int read_once(struct bus_worker *w, size_t max, int64_t block_ms, struct 
 int bus_worker_read(struct bus_worker *w, size_t max, int64_t timeout_ms, struct bus_message **ret, size_t *ret_n, struct error *err)
 {
 	int64_t deadline = clock_mono_ms() + timeout_ms;
-	batch_reset(&w->batch);
+	bus_batch_reset(&w->batch);
 	*ret_n = 0;
 	for (;;) {
 		if (bus_canceled(w->bus))
@@ -421,7 +421,7 @@ void bus_step_settle(struct bus_step *s, const struct bus_message *m, enum bus_o
 	if (outcome == BUS_DONE)
 		return;
 	t->frame_offset = s->frames.size;
-	frame_bytes(m, &s->frames);
+	bus_frame_bytes(m, &s->frames);
 	t->frame_size = s->frames.size - t->frame_offset;
 	bool counts = outcome == BUS_RETRY;
 	if (counts && m->attempts + 1 >= (uint64_t)w->policy.attempts) {
@@ -447,28 +447,28 @@ static const char *outcome_word(enum bus_outcome outcome)
 	return outcome == BUS_DONE ? "done" : outcome == BUS_REJECT ? "reject" : "retry";
 }
 
-static size_t add_message_args(const struct bus_step *s, size_t i, struct args *a)
+static size_t add_message_args(const struct bus_step *s, size_t i, struct bus_args *a)
 {
 	const struct settled *t = &s->messages[i];
-	args_add(a, s->w->topic);
-	args_add(a, bus_classes[t->klass]);
-	args_add(a, t->id);
-	args_add(a, t->letter);
-	args_add(a, outcome_word(t->outcome));
-	args_add(a, t->key);
-	args_add(a, message_type_name(t->type));
-	args_add(a, error_name(t->code));
-	args_add_bytes(a, (struct bytes){ s->frames.data + t->letter_offset, t->letter_size });
+	bus_args_add(a, s->w->topic);
+	bus_args_add(a, bus_classes[t->klass]);
+	bus_args_add(a, t->id);
+	bus_args_add(a, t->letter);
+	bus_args_add(a, outcome_word(t->outcome));
+	bus_args_add(a, t->key);
+	bus_args_add(a, message_type_name(t->type));
+	bus_args_add(a, error_name(t->code));
+	bus_args_add_bytes(a, (struct bytes){ s->frames.data + t->letter_offset, t->letter_size });
 	size_t n = 0, bytes = t->letter_size;
 	for (size_t e = 0; e < s->emit_count; e++)
 		n += s->emits[e].cause == i;
-	args_add_u64(a, n);
+	bus_args_add_u64(a, n);
 	for (size_t e = 0; e < s->emit_count; e++) {
 		if (s->emits[e].cause != i)
 			continue;
-		args_add(a, s->emits[e].topic);
-		args_add(a, bus_classes[s->emits[e].klass]);
-		args_add_bytes(a, (struct bytes){ s->frames.data + s->emits[e].offset, s->emits[e].size });
+		bus_args_add(a, s->emits[e].topic);
+		bus_args_add(a, bus_classes[s->emits[e].klass]);
+		bus_args_add_bytes(a, (struct bytes){ s->frames.data + s->emits[e].offset, s->emits[e].size });
 		bytes += s->emits[e].size;
 	}
 	return bytes;
@@ -507,16 +507,16 @@ static void remember(struct bus_step *s, const struct settled *t)
 
 static int commit_some(struct bus_step *s, size_t from, size_t *ret_to, struct error *err)
 {
-	struct args a = { 0 };
+	struct bus_args a = { 0 };
 	size_t bytes = 0, i = from;
 	bus_call(&a, "weir1_step", s->w->anchor);
-	args_add(&a, s->w->subscription);
-	args_add_u64(&a, (uint64_t)s->w->bus->options.max_backlog);
+	bus_args_add(&a, s->w->subscription);
+	bus_args_add_u64(&a, (uint64_t)s->w->bus->options.max_backlog);
 	for (; i < s->count && (i == from || (bytes < STEP_BYTES && i - from < 256)); i++)
 		if (s->messages[i].settled && s->messages[i].outcome != BUS_DEPENDENCY_DOWN)
 			bytes += add_message_args(s, i, &a);
 	int r = a.count > 6 ? bus_run(s->w->bus, &a, 0, NULL, err) : 0;
-	args_free(&a);
+	bus_args_free(&a);
 	*ret_to = i;
 	return r;
 }
@@ -561,17 +561,17 @@ static int park_undecodable(struct bus_worker *w, const struct bus_message *m, s
 	(void)frame_read(frame, &decoded, &why);
 	struct buf letter = BUF_INIT(FRAME_BODY_MAX * 2ul);
 	dead_letter_pack(w->bus, w->chain, w->topic, w->subscription, m, frame, &why, "head", &letter);
-	struct args a = { 0 };
+	struct bus_args a = { 0 };
 	bus_call(&a, "weir1_step", w->anchor);
-	args_add(&a, w->subscription);
-	args_add_u64(&a, (uint64_t)w->bus->options.max_backlog);
+	bus_args_add(&a, w->subscription);
+	bus_args_add_u64(&a, (uint64_t)w->bus->options.max_backlog);
 	const char *words[] = { w->topic, bus_classes[m->klass], m->id, "", "reject", "", "unknown", error_name(why.code) };
 	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-		args_add(&a, words[i]);
-	args_add_bytes(&a, (struct bytes){ letter.data, letter.size });
-	args_add(&a, "0");
+		bus_args_add(&a, words[i]);
+	bus_args_add_bytes(&a, (struct bytes){ letter.data, letter.size });
+	bus_args_add(&a, "0");
 	int r = bus_run(w->bus, &a, 0, NULL, err);
-	args_free(&a);
+	bus_args_free(&a);
 	buf_free(&letter);
 	bus_count(w->bus, "weir_bus_dead_letters_total", w->chain, w->topic, w->subscription, 1);
 	return r;
