@@ -89,7 +89,7 @@ class Process:
         if self.alive():
             self.child.send_signal(number)
 
-    def stop(self, seconds=35, number=signal.SIGTERM):
+    def stop(self, seconds=35, number=15):  # SIGTERM; the module's name is hidden by the method above
         """Asks, waits, kills. Returns the exit status (negative: the signal)."""
         if self.child is None:
             return None
