@@ -85,7 +85,7 @@ class Process:
     def alive(self):
         return self.child is not None and self.child.poll() is None
 
-    def signal(self, number):
+    def send(self, number):
         if self.alive():
             self.child.send_signal(number)
 
@@ -93,8 +93,12 @@ class Process:
         """Asks, waits, kills. Returns the exit status (negative: the signal)."""
         if self.child is None:
             return None
-        self.signal(signal.SIGCONT)
-        self.signal(number)
+        self.send(signal.SIGCONT)
+        self.send(number)
+        return self.wait(seconds)
+
+    def wait(self, seconds=35):
+        """Waits for the end; kills what does not end in time."""
         try:
             return self.child.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -103,7 +107,7 @@ class Process:
 
     def kill(self):
         if self.child is not None:
-            self.signal(signal.SIGKILL)
+            self.send(signal.SIGKILL)
             self.child.wait()
 
     def tail(self, lines=15):
@@ -362,9 +366,9 @@ class Suite:
     def stop(self):
         """SIGTERM to all, last first; returns {name: exit status}."""
         for name in reversed(list(self.processes)):
-            self.processes[name].signal(signal.SIGCONT)
-            self.processes[name].signal(signal.SIGTERM)
-        return {name: process.stop() for name, process in self.processes.items()}
+            self.processes[name].send(signal.SIGCONT)
+            self.processes[name].send(signal.SIGTERM)
+        return {name: process.wait() for name, process in self.processes.items()}
 
 
 def dev_chain(node, name="dev", endpoints=None, **more):
