@@ -300,7 +300,7 @@ static int write_openings(struct batch *batch, struct ledger *ledger, struct err
 	if (batch->opening_written == 0)
 		return 0;
 	/* Block 0's own entries come first when it is the first of the ledger. */
-	if (batch_has_genesis(batch, ledger) && ledger->opening_ordinal < (int32_t)batch->blocks[0].message->n_entries)
+	if (ledger_batch_has_genesis(batch, ledger) && ledger->opening_ordinal < (int32_t)batch->blocks[0].message->n_entries)
 		ledger->opening_ordinal = (int32_t)batch->blocks[0].message->n_entries;
 	struct pg_copy *copy = NULL;
 	int code = pg_copy_begin(ledger->pg, "copy weir.entries " ENTRY_COLUMNS " from stdin binary", &copy, err);
@@ -362,7 +362,7 @@ static int write_entries(struct batch *batch, struct ledger *ledger, struct erro
 							 .balance = pair->amount,
 							 .path = entry->path });
 		}
-		if (i == 0 && batch_has_genesis(batch, ledger))
+		if (i == 0 && ledger_batch_has_genesis(batch, ledger))
 			open_genesis(batch);
 	}
 	return code ? code : pg_copy_end(&copy, err);
@@ -609,7 +609,7 @@ static int write_all(struct batch *batch, struct ledger *ledger, size_t *ret_clo
 {
 	int code = find_branches(batch, ledger, err);
 	if (!code)
-		code = batch_intern(batch, ledger, err);
+		code = ledger_batch_intern(batch, ledger, err);
 	if (!code)
 		code = write_openings(batch, ledger, err);
 	if (!code)
@@ -646,7 +646,7 @@ static void remember(struct batch *batch, struct ledger *ledger, size_t closed_g
 		ledger->opening_ordinal = (int32_t)first->message->n_entries;
 	ledger->opening_ordinal += (int32_t)batch->opening_written;
 	ledger->open_gaps -= closed_gaps < ledger->open_gaps ? closed_gaps : ledger->open_gaps;
-	batch_remember(batch, ledger);
+	ledger_batch_remember(batch, ledger);
 }
 
 /* What the checking thread should compare with the chain: each balance once, at the last block that moved it. */
@@ -690,9 +690,9 @@ int ledger_apply(struct ledger *ledger, Weir__V1__NormalizedBlock *const *blocks
 	if (!code)
 		code = ledger_make_leaf(ledger, (int64_t)blocks[0]->height, err);
 	if (!code)
-		code = batch_gather(batch, blocks, n, err);
+		code = ledger_batch_gather(batch, blocks, n, err);
 	if (!code)
-		code = batch_resolve(batch, ledger, ret, err);
+		code = ledger_batch_resolve(batch, ledger, ret, err);
 	if (!code)
 		code = ledger_begin(ledger, err);
 	if (code)

@@ -43,8 +43,8 @@ struct balance_value {
 	bool opening_known;
 };
 
-struct batch *batch_new(void);
-void batch_free(struct batch **);
+struct batch *ledger_batch_new(void);
+void ledger_batch_free(struct batch **);
 void asset_to_key(const struct chain_asset *, struct asset_key *ret);
 bool asset_from_message(const Weir__V1__Asset *, struct chain_asset *ret);
 

@@ -5,7 +5,7 @@
 
 #define ARENA_MAX ((size_t)1 << 30)
 
-struct batch *batch_new(void)
+struct batch *ledger_batch_new(void)
 {
 	struct batch *batch = xmalloc(sizeof *batch);
 	batch->arena = arena_new(ARENA_MAX);
@@ -16,7 +16,7 @@ struct batch *batch_new(void)
 	return batch;
 }
 
-void batch_free(struct batch **batchp)
+void ledger_batch_free(struct batch **batchp)
 {
 	struct batch *batch = *batchp;
 	if (!batch)
@@ -159,7 +159,7 @@ static int gather_block(struct batch *batch, const Weir__V1__NormalizedBlock *me
 	return 0;
 }
 
-int batch_gather(struct batch *batch, Weir__V1__NormalizedBlock *const *blocks, size_t n, struct error *err)
+int ledger_batch_gather(struct batch *batch, Weir__V1__NormalizedBlock *const *blocks, size_t n, struct error *err)
 {
 	arena_reset(batch->arena);
 	table_reset(&batch->account_table);
@@ -342,7 +342,7 @@ static void subtract_genesis_moves(struct batch *batch)
 	}
 }
 
-bool batch_has_genesis(const struct batch *batch, const struct ledger *ledger)
+bool ledger_batch_has_genesis(const struct batch *batch, const struct ledger *ledger)
 {
 	return ledger->start == 0 && batch->block_count > 0 && batch->blocks[0].height == 0;
 }
@@ -376,7 +376,7 @@ static int ask_openings(struct batch *batch, struct ledger *ledger, struct appli
 		pair->opening_known = batch->openings[i].known;
 		pair->opening = pair->opened = batch->openings[i].amount;
 	}
-	bool genesis = batch_has_genesis(batch, ledger);
+	bool genesis = ledger_batch_has_genesis(batch, ledger);
 	if (!code && genesis)
 		subtract_genesis_moves(batch);
 	for (size_t i = 0; !code && i < batch->opening_count; i++) {
@@ -394,7 +394,7 @@ static int ask_openings(struct batch *batch, struct ledger *ledger, struct appli
 	return code;
 }
 
-int batch_resolve(struct batch *batch, struct ledger *ledger, struct applied *applied, struct error *err)
+int ledger_batch_resolve(struct batch *batch, struct ledger *ledger, struct applied *applied, struct error *err)
 {
 	int code = read_accounts(batch, ledger, err);
 	if (!code)
@@ -501,13 +501,13 @@ static int insert_assets(struct batch *batch, struct ledger *ledger, struct erro
 	return code;
 }
 
-int batch_intern(struct batch *batch, struct ledger *ledger, struct error *err)
+int ledger_batch_intern(struct batch *batch, struct ledger *ledger, struct error *err)
 {
 	int code = insert_accounts(batch, ledger, err);
 	return code ? code : insert_assets(batch, ledger, err);
 }
 
-void batch_remember(const struct batch *batch, struct ledger *ledger)
+void ledger_batch_remember(const struct batch *batch, struct ledger *ledger)
 {
 	for (size_t i = 0; i < batch->account_count; i++)
 		cache_put(ledger->accounts, &batch->accounts[i].key, &batch->accounts[i].id);

@@ -60,14 +60,14 @@ struct batch {
 };
 
 /* Collects who is moved by the blocks. WEIR_LIMIT when the batch does not fit the arena. */
-int batch_gather(struct batch *, Weir__V1__NormalizedBlock *const *blocks, size_t n, struct error *);
+int ledger_batch_gather(struct batch *, Weir__V1__NormalizedBlock *const *blocks, size_t n, struct error *);
 /* Ids and balances from the caches, then from PostgreSQL; asks for openings of pairs seen first. No change yet. */
-int batch_resolve(struct batch *, struct ledger *, struct applied *, struct error *);
+int ledger_batch_resolve(struct batch *, struct ledger *, struct applied *, struct error *);
 /* Is block 0 in the batch, and the ledger's first? */
-bool batch_has_genesis(const struct batch *, const struct ledger *);
+bool ledger_batch_has_genesis(const struct batch *, const struct ledger *);
 /* Inside the transaction: gives ids to new accounts and assets. */
-int batch_intern(struct batch *, struct ledger *, struct error *);
+int ledger_batch_intern(struct batch *, struct ledger *, struct error *);
 /* After the commit: what the caches should know. */
-void batch_remember(const struct batch *, struct ledger *);
+void ledger_batch_remember(const struct batch *, struct ledger *);
 
 #endif

@@ -94,7 +94,7 @@ int ledger_open(const struct ledger_options *options, struct ledger **ret, struc
 	ledger->accounts = cache_new(hot, sizeof(struct account_key), sizeof(int64_t));
 	ledger->assets = cache_new(hot / 4, sizeof(struct asset_key), sizeof(struct asset_value));
 	ledger->balances = cache_new(hot, sizeof(struct balance_key), sizeof(struct balance_value));
-	ledger->batch = batch_new();
+	ledger->batch = ledger_batch_new();
 	struct pg_options pg = options->pg;
 	pg.session_sql = SESSION_SQL;
 	int code = pg_open(&pg, &ledger->pg, err);
@@ -123,7 +123,7 @@ void ledger_close(struct ledger **ledgerp)
 	cache_free(&ledger->accounts);
 	cache_free(&ledger->assets);
 	cache_free(&ledger->balances);
-	batch_free(&ledger->batch);
+	ledger_batch_free(&ledger->batch);
 	journal_free(&ledger->journal);
 	xfree(&ledger->recent);
 	xfree(ledgerp);

@@ -120,9 +120,9 @@ def test_P6_everything_dies_and_the_ledger_is_whole(make_world):
         reconciler.start()
 
     def stop_and_go():
-        reconciler.signal(signal.SIGSTOP)
+        reconciler.send(signal.SIGSTOP)
         time.sleep(6)
-        reconciler.signal(signal.SIGCONT)
+        reconciler.send(signal.SIGCONT)
 
     def kill_redis():
         world.redis.kill()
@@ -153,11 +153,11 @@ def test_P5_a_second_reconciler_stands_by_and_takes_over(make_world):
     time.sleep(1)
     fences = world.value("select fence from weir.chains")
     first = world.suite.processes["reconciler"]
-    first.signal(signal.SIGSTOP)  # a zombie-to-be, somewhere in the middle of its work
+    first.send(signal.SIGSTOP)  # a zombie-to-be, somewhere in the middle of its work
     stack.wait_until("take-over", 30, lambda: world.value("select fence from weir.chains") != fences)
     mark = world.watermark()
     stack.wait_until("the other one writes", 30, lambda: world.watermark() > mark + 3)
-    first.signal(signal.SIGCONT)
+    first.send(signal.SIGCONT)
     mark = world.watermark()
     stack.wait_until("still going", 30, lambda: world.watermark() > mark + 10)
     assert other.stop() == 0  # releases: the first one takes over at once
