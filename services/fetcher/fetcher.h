@@ -67,7 +67,8 @@ struct follower { /* one chain: its thread's whole state */
 	struct rpc *rpc;
 	struct rpc_socket *sockets[CONFIG_ENDPOINTS_MAX];
 	struct compressor *zstd;
-	struct arena *arena;
+	struct arena *arena;    /* of the question being put */
+	struct arena *identity; /* params of the identity questions: as long as rpc */
 	uint8_t genesis[32];
 	bool has_genesis;
 

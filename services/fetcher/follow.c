@@ -70,17 +70,16 @@ static int classify(void *arg, int64_t code, const char *message)
 static int open_rpc(struct follower *f, struct error *err)
 {
 	struct chain_call id, genesis;
-	struct arena *arena = arena_new(1 << 20);
-	int r = f->chain.family->question(&f->chain, CHAIN_ASK_CHAIN_ID, &(struct chain_args){ 0 }, arena, &id, err);
+	f->identity = arena_new(1 << 16);
+	int r = f->chain.family->question(&f->chain, CHAIN_ASK_CHAIN_ID, &(struct chain_args){ 0 }, f->identity, &id, err);
 	if (r == 0)
-		r = f->chain.family->question(&f->chain, CHAIN_ASK_BY_HEIGHT, &(struct chain_args){ .height = 0 }, arena, &genesis, err);
+		r = f->chain.family->question(&f->chain, CHAIN_ASK_BY_HEIGHT, &(struct chain_args){ .height = 0 }, f->identity, &genesis, err);
 	if (r == 0) {
 		struct rpc_options options = { .endpoints = f->endpoints, .log = &f->log, .metrics = daemon_metrics(f->fetcher->ctx), .classify = classify,
 					       .identify = identify, .identify_methods = { id.method, genesis.method },
 					       .identify_params = { id.params, genesis.params }, .arg = f };
 		r = rpc_open(&options, &f->rpc, err);
 	}
-	arena_free(&arena);
 	return r;
 }
 
@@ -135,6 +134,7 @@ static void close_all(struct follower *f)
 	window_free(&f->window);
 	compressor_free(&f->zstd);
 	arena_free(&f->arena);
+	arena_free(&f->identity);
 }
 
 /* -- the loop ---------------------------------------------------------------------------------------------------------------- */
