@@ -234,7 +234,8 @@ struct i256 i256_negate(struct i256 v)
 
 bool i256_from_u256_checked(struct u256 v, bool negative, struct i256 *ret)
 {
-	if (v.limb[3] >> 63)
+	bool lowest = v.limb[3] == (uint64_t)1 << 63 && (v.limb[0] | v.limb[1] | v.limb[2]) == 0; /* -2^255 exists, 2^255 does not */
+	if (v.limb[3] >> 63 && !(negative && lowest))
 		return false;
 	*ret = negative ? i256_negate(cooked(v)) : cooked(v);
 	return true;
@@ -255,9 +256,10 @@ bool i256_add(struct i256 a, struct i256 b, struct i256 *ret)
 	struct u256 sum;
 	(void)u256_add(raw(a), raw(b), &sum);
 	struct i256 r = cooked(sum);
-	bool overflow = i256_is_negative(a) == i256_is_negative(b) && i256_is_negative(r) != i256_is_negative(a);
+	if (i256_is_negative(a) == i256_is_negative(b) && i256_is_negative(r) != i256_is_negative(a))
+		return false;
 	*ret = r;
-	return !overflow;
+	return true;
 }
 
 bool i256_sub(struct i256 a, struct i256 b, struct i256 *ret)
@@ -265,9 +267,10 @@ bool i256_sub(struct i256 a, struct i256 b, struct i256 *ret)
 	struct u256 difference;
 	(void)u256_sub(raw(a), raw(b), &difference);
 	struct i256 r = cooked(difference);
-	bool overflow = i256_is_negative(a) != i256_is_negative(b) && i256_is_negative(r) != i256_is_negative(a);
+	if (i256_is_negative(a) != i256_is_negative(b) && i256_is_negative(r) != i256_is_negative(a))
+		return false;
 	*ret = r;
-	return !overflow;
+	return true;
 }
 
 int i256_cmp(struct i256 a, struct i256 b)

@@ -38,7 +38,7 @@ bool u256_to_u64(struct u256, uint64_t *ret); /* false if it does not fit */
 
 struct i256 i256_from_u256(struct u256, bool negative); /* |v| must be < 2^255, else saturates: use i256_from_u256_checked */
 bool i256_from_u256_checked(struct u256, bool negative, struct i256 *ret);
-bool i256_add(struct i256, struct i256, struct i256 *ret); /* false on signed overflow */
+bool i256_add(struct i256, struct i256, struct i256 *ret); /* false on signed overflow: *ret stays as it was */
 bool i256_sub(struct i256, struct i256, struct i256 *ret);
 struct i256 i256_negate(struct i256);
 bool i256_is_negative(struct i256);

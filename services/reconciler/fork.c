@@ -11,13 +11,13 @@ static const char *const reverse_entries =
 	"        e.balance - e.delta, e.path"
 	"   from weir.blocks b join weir.entries e on e.chain = b.chain and e.height = b.height and e.branch = b.branch"
 	"  where b.chain = $1 and b.height > $2 and b.canonical and e.chain = $1 and e.height > $2 and not e.superseded";
+/* From the last entry that stays, not by subtracting: where a lying token's movement did not fit, the sum does not hold. */
 static const char *const restore_balances =
-	"with before as (select distinct on (e.account, e.asset) e.account, e.asset, e.balance - e.delta as amount"
-	"                  from weir.entries e where e.chain = $1 and e.height > $2 and not e.superseded"
-	"                 order by e.account, e.asset, e.height, e.ordinal)"
-	" update weir.balances b set amount = before.amount,"
-	"        height = coalesce((select e.height from weir.entries e where e.account = b.account and e.asset = b.asset and not e.superseded"
-	"                              and e.chain = $1 and e.height <= $2 order by e.height desc limit 1), $3),"
+	"with touched as (select distinct e.account, e.asset from weir.entries e where e.chain = $1 and e.height > $2 and not e.superseded),"
+	" before as (select t.account, t.asset, l.balance, l.height from touched t left join lateral"
+	"             (select e.balance, e.height from weir.entries e where e.account = t.account and e.asset = t.asset and not e.superseded"
+	"                 and e.chain = $1 and e.height <= $2 order by e.height desc, e.ordinal desc limit 1) l on true)"
+	" update weir.balances b set amount = coalesce(before.balance, 0), height = coalesce(before.height, $3),"
 	"        reconciled_height = case when b.reconciled_height <= $2 then b.reconciled_height end"
 	"   from before where b.account = before.account and b.asset = before.asset";
 static const char *const supersede_entries =

@@ -68,10 +68,10 @@ static bool parse_header(struct evm_header *h, yyjson_val **v)
 /* -- transactions --------------------------------------------------------------------------------------------------------- */
 
 enum { T_HASH, T_BLOCK_HASH, T_BLOCK_NUMBER, T_INDEX, T_TYPE, T_FROM, T_TO, T_NONCE, T_GAS, T_VALUE, T_INPUT, T_GAS_PRICE, T_MAX_FEE,
-       T_MAX_PRIORITY, T_MAX_BLOB, T_CHAIN_ID, T_ACCESS, T_AUTH, T_BLOBS, T_V, T_PARITY, T_R, T_S, T_COUNT };
+       T_MAX_PRIORITY, T_MAX_BLOB, T_CHAIN_ID, T_ACCESS, T_AUTH, T_BLOBS, T_SIDECAR_BLOBS, T_SIDECAR_COMMITMENTS, T_SIDECAR_PROOFS, T_SIDECAR_CELLS, T_V, T_PARITY, T_R, T_S, T_COUNT };
 static const char *const tx_names[] = { "hash", "blockHash", "blockNumber", "transactionIndex", "type", "from", "to", "nonce", "gas", "value",
 					"input", "gasPrice", "maxFeePerGas", "maxPriorityFeePerGas", "maxFeePerBlobGas", "chainId",
-					"accessList", "authorizationList", "blobVersionedHashes", "v", "yParity", "r", "s", NULL };
+					"accessList", "authorizationList", "blobVersionedHashes", "blobs", "commitments", "proofs", "cellProofs", "v", "yParity", "r", "s", NULL };
 
 /* Does a field that says where something stands agree with where it stands? Absent is fine: nothing was claimed. */
 static bool agrees_hash(yyjson_val *value, const uint8_t expected[32])
@@ -110,6 +110,10 @@ static bool parse_tx(struct evm_tx *tx, yyjson_val **v, const struct evm_header 
 	tx->access_list = v[T_ACCESS];
 	tx->authorizations = v[T_AUTH];
 	tx->blob_hashes = v[T_BLOBS];
+	tx->blobs = v[T_SIDECAR_BLOBS];
+	tx->commitments = v[T_SIDECAR_COMMITMENTS];
+	tx->proofs = v[T_SIDECAR_PROOFS];
+	tx->cell_proofs = v[T_SIDECAR_CELLS];
 	tx->blob_count = yyjson_arr_size(v[T_BLOBS]);
 	return good && tx->input.s;
 }

@@ -5,6 +5,7 @@
 #include "chains/evm/evm.h"
 
 #include "wire/hex.h"
+#include "wire/keccak.h"
 #include "wire/rlp.h"
 
 #include <string.h>
@@ -163,6 +164,38 @@ bool evm_encode_tx(const struct evm_tx *tx, uint64_t chain_id, bool signature, s
 	return true;
 }
 
+static void add_texts(struct buf *out, yyjson_val *texts)
+{
+	size_t list = rlp_list_begin(out), i, n;
+	yyjson_val *text;
+	yyjson_arr_foreach(texts, i, n, text) add_text(out, json_text(text));
+	rlp_list_end(out, list);
+}
+
+bool evm_encode_committed_tx(const struct evm_tx *tx, const struct chain_profile *profile, struct buf *out)
+{
+	if (!profile->commits_sidecars || tx->type != 3 || !tx->blobs)
+		return evm_encode_tx(tx, 0, true, out);
+	/* Network form: 0x03 || rlp([payload, blobs, commitments, proofs]) (EIP-4844), or with version 1 behind the payload and a proof per
+	 * cell (EIP-7594). */
+	struct buf plain = BUF_INIT(out->max);
+	if (!evm_encode_tx(tx, 0, true, &plain) || plain.overflow) {
+		buf_free(&plain);
+		return false;
+	}
+	buf_add_byte(out, tx->type);
+	size_t list = rlp_list_begin(out);
+	buf_add(out, plain.data + 1, plain.size - 1);
+	if (tx->cell_proofs)
+		rlp_add_u64(out, 1);
+	add_texts(out, tx->blobs);
+	add_texts(out, tx->commitments);
+	add_texts(out, tx->cell_proofs ? tx->cell_proofs : tx->proofs);
+	rlp_list_end(out, list);
+	buf_free(&plain);
+	return true;
+}
+
 void evm_encode_receipt(const struct evm_block *b, const struct evm_tx *tx, struct buf *out)
 {
 	if (tx->type != 0)
@@ -198,4 +231,17 @@ void evm_encode_withdrawal(const struct evm_withdrawal *w, struct buf *out)
 	rlp_add_bytes(out, w->address, 20);
 	rlp_add_u64(out, w->amount_gwei);
 	rlp_list_end(out, list);
+}
+
+void evm_created_address(const uint8_t sender[20], uint64_t nonce, uint8_t ret[20])
+{
+	struct buf text = BUF_INIT(64);
+	uint8_t hash[32];
+	size_t list = rlp_list_begin(&text);
+	rlp_add_bytes(&text, sender, 20);
+	rlp_add_u64(&text, nonce);
+	rlp_list_end(&text, list);
+	keccak256(text.data, text.size, hash);
+	memcpy(ret, hash + 12, 20);
+	buf_free(&text);
 }

@@ -18,6 +18,7 @@ struct chain_profile {
 	bool pow_rewards;      /* blocks of difficulty > 0 pay a reward by height */
 	bool burns_base_fee;   /* EIP-1559; else the fee recipient gets all */
 	bool checks_senders;   /* recover `from` from the signature */
+	bool commits_sidecars; /* the transactions root covers blob transactions in their network form (anvil) */
 	bool mainnet_blob_schedule; /* the blob price follows from the header by mainnet's schedule */
 };
 
@@ -72,6 +73,7 @@ struct evm_tx {
 	size_t blob_count;
 	struct text input, chain_id, max_blob_fee;
 	yyjson_val *access_list, *authorizations, *blob_hashes;
+	yyjson_val *blobs, *commitments, *proofs, *cell_proofs; /* sidecar, where the node shows it */
 	/* from the receipt */
 	uint64_t gas_used, cumulative_gas, blob_gas_used;
 	struct u256 effective_gas_price, blob_gas_price;
@@ -165,8 +167,12 @@ bool evm_parse_flat_traces(struct evm_block *, yyjson_val *root, struct evm_cert
 /* Encodings (encode.c); false when the transaction's type is not known. */
 void evm_encode_header(const struct evm_header *, struct buf *out);
 bool evm_encode_tx(const struct evm_tx *, uint64_t chain_id, bool signature, struct buf *out);
+/* As the transactions root covers it: the same, except for chains that commit to sidecars. */
+bool evm_encode_committed_tx(const struct evm_tx *, const struct chain_profile *, struct buf *out);
 void evm_encode_receipt(const struct evm_block *, const struct evm_tx *, struct buf *out);
 void evm_encode_withdrawal(const struct evm_withdrawal *, struct buf *out);
+/* Where a top-level creation puts its contract: keccak256(rlp([sender, nonce])) (yellow paper §7). */
+void evm_created_address(const uint8_t sender[20], uint64_t nonce, uint8_t ret[20]);
 
 void evm_prove(struct evm_block *, const Weir__V1__RawBlock *, struct evm_certificate *);
 

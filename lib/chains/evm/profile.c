@@ -14,7 +14,8 @@ static const struct chain_profile profiles[] = {
 	{ .name = "ethereum", .demanded = ETHEREUM_CHECKS, .pow_rewards = true, .burns_base_fee = true, .checks_senders = true,
 	  .mainnet_blob_schedule = true },
 	/* anvil and the like: no proof-of-work reward, tips go to the zero address as to any other */
-	{ .name = "dev", .demanded = ETHEREUM_CHECKS, .pow_rewards = false, .burns_base_fee = true, .checks_senders = true },
+	{ .name = "dev", .demanded = ETHEREUM_CHECKS, .pow_rewards = false, .burns_base_fee = true, .checks_senders = true,
+	  .commits_sidecars = true },
 };
 
 const struct chain_profile *evm_profile(const char *name)

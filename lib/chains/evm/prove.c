@@ -68,6 +68,23 @@ static void point_values(struct proof *p, size_t n)
 		p->values[i] = (struct bytes){ p->encoded.data + p->offsets[i], p->offsets[i + 1] - p->offsets[i] };
 }
 
+/* The transactions again, in the form that this chain's root covers. */
+static bool encode_committed(struct proof *p)
+{
+	struct evm_block *b = p->b;
+	buf_reset(&p->encoded);
+	for (size_t i = 0; i < b->tx_count; i++) {
+		p->offsets[i] = p->encoded.size;
+		if (!evm_encode_committed_tx(&b->txs[i], b->chain->profile, &p->encoded))
+			return FAIL(p->c, TRANSACTIONS_ROOT, p->c->block_endpoint, "transaction %zu cannot be encoded with its sidecar", i);
+	}
+	p->offsets[b->tx_count] = p->encoded.size;
+	if (p->encoded.overflow)
+		return FAIL(p->c, TRANSACTIONS_ROOT, p->c->block_endpoint, "a sidecar is not hex, or the block is too large");
+	point_values(p, b->tx_count);
+	return true;
+}
+
 static void transactions(struct proof *p)
 {
 	struct evm_block *b = p->b;
@@ -92,6 +109,8 @@ static void transactions(struct proof *p)
 			FAIL(p->c, TRANSACTION_HASHES, p->c->block_endpoint, "transaction %zu does not hash to its hash", i);
 	}
 	PASS(p->c, TRANSACTION_HASHES, p->c->block_endpoint);
+	if (b->chain->profile->commits_sidecars && !encode_committed(p))
+		return;
 	uint8_t root[32];
 	trie_list_root(p->values, b->tx_count, &p->scratch, root);
 	equal(b->header.transactions_root, root, p->c, WEIR__V1__CHECK_NAME__CHECK_NAME_TRANSACTIONS_ROOT, p->c->block_endpoint,
