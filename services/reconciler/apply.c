@@ -322,6 +322,19 @@ static int write_openings(struct batch *batch, struct ledger *ledger, struct err
 	return code ? code : pg_copy_end(&copy, err);
 }
 
+/* Only a token that lies can leave the range of 256 bits. Its balances are not served from these sums; what matters is that the
+ * ledger stays the sum of its entries, so the entry takes what fits. Returns the delta that was applied. */
+static struct i256 add_saturating(struct i256 *balance, struct i256 delta)
+{
+	static const struct i256 most = { { UINT64_MAX, UINT64_MAX, UINT64_MAX, INT64_MAX } };
+	struct i256 before = *balance, applied = delta;
+	if (i256_add(before, delta, balance))
+		return delta;
+	*balance = i256_is_negative(delta) ? i256_negate(most) : most;
+	i256_sub(*balance, before, &applied);
+	return applied;
+}
+
 /* Openings lie behind block 0's own entries, which have just been written. */
 static void open_genesis(struct batch *batch)
 {
@@ -346,11 +359,7 @@ static int write_entries(struct batch *batch, struct ledger *ledger, struct erro
 		for (size_t k = 0; k < block->message->n_entries; k++) {
 			const Weir__V1__Entry *entry = block->message->entries[k];
 			struct batch_pair *pair = &batch->pairs[batch->pair_of[block->first_entry + k]];
-			const struct i256 delta = batch->delta_of[block->first_entry + k];
-			/* Only a token that lies gets here; its balance is not served from this sum. It stays at what it was. */
-			if (!i256_add(pair->amount, delta, &pair->amount))
-				log_warn(&ledger->log, "balance_overflow", "a token's movements exceed 256 bits", LOG_I("height", block->height),
-					 LOG_U("ordinal", k));
+			const struct i256 delta = add_saturating(&pair->amount, batch->delta_of[block->first_entry + k]);
 			pair->height = block->height;
 			write_entry(copy, batch, ledger, pair,
 				    &(struct entry_row){ .height = block->height,

@@ -189,6 +189,13 @@ static bool equals(struct i256 ledger, struct u256 chain)
 	return !i256_is_negative(ledger) && u256_cmp(i256_abs(ledger), chain) == 0;
 }
 
+static bool is_superseded(struct check *c, const struct ledger_touch *touch)
+{
+	uint8_t hash[32];
+	bool found = false;
+	return !check_canonical(c, touch->height, hash, &found, NULL) && (!found || memcmp(hash, touch->hash, 32) != 0);
+}
+
 static void on_answer(const struct node_balance *answer, void *arg)
 {
 	struct check_item *item = arg;
@@ -198,7 +205,7 @@ static void on_answer(const struct node_balance *answer, void *arg)
 	if (answer->code == WEIR_CANCELED)
 		return;
 	if (answer->code)
-		check_skip(c, answer->code == WEIR_NOT_FOUND ? "state_unavailable" : "no_answer", 1);
+		check_skip(c, answer->code != WEIR_NOT_FOUND ? "no_answer" : is_superseded(c, &item->touch) ? "superseded" : "state_unavailable", 1);
 	else if (item->observe_only)
 		check_store(c, &item->touch, answer->amount, true);
 	else if (equals(item->touch.amount, answer->amount))

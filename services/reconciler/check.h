@@ -110,6 +110,7 @@ size_t check_read_rows(const struct pg_result *, struct ledger_touch *ret, size_
 /* doubt.c */
 void doubt_add(struct check *, const struct ledger_touch *, struct u256 observed, size_t endpoint);
 int doubt_step(struct check *, struct error *);
+int check_canonical(struct check *, int64_t height, uint8_t ret_hash[32], bool *ret_found, struct error *);
 int doubt_load(struct check *, struct error *); /* incidents that were open when the process started */
 /* question.c */
 int question_step(struct check *, struct error *);

@@ -45,7 +45,7 @@ static int ledger_balance_at(struct check *c, const struct ledger_touch *touch, 
 	return code;
 }
 
-static int canonical_hash(struct check *c, int64_t height, uint8_t ret[32], bool *ret_found, struct error *err)
+int check_canonical(struct check *c, int64_t height, uint8_t ret[32], bool *ret_found, struct error *err)
 {
 	struct pg_param p[2];
 	struct pg_result *r = NULL;
@@ -98,7 +98,7 @@ static int still_stands(struct check *c, struct doubt *d, bool *ret, struct erro
 {
 	uint8_t hash[32];
 	struct i256 ours;
-	int code = canonical_hash(c, d->touch.height, hash, ret, err);
+	int code = check_canonical(c, d->touch.height, hash, ret, err);
 	if (!code && *ret && memcmp(hash, d->touch.hash, 32) != 0)
 		*ret = false;
 	if (!code && *ret) {
@@ -313,7 +313,7 @@ static int bisect(struct check *c, struct doubt *d, struct error *err)
 		uint8_t hash[32];
 		size_t endpoint;
 		bool found = false;
-		code = canonical_hash(c, middle, hash, &found, err);
+		code = check_canonical(c, middle, hash, &found, err);
 		if (!code)
 			code = ledger_balance_at(c, &d->touch, middle, &ours, err);
 		if (code)
@@ -450,7 +450,7 @@ static int conclude_replaced(struct check *c, struct error *err)
 	bool found = false;
 	if (c->view.watermark < d->first_wrong) /* not applied again yet */
 		return 0;
-	int code = canonical_hash(c, d->first_wrong, hash, &found, err);
+	int code = check_canonical(c, d->first_wrong, hash, &found, err);
 	if (!code)
 		code = ledger_balance_at(c, &d->touch, d->first_wrong, &ours, err);
 	if (code)

@@ -322,7 +322,8 @@ static void measure(struct follow *f)
 	metric_set(f->metrics.held, (double)f->window.count);
 	metric_set(f->metrics.held_bytes, (double)f->window.bytes);
 	metric_set(f->metrics.queue, (double)mailbox_touches(f->mailbox));
-	metric_set(f->metrics.lag_seconds, level || !f->tip_timestamp ? 0 : (double)(time(NULL) - f->tip_timestamp));
+	int64_t age = time(NULL) - f->tip_timestamp; /* development chains live in the future at times */
+	metric_set(f->metrics.lag_seconds, level || !f->tip_timestamp || age < 0 ? 0 : (double)age);
 }
 
 /* The first block of the chain tells who it is, once and for all. */

@@ -1,6 +1,8 @@
 /* node.c - asking nodes. Questions and answers belong to the chain family, transport and failover to lib/net. */
 #include "node.h"
 
+#include "wire/hex.h"
+
 #include <string.h>
 
 #define ARENA_MAX ((size_t)64 << 20)
@@ -26,6 +28,14 @@ static int classify(void *arg, int64_t rpc_code, const char *message)
 	return node->chain->family->classify(node->chain, rpc_code, message);
 }
 
+static int wrong_genesis(const struct node *node, const uint8_t theirs[32], struct error *err)
+{
+	char ours_text[67], theirs_text[67];
+	hex_from_bytes(node->options.identity->genesis_hash, 32, ours_text);
+	hex_from_bytes(theirs, 32, theirs_text);
+	return error_set(err, WEIR_WRONG_CHAIN, "its genesis block is %s, the ledger's is %s", theirs_text, ours_text);
+}
+
 static int identify(void *arg, size_t endpoint, const char *chain_id_result, const char *genesis_result, struct error *err)
 {
 	struct node *node = arg;
@@ -43,7 +53,7 @@ static int identify(void *arg, size_t endpoint, const char *chain_id_result, con
 		code = chain->family->answer(chain, CHAIN_ASK_BY_HEIGHT, &args,
 					     (struct bytes){ (const uint8_t *)genesis_result, strlen(genesis_result) }, arena, &answer, err);
 		if (!code && answer.found && memcmp(answer.block.hash, node->options.identity->genesis_hash, 32) != 0)
-			code = error_set(err, WEIR_WRONG_CHAIN, "the genesis block is another one");
+			code = wrong_genesis(node, answer.block.hash, err);
 	}
 	arena_free(&arena);
 	return code;
