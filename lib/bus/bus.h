@@ -185,6 +185,9 @@ int dead_letter_purge(struct bus *, const char *chain, const char *subscription,
 		      size_t n, const char *who, const char *why, uint64_t *ret_n, struct error *);
 int dead_letter_count(struct bus *, const char *chain, const char *subscription, uint64_t *ret, struct error *);
 
+/* One more line in the chain's audit stream (AUDIT_KEY_FORMAT). Replay and purge write theirs themselves. */
+int bus_audit(struct bus *, const char *chain, const char *who, const char *action, const char *detail, struct error *);
+
 const char *message_type_name(uint16_t type); /* "raw_block_tip" */
 int message_type_class(uint16_t type);        /* 0..3, -1 unknown */
 

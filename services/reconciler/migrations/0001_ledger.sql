@@ -100,6 +100,7 @@ create table weir.assets (
 	symbol text, decimals smallint           -- as the contract says, untrusted; null: unknown
 );
 create unique index assets_key on weir.assets (chain, contract, (coalesce(token_id, -1)));
+create index assets_non_conserving on weir.assets (chain) where non_conserving;
 
 -- The journal of movements, in order. `balance` is the account's running balance of the asset after the entry.
 -- Reversal entries (kind 16) follow the entries that they take back, in the superseded block's branch, and are superseded themselves.
