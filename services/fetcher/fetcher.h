@@ -24,19 +24,19 @@ struct height { /* slot of a height in a ring; height tells whose it is */
 	bool known; /* hash and parent are set */
 	uint8_t hash[32], parent_hash[32];
 };
-struct window {
+struct fetch_window {
 	struct height *slots;
 	size_t mask;
 	uint64_t highest_known; /* of known slots; 0 when none */
 	bool any_known;
 };
-void window_init(struct window *, size_t window);
-void window_free(struct window *);
-struct height *window_at(struct window *, uint64_t height);         /* claims the slot for this height */
-struct height *window_find(struct window *, uint64_t height);       /* NULL when the slot is another's */
-void window_learn(struct window *, uint64_t height, const uint8_t hash[32], const uint8_t *parent_hash); /* parent may be NULL */
-void window_forget_above(struct window *, uint64_t height);         /* states and hashes */
-void window_forget_published(struct window *);                      /* states only */
+void fetch_window_init(struct fetch_window *, size_t window);
+void fetch_window_free(struct fetch_window *);
+struct height *fetch_window_at(struct fetch_window *, uint64_t height);         /* claims the slot for this height */
+struct height *fetch_window_find(struct fetch_window *, uint64_t height);       /* NULL when the slot is another's */
+void fetch_window_learn(struct fetch_window *, uint64_t height, const uint8_t hash[32], const uint8_t *parent_hash); /* parent may be NULL */
+void fetch_window_forget_above(struct fetch_window *, uint64_t height);         /* states and hashes */
+void fetch_window_forget_published(struct fetch_window *);                      /* states only */
 
 /* -- what the ledger says (ledger.c) ------------------------------------------------------------------------------------------ */
 
@@ -74,7 +74,7 @@ struct follower { /* one chain: its thread's whole state */
 
 	bool owning, paused;
 	struct ledger_state ledger;
-	struct window window;
+	struct fetch_window window;
 	uint64_t next_to_look; /* lowest height that may still be wanted */
 	int64_t state_due_ms, head_due_ms, command_due_ms, tags_due_ms, acquire_due_ms;
 

@@ -22,7 +22,7 @@ static bool stopping(void *ctx)
 
 void follower_start_over(struct follower *f, const char *why)
 {
-	window_forget_published(&f->window);
+	fetch_window_forget_published(&f->window);
 	f->generation++;
 	f->next_to_look = f->ledger.next_height;
 	f->head_news = true;
@@ -98,7 +98,7 @@ static int open_all(struct follower *f, struct error *err)
 				       .worker = name,
 				       .log = &f->log,
 				       .metrics = daemon_metrics(f->fetcher->ctx) };
-	window_init(&f->window, (size_t)f->config->window);
+	fetch_window_init(&f->window, (size_t)f->config->window);
 	f->zstd = compressor_new();
 	f->arena = arena_new(ARENA_MAX);
 	f->limit = (double)f->config->backfill_workers;
@@ -131,7 +131,7 @@ static void close_all(struct follower *f)
 	bus_publisher_close(&f->blocks);
 	bus_owner_close(&f->lease);
 	bus_close(&f->bus);
-	window_free(&f->window);
+	fetch_window_free(&f->window);
 	compressor_free(&f->zstd);
 	arena_free(&f->arena);
 	arena_free(&f->identity);

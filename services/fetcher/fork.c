@@ -17,13 +17,13 @@ static bool is_zero(const uint8_t hash[32])
 
 bool fork_contradicts(struct follower *f, const struct chain_block_ref *block)
 {
-	const struct height *same = window_find(&f->window, block->height);
+	const struct height *same = fetch_window_find(&f->window, block->height);
 	if (same && same->known && memcmp(same->hash, block->hash, 32) != 0)
 		return true;
-	const struct height *below = block->height > 0 ? window_find(&f->window, block->height - 1) : NULL;
+	const struct height *below = block->height > 0 ? fetch_window_find(&f->window, block->height - 1) : NULL;
 	if (below && below->known && memcmp(below->hash, block->parent_hash, 32) != 0)
 		return true;
-	const struct height *above = window_find(&f->window, block->height + 1);
+	const struct height *above = fetch_window_find(&f->window, block->height + 1);
 	return above && above->known && !is_zero(above->parent_hash) && memcmp(above->parent_hash, block->hash, 32) != 0;
 }
 
@@ -54,7 +54,7 @@ static int find_ancestor(struct follower *f, int endpoint, struct chain_block_re
 	if (!a.found)
 		return error_set(err, WEIR_NOT_FOUND, "the node does not have block %" PRIu64 " below its own head", height);
 	for (unsigned step = 0; step < WALK_MAX; step++) {
-		const struct height *ours = window_find(&f->window, a.block.height);
+		const struct height *ours = fetch_window_find(&f->window, a.block.height);
 		bool match = ours && ours->known && memcmp(ours->hash, a.block.hash, 32) == 0;
 		bool unknown = !ours || !ours->known;
 		if (match || unknown || a.block.height == 0) {
@@ -81,7 +81,7 @@ static int publish_fork(struct follower *f, const struct chain_block_ref *ancest
 {
 	Weir__V1__ChainFork message = WEIR__V1__CHAIN_FORK__INIT;
 	Weir__V1__BlockRef refs[3];
-	const struct height *old = window_find(&f->window, f->window.highest_known);
+	const struct height *old = fetch_window_find(&f->window, f->window.highest_known);
 	uint8_t zero[32] = { 0 };
 	const struct {
 		uint64_t height;
@@ -130,8 +130,8 @@ int fork_resolve(struct follower *f, struct error *err)
 		fetcher_gauge(f, "weir_fetcher_fork_depth", (double)depth);
 		log_info(&f->log, "fork", "the chain reorganised", LOG_U("ancestor", ancestor.height), LOG_U("depth", depth),
 			 LOG_U("new_head", f->seen_head.height));
-		window_forget_above(&f->window, ancestor.height);
-		window_learn(&f->window, ancestor.height, ancestor.hash, ancestor.parent_hash);
+		fetch_window_forget_above(&f->window, ancestor.height);
+		fetch_window_learn(&f->window, ancestor.height, ancestor.hash, ancestor.parent_hash);
 	} else {
 		log_info(&f->log, "fork_dismissed", "the branch that was told is ours after all");
 	}

@@ -400,7 +400,7 @@ void jobs_schedule(struct follower *f)
 		f->next_to_look = f->ledger.next_height;
 	size_t room = (size_t)f->limit, n = active(f);
 	for (uint64_t height = f->next_to_look; height <= last && n < room; height++) {
-		struct height *h = window_at(&f->window, height);
+		struct height *h = fetch_window_at(&f->window, height);
 		if (h->state != HEIGHT_WANTED) {
 			if (height == f->next_to_look)
 				f->next_to_look++;

@@ -77,9 +77,9 @@ static void on_hash(const char *name, const char *value, void *arg)
 	uint64_t height = strtoull(name, NULL, 10);
 	if (hex_to_bytes(value, strlen(value), hash, 32) != 0)
 		return;
-	struct height *h = window_find(&f->window, height);
+	struct height *h = fetch_window_find(&f->window, height);
 	if (!h || !h->known || memcmp(h->hash, hash, 32) != 0)
-		window_learn(&f->window, height, hash, NULL);
+		fetch_window_learn(&f->window, height, hash, NULL);
 }
 
 int ledger_read_hashes(struct follower *f, struct error *err)

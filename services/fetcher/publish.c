@@ -90,8 +90,8 @@ int publish_ready(struct follower *f, struct error *err)
 		if (!stale && (r = publish_block(f, j, err)) != 0)
 			break;
 		if (!stale && !refetch) {
-			window_learn(&f->window, j->block.height, j->block.hash, j->block.parent_hash);
-			window_at(&f->window, j->block.height)->state = HEIGHT_PUBLISHED;
+			fetch_window_learn(&f->window, j->block.height, j->block.hash, j->block.parent_hash);
+			fetch_window_at(&f->window, j->block.height)->state = HEIGHT_PUBLISHED;
 			fetcher_gauge(f, "weir_fetcher_published_height", (double)f->window.highest_known);
 		}
 		if (!stale)

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-void window_init(struct window *w, size_t window)
+void fetch_window_init(struct fetch_window *w, size_t window)
 {
 	size_t size = KNOWN_MAX;
 	while (size < window * 2)
@@ -12,18 +12,18 @@ void window_init(struct window *w, size_t window)
 	w->mask = size - 1;
 }
 
-void window_free(struct window *w)
+void fetch_window_free(struct fetch_window *w)
 {
 	xfree(&w->slots);
 }
 
-struct height *window_find(struct window *w, uint64_t height)
+struct height *fetch_window_find(struct fetch_window *w, uint64_t height)
 {
 	struct height *h = &w->slots[height & w->mask];
 	return h->used && h->height == height ? h : NULL;
 }
 
-struct height *window_at(struct window *w, uint64_t height)
+struct height *fetch_window_at(struct fetch_window *w, uint64_t height)
 {
 	struct height *h = &w->slots[height & w->mask];
 	if (!h->used || h->height != height) {
@@ -34,9 +34,9 @@ struct height *window_at(struct window *w, uint64_t height)
 	return h;
 }
 
-void window_learn(struct window *w, uint64_t height, const uint8_t hash[32], const uint8_t *parent_hash)
+void fetch_window_learn(struct fetch_window *w, uint64_t height, const uint8_t hash[32], const uint8_t *parent_hash)
 {
-	struct height *h = window_at(w, height);
+	struct height *h = fetch_window_at(w, height);
 	h->known = true;
 	memcpy(h->hash, hash, 32);
 	if (parent_hash)
@@ -48,7 +48,7 @@ void window_learn(struct window *w, uint64_t height, const uint8_t hash[32], con
 	w->any_known = true;
 }
 
-void window_forget_above(struct window *w, uint64_t height)
+void fetch_window_forget_above(struct fetch_window *w, uint64_t height)
 {
 	w->any_known = false;
 	w->highest_known = 0;
@@ -63,7 +63,7 @@ void window_forget_above(struct window *w, uint64_t height)
 	}
 }
 
-void window_forget_published(struct window *w)
+void fetch_window_forget_published(struct fetch_window *w)
 {
 	for (size_t i = 0; i <= w->mask; i++)
 		w->slots[i].state = HEIGHT_WANTED;
