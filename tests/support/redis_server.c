@@ -42,6 +42,7 @@ static void spawn(struct redis_server *s)
 
 void redis_server_start(struct redis_server *s)
 {
+	signal(SIGPIPE, SIG_IGN); /* as daemon_main does: a killed server must not kill its client */
 	snprintf(s->dir, sizeof s->dir, "/tmp/weir-redis-XXXXXX");
 	if (!mkdtemp(s->dir))
 		abort();
