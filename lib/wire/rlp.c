@@ -50,7 +50,8 @@ void rlp_add_u64(struct buf *out, uint64_t value)
 void rlp_add_u256(struct buf *out, struct u256 value)
 {
 	uint8_t bytes[32];
-	rlp_add_bytes(out, bytes, u256_to_be_min(value, bytes));
+	size_t size = u256_to_be_min(value, bytes);
+	rlp_add_bytes(out, bytes, size);
 }
 
 bool rlp_add_hex_quantity(struct buf *out, const char *text, size_t length)
