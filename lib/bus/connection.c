@@ -108,9 +108,9 @@ static int parse_url(const char *url, struct address *ret, struct error *err)
 	size_t host = colon ? (size_t)(colon - rest) : length;
 	snprintf(ret->host, sizeof ret->host, "%.*s", (int)host, rest);
 	if (colon)
-		ret->port = atoi(colon + 1);
+		ret->port = (int)strtol(colon + 1, NULL, 10);
 	if (*path == '/')
-		ret->database = atoi(path + 1);
+		ret->database = (int)strtol(path + 1, NULL, 10);
 	if (!*ret->host || ret->port < 1 || ret->port > 65535)
 		return error_set(err, WEIR_CONFIG, "bus.redis_url has no host or no valid port");
 	return 0;
@@ -384,10 +384,10 @@ static int read_info(struct bus *bus, const char *section, char **ret, struct er
 	struct bus_args a = { 0 };
 	bus_args_add(&a, "INFO");
 	bus_args_add(&a, section);
-	redisReply *reply;
+	redisReply *reply = NULL;
 	int r = bus_run(bus, &a, 0, &reply, err);
 	bus_args_free(&a);
-	if (r == 0) {
+	if (r == 0 && reply) {
 		*ret = xstrdup(reply->str ? reply->str : "");
 		freeReplyObject(reply);
 	}
@@ -406,12 +406,12 @@ static bool info_field(const char *info, const char *name, char ret[64])
 
 int bus_check(struct bus *bus, struct error *err)
 {
-	char *info, value[64], shown[256];
+	char *info = NULL, value[64], shown[256];
 	int r = read_info(bus, "everything", &info, err);
 	if (r != 0)
 		return r;
 	log_url(bus->url, shown);
-	if (info_field(info, "redis_version:", value) && atoi(value) < 7)
+	if (info_field(info, "redis_version:", value) && strtol(value, NULL, 10) < 7)
 		r = error_set(err, WEIR_VERSION, "Redis %s has version %s; 7.0 or newer is needed", shown, value);
 	else if (info_field(info, "maxmemory_policy:", value) && strcmp(value, "noeviction") != 0)
 		r = error_set(err, WEIR_CONFIG,

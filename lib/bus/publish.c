@@ -91,7 +91,7 @@ static int publish_batch(struct bus_publisher *p, const struct frame *frames, si
 	}
 	int r = whole.overflow ? error_set(err, WEIR_LIMIT, "topic %s of chain %s: message too large to publish", p->topic, p->chain) :
 				 bus_run(p->bus, &a, 0, &reply, err);
-	if (r == 0) {
+	if (r == 0 && reply) {
 		uint64_t added = reply->type == REDIS_REPLY_INTEGER ? (uint64_t)reply->integer : n;
 		bus_count(p->bus, "weir_bus_published_total", p->chain, p->topic, NULL, added);
 		bus_count(p->bus, "weir_bus_duplicates_skipped_total", p->chain, p->topic, NULL, n - added);
@@ -166,7 +166,7 @@ int bus_publish_sequence(struct bus_publisher *p, uint64_t first, const struct f
 		bus_args_add_bytes(&a, (struct bytes){ whole.data + offsets[i], offsets[i + 1] - offsets[i] });
 	int r = whole.overflow ? error_set(err, WEIR_LIMIT, "topic %s of chain %s: message too large to publish", p->topic, p->chain) :
 				 bus_run(p->bus, &a, 0, &reply, err);
-	if (r == 0) {
+	if (r == 0 && reply) {
 		bool gap = reply->elements == 2 && reply->element[0]->integer == 0;
 		*ret_tail = reply->elements == 2 && reply->element[1]->str ? strtoull(reply->element[1]->str, NULL, 10) : 0;
 		freeReplyObject(reply);

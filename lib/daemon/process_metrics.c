@@ -6,6 +6,8 @@
 
 #include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -21,13 +23,15 @@ const size_t process_metric_count = sizeof process_metric_defs / sizeof process_
 
 static double resident_bytes(void)
 {
-	unsigned long size, resident = 0;
+	char text[128] = "";
 	FILE *f = fopen("/proc/self/statm", "re");
 	if (!f)
 		return 0;
-	if (fscanf(f, "%lu %lu", &size, &resident) != 2)
-		resident = 0;
+	size_t n = fread(text, 1, sizeof text - 1, f);
 	fclose(f);
+	text[n] = 0;
+	const char *second = strchr(text, ' '); /* total, then resident, in pages */
+	unsigned long resident = second ? strtoul(second, NULL, 10) : 0;
 	return (double)resident * (double)sysconf(_SC_PAGESIZE);
 }
 

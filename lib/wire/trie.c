@@ -120,7 +120,7 @@ static void branch(const struct walk *w, size_t from, size_t to, size_t depth)
 
 static void node(const struct walk *w, size_t from, size_t to, size_t depth)
 {
-	uint8_t first[12], last[12];
+	uint8_t first[12] = { 0 }, last[12] = { 0 };
 	size_t first_size = key_of(index_at(from, w->n), first);
 	if (to - from == 1) {
 		const struct bytes *value = &w->values[index_at(from, w->n)];

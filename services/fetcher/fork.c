@@ -108,7 +108,7 @@ static int publish_fork(struct follower *f, const struct chain_block_ref *ancest
 
 int fork_resolve(struct follower *f, struct error *err)
 {
-	struct chain_block_ref ancestor;
+	struct chain_block_ref ancestor = { 0 };
 	bool fork = false;
 	int r = find_ancestor(f, (int)f->seen_endpoint, &ancestor, &fork, err);
 	if (r == WEIR_NOT_FOUND || r == WEIR_PROTOCOL || r == WEIR_UNAVAILABLE || r == WEIR_TIMEOUT) {
