@@ -49,7 +49,9 @@ struct buf;
 	X(STUCK, -21, false, 79, "drain got stuck", "Shutdown did not finish within shutdown_timeout.",                              \
 	  "Nothing is lost; look at the last log lines for what it waited for.")                                                      \
 	X(CANCELED, -22, true, 0, "canceled", "The program is shutting down.", "Nothing.")                                           \
-	X(USAGE, -23, false, 64, "wrong usage", "The command line is not understood.", "See --help.")
+	X(USAGE, -23, false, 64, "wrong usage", "The command line is not understood.", "See --help.")                                \
+	X(CRASH, -24, false, 70, "its handler crashed", "A message was read several times and each time its reader ended.",            \
+	  "Look at the readers' last log lines and at the message in the dead letters.")
 
 enum weir_err {
 #define X(name, value, ...) WEIR_##name = (value),

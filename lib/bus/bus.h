@@ -56,10 +56,13 @@ int bus_publisher_open(struct bus *, const char *chain, const char *topic, const
 		       struct error *);
 void bus_publisher_close(struct bus_publisher **);
 /* All or nothing per class; retried by the caller with the same frames after WEIR_UNAVAILABLE/TIMEOUT it is still once.
- * WEIR_FULL: backpressure, wait and call again. Frames are routed to their type's class (streams.h). */
+ * WEIR_FULL: backpressure (readers behind, or Redis' memory nearly used up), wait and call again. WEIR_GAP: Redis lost what it knew of this
+ * producer (flushed, or an older copy), so messages published before may be lost, too; nothing was published, the next call begins anew.
+ * Frames are routed to their type's class (streams.h). */
 int bus_publish(struct bus_publisher *, const struct frame *frames, size_t n, struct error *);
 /* For outboxes: the caller's own dense sequence (first, first+1, …; class of frames must be one). Entries already there are
- * skipped. WEIR_GAP: the stream ends at *ret_tail < first-1 (Redis lost it): resend from *ret_tail+1. *ret_tail is always set. */
+ * skipped. WEIR_GAP: the stream ends at *ret_tail < first-1 (Redis lost it): resend from *ret_tail+1. *ret_tail is always set.
+ * No backpressure by readers here: the stream is for tails, trim it (bus_trim with keep). */
 int bus_publish_sequence(struct bus_publisher *, uint64_t first, const struct frame *frames, size_t n, uint64_t *ret_tail, struct error *);
 /* After WEIR_GAP: let the next bus_publish_sequence begin at `first` in a new generation, as if the entries before had been there. For
  * outboxes whose readers heal from elsewhere. */
@@ -82,8 +85,8 @@ struct bus_message {
 /* A handler's verdict. Nobody parses error text. */
 enum bus_outcome {
 	BUS_DONE,
-	BUS_RETRY,           /* transient: hold (fixed/exponential with jitter), then park */
-	BUS_DEPENDENCY_DOWN, /* pause the lane, no attempt is used up */
+	BUS_RETRY,           /* transient: hold (exponential with jitter), then park */
+	BUS_DEPENDENCY_DOWN, /* pause the lane, longer each time until something succeeds; no attempt is used up */
 	BUS_REJECT,          /* permanent: park now */
 };
 
@@ -102,7 +105,8 @@ void bus_worker_close(struct bus_worker **); /* gives back what was read and not
 int bus_worker_read(struct bus_worker *, size_t max, int64_t timeout_ms, struct bus_message **ret, size_t *ret_n, struct error *);
 
 /* One atomic step. Begin, settle each message read, emit, commit; emits of messages that somebody else settled meanwhile
- * (a zombie) are dropped by the script. Emits are tied to a message: they happen if and only if its acknowledgement counts. */
+ * (a zombie) are dropped by the script. Emits are tied to a message: they happen if and only if it is settled BUS_DONE and its
+ * acknowledgement counts. After WEIR_UNAVAILABLE or WEIR_TIMEOUT commit again: what went through already is not done twice. */
 struct bus_step;
 struct bus_step *bus_step_begin(struct bus_worker *);
 void bus_step_emit(struct bus_step *, const struct bus_message *cause, const char *topic, const struct frame *); /* copied */
@@ -124,7 +128,8 @@ int bus_owner_read(struct bus_owner *, size_t max, int64_t timeout_ms, struct bu
 /* Everything of klass up to and including (generation, sequence) is done; renews the lease. */
 int bus_owner_commit(struct bus_owner *, uint8_t klass, uint64_t generation, uint64_t sequence, struct error *);
 int bus_owner_renew(struct bus_owner *, struct error *);
-/* Park a message (and from now on its key's followers). */
+/* Park a message (and from now on its key's followers; leave frame.key out of a copy of the message to let them pass). A message that
+ * came as a replay goes back to its letter, and the replay of its key stops. Every replay that is read must be parked or resolved. */
 int bus_owner_park(struct bus_owner *, const struct bus_message *, const struct error *, struct error *);
 bool bus_owner_parked(const struct bus_owner *, struct bytes key);
 int bus_owner_resolve(struct bus_owner *, const struct bus_message *replayed, struct error *); /* a replay succeeded */
@@ -137,7 +142,9 @@ struct bus_tail;
 int bus_tail_open(struct bus *, const char *chain, const char *topic, const char *klass, struct bus_tail **ret, struct error *);
 void bus_tail_close(struct bus_tail **);
 void bus_tail_seek(struct bus_tail *, uint64_t after_sequence);
-/* Entries after the cursor. WEIR_GAP: the next one is gone (trimmed or lost): *ret_first is the first there is, 0 if none. */
+/* Entries after the cursor. WEIR_GAP: the next one is gone (trimmed, lost or undecodable): *ret_first is where the stream goes on. It
+ * may be at or before the cursor: the stream was begun again after a loss, and what it says may not be what was said before. Heal from
+ * the source and seek. */
 int bus_tail_read(struct bus_tail *, size_t max, int64_t timeout_ms, struct bus_message **ret, size_t *ret_n, uint64_t *ret_first, struct error *);
 
 /* -- small shared state (STATE_KEY_FORMAT, HASHES_KEY_FORMAT) ----------------------------------------------------------- */

@@ -1,64 +1,21 @@
-/* connection.c - one Redis connection per struct bus: connect, authenticate, load the functions, run commands, reconnect. */
+/* connection.c - one Redis connection per struct bus: its address, connecting, who we are, what the server is. */
 #include "bus/internal.h"
 
 #include "base/clock.h"
 
+#include <fcntl.h>
 #include <hiredis/hiredis_ssl.h>
-#include <inttypes.h>
+#include <openssl/ssl.h>
 #include <stdio.h>
 #include <string.h>
 
 #define COMMAND_TIMEOUT_MS 5000
+#define CONNECT_TIMEOUT_MS 2000
+#define MEMORY_EVERY_MS 1000
 #define RETRY_BASE_MS 20
 #define RETRY_MAX_MS 1000
 
 const char *const bus_classes[CLASSES] = { CLASS_CRITICAL, CLASS_HIGH, CLASS_NORMAL, CLASS_LOW };
-
-/* -- arguments ------------------------------------------------------------------------------------------------------------ */
-
-void bus_args_add_bytes(struct bus_args *a, struct bytes bytes)
-{
-	if (a->count == a->capacity) {
-		a->capacity = a->capacity ? a->capacity * 2 : 32;
-		a->data = xrealloc(a->data, a->capacity, sizeof *a->data);
-		a->sizes = xrealloc(a->sizes, a->capacity, sizeof *a->sizes);
-	}
-	a->data[a->count] = bytes.size ? (const char *)bytes.data : "";
-	a->sizes[a->count++] = bytes.size;
-}
-
-void bus_args_add(struct bus_args *a, const char *text)
-{
-	bus_args_add_bytes(a, (struct bytes){ (const uint8_t *)text, strlen(text) });
-}
-
-void bus_args_add_u64(struct bus_args *a, uint64_t value)
-{
-	struct numbers *n = xmalloc(sizeof *n);
-	snprintf(n->text, sizeof n->text, "%" PRIu64, value);
-	n->next = a->numbers;
-	a->numbers = n;
-	bus_args_add(a, n->text);
-}
-
-void bus_args_free(struct bus_args *a)
-{
-	for (struct numbers *n = a->numbers, *next; n; n = next) {
-		next = n->next;
-		free(n);
-	}
-	free(a->data);
-	free(a->sizes);
-	memset(a, 0, sizeof *a);
-}
-
-void bus_call(struct bus_args *a, const char *function, const char *anchor)
-{
-	bus_args_add(a, "FCALL");
-	bus_args_add(a, function);
-	bus_args_add(a, "1");
-	bus_args_add(a, anchor);
-}
 
 void bus_anchor(const char *chain, char ret[KEY_MAX])
 {
@@ -68,6 +25,25 @@ void bus_anchor(const char *chain, char ret[KEY_MAX])
 void bus_stream(const char *chain, const char *topic, int klass, char ret[KEY_MAX])
 {
 	snprintf(ret, KEY_MAX, STREAM_KEY_FORMAT, chain, topic, bus_classes[klass]);
+}
+
+int bus_class_of(const char *name)
+{
+	for (int c = 0; c < CLASSES; c++)
+		if (strcmp(bus_classes[c], name) == 0)
+			return c;
+	return -1;
+}
+
+int bus_class_of_stream(const char *chain, const char *topic, const char *stream)
+{
+	char key[KEY_MAX];
+	for (int c = 0; c < CLASSES; c++) {
+		bus_stream(chain, topic, c, key);
+		if (strcmp(key, stream) == 0)
+			return c;
+	}
+	return -1;
 }
 
 /* -- url ------------------------------------------------------------------------------------------------------------------ */
@@ -83,12 +59,12 @@ static int parse_url(const char *url, struct address *ret, struct error *err)
 {
 	memset(ret, 0, sizeof *ret);
 	ret->port = 6379;
-	const char *rest = strstr(url, "://");
+	const char *rest = url ? strstr(url, "://") : NULL;
 	size_t scheme = rest ? (size_t)(rest - url) : 0;
 	if (scheme == 4 && strncmp(url, "unix", 4) == 0) {
 		ret->local = true;
 		snprintf(ret->host, sizeof ret->host, "%s", rest + 3);
-		return 0;
+		return *ret->host ? 0 : error_set(err, WEIR_CONFIG, "bus.redis_url names no socket");
 	}
 	ret->tls = scheme == 6 && strncmp(url, "rediss", 6) == 0;
 	if (!ret->tls && !(scheme == 5 && strncmp(url, "redis", 5) == 0))
@@ -104,15 +80,17 @@ static int parse_url(const char *url, struct address *ret, struct error *err)
 		length -= (size_t)(at + 1 - rest);
 		rest = at + 1;
 	}
-	const char *colon = memrchr(rest, ':', length);
+	bool v6 = *rest == '[';
+	const char *end = v6 ? memchr(rest, ']', length) : NULL;
+	const char *colon = memrchr(end ? end : rest, ':', end ? length - (size_t)(end - rest) : length);
 	size_t host = colon ? (size_t)(colon - rest) : length;
-	snprintf(ret->host, sizeof ret->host, "%.*s", (int)host, rest);
+	snprintf(ret->host, sizeof ret->host, "%.*s", (int)host - (end ? 2 : 0), rest + (end ? 1 : 0));
 	if (colon)
-		ret->port = (int)strtol(colon + 1, NULL, 10);
+		ret->port = atoi(colon + 1);
 	if (*path == '/')
-		ret->database = (int)strtol(path + 1, NULL, 10);
-	if (!*ret->host || ret->port < 1 || ret->port > 65535)
-		return error_set(err, WEIR_CONFIG, "bus.redis_url has no host or no valid port");
+		ret->database = atoi(path + 1);
+	if (!*ret->host || ret->port < 1 || ret->port > 65535 || ret->database < 0)
+		return error_set(err, WEIR_CONFIG, "bus.redis_url has no host, no valid port or no valid database number");
 	return 0;
 }
 
@@ -127,13 +105,18 @@ int bus_open(const struct bus_options *options, struct bus **ret, struct error *
 	bus->url = xstrdup(options->url);
 	bus->username = xstrdup(options->username);
 	bus->password = xstrdup(options->password);
-	bus->worker = xstrdup(options->worker ? options->worker : "worker");
+	bus->worker = xstrdup(options->worker && *options->worker ? options->worker : "worker");
+	for (char *p = bus->worker; *p; p++)
+		if (*p <= ' ' || *p == '/' || *p > '~')
+			*p = '_'; /* is the connection's name, too, which Redis wants without spaces */
 	if (options->log)
 		bus->log = *options->log;
 	if (bus->options.command_timeout_ms <= 0)
 		bus->options.command_timeout_ms = COMMAND_TIMEOUT_MS;
 	if (bus->options.max_backlog <= 0)
 		bus->options.max_backlog = 20000;
+	if (bus->options.max_memory_percent <= 0)
+		bus->options.max_memory_percent = 80;
 	*ret = bus;
 	return 0;
 }
@@ -147,7 +130,7 @@ void bus_drop(struct bus *bus)
 
 void bus_close(struct bus **bus)
 {
-	if (!*bus)
+	if (!bus || !*bus)
 		return;
 	bus_drop(*bus);
 	free((*bus)->url);
@@ -163,111 +146,95 @@ void bus_set_stop(struct bus *bus, bool (*stopping)(void *), void *arg)
 	bus->stopping_arg = arg;
 }
 
-bool bus_canceled(const struct bus *bus)
-{
-	return bus->stopping && bus->stopping(bus->stopping_arg);
-}
-
 /* -- connecting ------------------------------------------------------------------------------------------------------------ */
 
-static struct timeval timeval_of(int64_t ms)
-{
-	return (struct timeval){ .tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000) * 1000 };
-}
-
-/* What Redis answered instead, as a code that decides. */
-static int code_of(const char *text)
-{
-	static const struct {
-		const char *prefix;
-		int code;
-	} rows[] = {
-		{ "FENCED", WEIR_FENCED },        { "GAP", WEIR_GAP },          { "FULL", WEIR_FULL },         { "OOM", WEIR_FULL },
-		{ "LOADING", WEIR_UNAVAILABLE },  { "MASTERDOWN", WEIR_UNAVAILABLE }, { "READONLY", WEIR_UNAVAILABLE }, { "NOAUTH", WEIR_PERMISSION },
-		{ "WRONGPASS", WEIR_PERMISSION }, { "NOPERM", WEIR_PERMISSION }, { "NOGROUP", WEIR_NOT_FOUND }, { "UNBLOCKED", WEIR_UNAVAILABLE },
-		{ "MISCONF", WEIR_IO },           { "BUSY", WEIR_UNAVAILABLE },
-	};
-	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-		if (strncmp(text, rows[i].prefix, strlen(rows[i].prefix)) == 0)
-			return rows[i].code;
-	return WEIR_INTERNAL;
-}
-
-static int failed(struct bus *bus, redisReply *reply, const char *doing, struct error *err)
+static int failed(struct bus *bus, const char *doing, const char *why, struct error *err)
 {
 	char shown[256];
-	int code = WEIR_UNAVAILABLE;
-	if (!reply) {
-		if (bus->redis && bus->redis->err == REDIS_ERR_IO && (bus->redis->errstr[0] == 'R' || strstr(bus->redis->errstr, "timed")))
-			code = WEIR_TIMEOUT;
-		error_set(err, code, "Redis %s: %s: %s", log_url(bus->url, shown), doing, bus->redis ? bus->redis->errstr : "not connected");
-		bus_drop(bus);
-		return code;
-	}
-	code = code_of(reply->str);
-	error_set(err, code, "Redis %s: %s: %s", log_url(bus->url, shown), doing, reply->str);
-	freeReplyObject(reply);
+	int code = error_set(err, WEIR_UNAVAILABLE, "Redis %s: %s: %s", log_url(bus->url, shown), doing, why);
+	bus_drop(bus);
 	return code;
 }
 
-static int simple(struct bus *bus, const char *doing, struct error *err, const char *format, ...) __attribute__((format(printf, 4, 5)));
-static int simple(struct bus *bus, const char *doing, struct error *err, const char *format, ...)
+/* Verifies the certificate against the system's authorities (OpenSSL's SSL_CERT_FILE and SSL_CERT_DIR count) and the host's name. */
+static int start_tls(struct bus *bus, char *name, struct error *err)
 {
-	va_list arguments;
-	va_start(arguments, format);
-	redisReply *reply = redisvCommand(bus->redis, format, arguments);
-	va_end(arguments);
-	if (!reply || reply->type == REDIS_REPLY_ERROR)
-		return failed(bus, reply, doing, err);
-	freeReplyObject(reply);
-	return 0;
+	SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+	SSL *ssl = context ? SSL_new(context) : NULL;
+	int r = 0;
+	if (!ssl || SSL_CTX_set_default_verify_paths(context) != 1 || SSL_set1_host(ssl, name) != 1) {
+		r = failed(bus, "TLS", "OpenSSL cannot be set up", err);
+	} else {
+		SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
+		(void)SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, name);
+		if (redisInitiateSSL(bus->redis, ssl) == REDIS_OK)
+			ssl = NULL; /* goes with the connection */
+		else
+			r = failed(bus, "TLS", bus->redis->errstr, err);
+	}
+	SSL_free(ssl);
+	SSL_CTX_free(context);
+	return r;
 }
 
-static int start_tls(struct bus *bus, struct error *err)
+/* One word of the handshake. */
+static int say(struct bus *bus, int64_t deadline, const char *const *words, redisReply **ret, struct error *err)
 {
-	redisSSLContextError why = REDIS_SSL_CTX_NONE;
-	redisSSLContext *tls = redisCreateSSLContext(NULL, "/etc/ssl/certs", NULL, NULL, NULL, &why);
-	if (!tls || redisInitiateSSLWithContext(bus->redis, tls) != REDIS_OK) {
-		error_set(err, WEIR_UNAVAILABLE, "Redis TLS: %s", tls ? bus->redis->errstr : redisSSLContextGetError(why));
-		if (tls)
-			redisFreeSSLContext(tls);
-		bus_drop(bus);
-		return WEIR_UNAVAILABLE;
-	}
-	redisFreeSSLContext(tls);
-	return 0;
+	struct bus_args a = { 0 };
+	redisReply *reply;
+	for (size_t i = 0; words[i]; i++)
+		bus_args_add(&a, words[i]);
+	int r = bus_attempt(bus, &a, 1, deadline, &reply, err);
+	bus_args_free(&a);
+	if (r != 0)
+		return r;
+	r = bus_reply_error(bus, reply, words[0], err);
+	if (r == 0 && ret)
+		*ret = reply;
+	else
+		freeReplyObject(reply);
+	return r;
 }
 
-/* A mutant is the same script without the lines of one mechanism: its tests must fail. Empty: nothing is removed. */
-static const char removed_marker[] =
-#if defined(WEIR_MUTANT_NO_FENCE)
-	"--[[fence]]";
-#elif defined(WEIR_MUTANT_NO_SEQUENCE_CHECK)
-	"--[[sequence]]";
-#elif defined(WEIR_MUTANT_NO_FOLLOWER_PARKING)
-	"--[[follow]]";
-#elif defined(WEIR_MUTANT_ACK_BEFORE_EFFECT)
-	"--[[ack]]";
-#else
-	"";
-#endif
-
-static int load_functions(struct bus *bus, struct error *err)
+static bool info_field(const char *info, const char *name, char ret[64])
 {
-	struct buf script = BUF_INIT(1 << 20);
-	for (const char *line = bus_script_begin; line < bus_script_end;) {
-		const char *end = memchr(line, '\n', (size_t)(bus_script_end - line));
-		size_t size = end ? (size_t)(end + 1 - line) : (size_t)(bus_script_end - line);
-		if (!*removed_marker || !memmem(line, size, removed_marker, strlen(removed_marker)))
-			buf_add(&script, line, size);
-		line += size;
-	}
-	redisReply *reply = redisCommand(bus->redis, "FUNCTION LOAD REPLACE %b", script.data, script.size);
-	buf_free(&script);
-	if (!reply || reply->type == REDIS_REPLY_ERROR)
-		return failed(bus, reply, "loading functions (Redis 7.0 or newer is needed)", err);
-	freeReplyObject(reply);
-	return 0;
+	const char *at = info ? strstr(info, name) : NULL;
+	if (!at)
+		return false;
+	at += strlen(name);
+	snprintf(ret, 64, "%.*s", (int)strcspn(at, "\r\n"), at);
+	return true;
+}
+
+static int permitted(int r, const struct error *err)
+{
+	return r == WEIR_PERMISSION && strstr(err->text, "NOPERM") ? 0 : r;
+}
+
+static int handshake(struct bus *bus, const struct address *a, int64_t deadline, struct error *err)
+{
+	const char *user = bus->username && *bus->username ? bus->username : a->user;
+	const char *password = bus->password && *bus->password ? bus->password : a->password;
+	char database[16];
+	int r = 0;
+	snprintf(database, sizeof database, "%d", a->database);
+	if (*password && *user)
+		r = say(bus, deadline, (const char *[]){ "AUTH", user, password, NULL }, NULL, err);
+	else if (*password)
+		r = say(bus, deadline, (const char *[]){ "AUTH", password, NULL }, NULL, err);
+	if (r == 0 && a->database)
+		r = say(bus, deadline, (const char *[]){ "SELECT", database, NULL }, NULL, err);
+	if (r != 0)
+		return r;
+	/* Both may be forbidden to the account; then failures are found more slowly. */
+	redisReply *info = NULL;
+	r = permitted(say(bus, deadline, (const char *[]){ "CLIENT", "SETNAME", bus->worker, NULL }, NULL, err), err);
+	if (r == 0)
+		r = permitted(say(bus, deadline, (const char *[]){ "INFO", "server", NULL }, &info, err), err);
+	if (!info || !info_field(info->str, "run_id:", bus->run))
+		bus->run[0] = 0;
+	freeReplyObject(info);
+	return r;
 }
 
 static int connect_now(struct bus *bus, struct error *err)
@@ -276,99 +243,55 @@ static int connect_now(struct bus *bus, struct error *err)
 	int r = parse_url(bus->url, &a, err);
 	if (r != 0)
 		return r;
-	struct timeval timeout = timeval_of(bus->options.command_timeout_ms);
+	int64_t wait = bus->options.command_timeout_ms < CONNECT_TIMEOUT_MS ? bus->options.command_timeout_ms : CONNECT_TIMEOUT_MS;
+	struct timeval timeout = { .tv_sec = (time_t)(wait / 1000), .tv_usec = (suseconds_t)(wait % 1000) * 1000 };
 	bus->redis = a.local ? redisConnectUnixWithTimeout(a.host, timeout) : redisConnectWithTimeout(a.host, a.port, timeout);
 	if (!bus->redis || bus->redis->err)
-		return failed(bus, NULL, "connecting", err);
+		return failed(bus, "connecting", bus->redis ? bus->redis->errstr : "no memory", err);
 	redisSetTimeout(bus->redis, timeout);
 	if (!a.local)
 		redisEnableKeepAlive(bus->redis);
-	const char *user = bus->username && *bus->username ? bus->username : a.user;
-	const char *password = bus->password && *bus->password ? bus->password : a.password;
-	if (a.tls)
-		r = start_tls(bus, err);
-	if (r == 0 && *password)
-		r = *user ? simple(bus, "AUTH", err, "AUTH %s %s", user, password) : simple(bus, "AUTH", err, "AUTH %s", password);
-	if (r == 0 && a.database)
-		r = simple(bus, "SELECT", err, "SELECT %d", a.database);
-	if (r == 0)
-		r = load_functions(bus, err);
+	if (a.tls && (r = start_tls(bus, a.host, err)) != 0)
+		return r;
+	(void)fcntl(bus->redis->fd, F_SETFL, fcntl(bus->redis->fd, F_GETFL) | O_NONBLOCK);
+	bus->redis->flags &= ~REDIS_BLOCK;
+	r = handshake(bus, &a, clock_mono_ms() + wait, err);
 	if (r != 0) {
 		bus_drop(bus);
 		return r;
 	}
-	if (bus->ever_connected)
+	if (bus->connects++ > 0)
 		bus_count(bus, "weir_bus_reconnects_total", NULL, NULL, NULL, 1);
-	bus->ever_connected = true;
 	bus->retry.attempts = 0;
 	return 0;
 }
 
-/* Connects unless it was tried a moment ago. */
-static int ensure(struct bus *bus, int64_t deadline, struct error *err)
+int bus_ensure(struct bus *bus, int64_t deadline, struct error *err)
 {
+	struct error last = { .code = WEIR_UNAVAILABLE };
+	char shown[256];
+	if (!bus->redis)
+		error_set(&last, WEIR_UNAVAILABLE, "Redis %s cannot be reached", log_url(bus->url, shown));
 	while (!bus->redis) {
-		int64_t now = clock_mono_ms();
-		int r = WEIR_UNAVAILABLE;
-		if (now >= bus->retry.next_ms) {
-			r = connect_now(bus, err);
-			if (r == 0)
+		if (clock_mono_ms() >= bus->retry.next_ms) {
+			if (connect_now(bus, &last) == 0)
 				return 0;
 			struct backoff b = { RETRY_BASE_MS, RETRY_MAX_MS, bus->retry.attempts };
 			bus->retry.next_ms = clock_mono_ms() + backoff_next_ms(&b);
 			bus->retry.attempts = b.attempts;
 		}
-		if (r == WEIR_CONFIG || r == WEIR_PERMISSION)
-			return r;
+		if (!error_retriable(last.code))
+			return error_set(err, last.code, "%s", last.text);
 		if (bus_canceled(bus))
 			return error_set(err, WEIR_CANCELED, "stopping");
-		if (clock_mono_ms() >= deadline) {
-			char shown[256];
-			return err && err->code == r ? r : error_set(err, WEIR_UNAVAILABLE, "Redis %s cannot be reached", log_url(bus->url, shown));
-		}
-		clock_sleep_ms(20);
+		if (clock_mono_ms() >= deadline)
+			return error_set(err, WEIR_UNAVAILABLE, "%s", last.text);
+		clock_sleep_ms(10);
 	}
 	return 0;
 }
 
-int bus_run(struct bus *bus, const struct bus_args *args, int64_t timeout_ms, redisReply **ret, struct error *err)
-{
-	int64_t wait = timeout_ms > 0 ? timeout_ms : bus->options.command_timeout_ms;
-	int64_t deadline = clock_mono_ms() + wait;
-	if (ret)
-		*ret = NULL;
-	for (bool loaded = false;;) {
-		int r = ensure(bus, deadline, err);
-		if (r != 0)
-			return r;
-		redisSetTimeout(bus->redis, timeval_of(wait < 1000 ? 3000 : wait + 2000));
-		redisReply *reply = redisCommandArgv(bus->redis, (int)args->count, args->data, args->sizes);
-		if (reply && reply->type != REDIS_REPLY_ERROR) {
-			if (ret)
-				*ret = reply;
-			else
-				freeReplyObject(reply);
-			return 0;
-		}
-		/* FLUSHALL keeps functions, a new server does not have them. */
-		if (reply && !loaded && strstr(reply->str, "Function not found")) {
-			freeReplyObject(reply);
-			loaded = true;
-			if ((r = load_functions(bus, err)) != 0)
-				return r;
-			continue;
-		}
-		r = failed(bus, reply, args->count > 1 && args->sizes[0] == 5 ? args->data[1] : args->data[0], err);
-		if ((r != WEIR_UNAVAILABLE && r != WEIR_TIMEOUT) || clock_mono_ms() >= deadline)
-			return r;
-		if (bus_canceled(bus))
-			return error_set(err, WEIR_CANCELED, "stopping");
-		if (bus->redis)
-			clock_sleep_ms(20); /* LOADING and the like: the connection is fine, the server is not yet */
-	}
-}
-
-/* -- checks ---------------------------------------------------------------------------------------------------------------- */
+/* -- what the server is ------------------------------------------------------------------------------------------------------ */
 
 int bus_ping(struct bus *bus, struct error *err)
 {
@@ -379,48 +302,54 @@ int bus_ping(struct bus *bus, struct error *err)
 	return r;
 }
 
-static int read_info(struct bus *bus, const char *section, char **ret, struct error *err)
+static int read_info(struct bus *bus, const char *section, redisReply **ret, struct error *err)
 {
 	struct bus_args a = { 0 };
 	bus_args_add(&a, "INFO");
 	bus_args_add(&a, section);
-	redisReply *reply = NULL;
-	int r = bus_run(bus, &a, 0, &reply, err);
+	int r = bus_run(bus, &a, 0, ret, err);
 	bus_args_free(&a);
-	if (r == 0 && reply) {
-		*ret = xstrdup(reply->str ? reply->str : "");
-		freeReplyObject(reply);
-	}
 	return r;
 }
 
-static bool info_field(const char *info, const char *name, char ret[64])
+bool bus_memory_full(struct bus *bus)
 {
-	const char *at = strstr(info, name);
-	if (!at)
-		return false;
-	at += strlen(name);
-	snprintf(ret, 64, "%.*s", (int)strcspn(at, "\r\n"), at);
-	return true;
+	if (clock_mono_ms() < bus->memory_ms)
+		return bus->memory_full;
+	redisReply *info;
+	char used[64], most[64];
+	bus->memory_ms = clock_mono_ms() + MEMORY_EVERY_MS;
+	bus->memory_full = false;
+	if (read_info(bus, "memory", &info, NULL) != 0)
+		return false; /* the command to come will say why */
+	if (info_field(info->str, "used_memory:", used) && info_field(info->str, "maxmemory:", most)) {
+		double limit = strtod(most, NULL) * (double)bus->options.max_memory_percent / 100;
+		bus->memory_full = limit > 0 && strtod(used, NULL) > limit;
+	}
+	freeReplyObject(info);
+	return bus->memory_full;
 }
 
 int bus_check(struct bus *bus, struct error *err)
 {
-	char *info = NULL, value[64], shown[256];
+	redisReply *info;
+	char value[64], shown[256];
 	int r = read_info(bus, "everything", &info, err);
 	if (r != 0)
 		return r;
 	log_url(bus->url, shown);
-	if (info_field(info, "redis_version:", value) && strtol(value, NULL, 10) < 7)
+	if (info_field(info->str, "redis_version:", value) && atoi(value) < 7)
 		r = error_set(err, WEIR_VERSION, "Redis %s has version %s; 7.0 or newer is needed", shown, value);
-	else if (info_field(info, "maxmemory_policy:", value) && strcmp(value, "noeviction") != 0)
+	else if (info_field(info->str, "maxmemory_policy:", value) && strcmp(value, "noeviction") != 0)
 		r = error_set(err, WEIR_CONFIG,
 			      "Redis %s has maxmemory-policy %s: it would throw unread blocks away. Set it to noeviction (CONFIG SET maxmemory-policy "
 			      "noeviction, and in redis.conf)",
 			      shown, value);
-	else if (info_field(info, "aof_enabled:", value) && strcmp(value, "1") != 0)
+	else if (info_field(info->str, "aof_enabled:", value) && strcmp(value, "1") != 0)
 		log_warn(&bus->log, "redis_not_persistent", "Redis has no append-only file: a restart loses what is under way; weir fetches it again",
 			 LOG_S("redis", shown));
-	free(info);
+	freeReplyObject(info);
+	if (r == 0) /* shows now whether the account may */
+		r = bus_load_functions(bus, clock_mono_ms() + bus->options.command_timeout_ms, err);
 	return r;
 }

@@ -1,7 +1,8 @@
-/* owner.c - the ordered lane: one owner by lease with a fencing token, a read cursor in memory, the committed floor in Redis.
+/* owner.c - the ordered lane: one owner by lease with a fencing token, read cursors in memory, the committed floors in Redis.
  *
- * states: idle --acquire--> owning --(FENCED, lost lease)--> idle. Entering owning puts the cursors on the floors, so that what was
- * not committed is read again.
+ * States: idle --acquire--> owning --(FENCED: lease lost, or Redis forgot it)--> idle. Entering owning puts the cursors on the floors, so
+ * that what was not committed is read again. After each new connection the positions are compared with what Redis has: it may have lost
+ * the end of what was there.
  */
 #include "bus/internal.h"
 
@@ -11,19 +12,31 @@
 #include <stdio.h>
 #include <string.h>
 
-#define BLOCK_SLICE_MS 200
-#define REPLAY_EVERY_MS 500
+struct place {
+	uint64_t generation, sequence;
+};
+
+struct lane {
+	struct place cursor; /* read up to here */
+	struct place handed; /* last entry given to the caller */
+	struct place floor;  /* committed, as far as we know */
+};
 
 struct bus_owner {
 	struct bus *bus;
 	char *chain, *topic, *subscription;
 	char anchor[KEY_MAX], token[96];
 	int64_t lease_ms, renew_ms, replay_ms;
-	char cursor[CLASSES][48];
-	bool owning, rolled_back, had_floor;
+	uint64_t connects;
+	bool owning, rolled_back;
+	struct lane lanes[CLASSES];
 	struct bus_batch batch;
-	char **parked; /* keys with dead letters: their followers must wait */
-	size_t parked_count;
+	struct key {
+		char *data;
+		size_t size;
+	} *parked; /* keys with dead letters, sorted: their followers must wait */
+	size_t parked_count, parked_capacity;
+	redisReply *settled; /* "class/id" above the floors whose letters are settled already; NULL: none */
 };
 
 int bus_owner_open(struct bus *bus, const char *chain, const char *topic, const char *subscription, int64_t lease_ms, struct bus_owner **ret,
@@ -41,15 +54,6 @@ int bus_owner_open(struct bus *bus, const char *chain, const char *topic, const 
 	return 0;
 }
 
-static void forget_parked(struct bus_owner *o)
-{
-	for (size_t i = 0; i < o->parked_count; i++)
-		free(o->parked[i]);
-	free(o->parked);
-	o->parked = NULL;
-	o->parked_count = 0;
-}
-
 static void call(const struct bus_owner *o, struct bus_args *a, const char *function)
 {
 	bus_call(a, function, o->anchor);
@@ -57,20 +61,204 @@ static void call(const struct bus_owner *o, struct bus_args *a, const char *func
 	bus_args_add(a, o->subscription);
 }
 
+/* -- parked keys ---------------------------------------------------------------------------------------------------------------- */
+
+static int compare(const struct key *a, const uint8_t *data, size_t size)
+{
+	int order = memcmp(a->data, data, a->size < size ? a->size : size);
+	return order ? order : (a->size > size) - (a->size < size);
+}
+
+/* Index of the key, or where it belongs. */
+static size_t parked_at(const struct bus_owner *o, struct bytes key, bool *ret_found)
+{
+	size_t low = 0, high = o->parked_count;
+	*ret_found = false;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int order = compare(&o->parked[middle], key.data, key.size);
+		if (order == 0) {
+			*ret_found = true;
+			return middle;
+		}
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static void parked_add(struct bus_owner *o, struct bytes key)
+{
+	bool found;
+	size_t at = parked_at(o, key, &found);
+	if (key.size == 0 || found)
+		return;
+	if (o->parked_count == o->parked_capacity) {
+		o->parked_capacity = o->parked_capacity ? o->parked_capacity * 2 : 16;
+		o->parked = xrealloc(o->parked, o->parked_capacity, sizeof *o->parked);
+	}
+	memmove(o->parked + at + 1, o->parked + at, (o->parked_count - at) * sizeof *o->parked);
+	o->parked[at] = (struct key){ xmemdup(key.data, key.size), key.size };
+	o->parked_count++;
+}
+
+static void parked_remove(struct bus_owner *o, struct bytes key)
+{
+	bool found;
+	size_t at = parked_at(o, key, &found);
+	if (!found)
+		return;
+	free(o->parked[at].data);
+	o->parked_count--;
+	memmove(o->parked + at, o->parked + at + 1, (o->parked_count - at) * sizeof *o->parked);
+}
+
+static void parked_forget(struct bus_owner *o)
+{
+	for (size_t i = 0; i < o->parked_count; i++)
+		free(o->parked[i].data);
+	o->parked_count = 0;
+}
+
+bool bus_owner_parked(const struct bus_owner *o, struct bytes key)
+{
+	bool found;
+	(void)parked_at(o, key, &found);
+	return found;
+}
+
+static int keys_of(struct bus_owner *o, const char *key, redisReply **ret, struct error *err)
+{
+	struct bus_args a = { 0 };
+	bus_args_add(&a, "HKEYS");
+	bus_args_add(&a, key);
+	int r = bus_run(o->bus, &a, 0, ret, err);
+	bus_args_free(&a);
+	return r;
+}
+
+/* What earlier owners put aside (fields <topic>/<key>), and what they settled out of turn. */
+static int load_parked(struct bus_owner *o, struct error *err)
+{
+	redisReply *reply;
+	char key[KEY_MAX];
+	size_t prefix = strlen(o->topic);
+	snprintf(key, sizeof key, PARKED_KEY_FORMAT, o->chain, o->subscription);
+	int r = keys_of(o, key, &reply, err);
+	if (r != 0)
+		return r;
+	parked_forget(o);
+	for (size_t i = 0; i < reply->elements; i++) {
+		const redisReply *field = reply->element[i];
+		if (field->len > prefix && strncmp(field->str, o->topic, prefix) == 0 && field->str[prefix] == '/')
+			parked_add(o, (struct bytes){ (const uint8_t *)field->str + prefix + 1, field->len - prefix - 1 });
+	}
+	freeReplyObject(reply);
+	freeReplyObject(o->settled);
+	o->settled = NULL;
+	snprintf(key, sizeof key, "weir:{%s}:rsl:%s", o->chain, o->subscription);
+	return keys_of(o, key, &o->settled, err);
+}
+
+static bool settled_before(const struct bus_owner *o, int klass, const char *id)
+{
+	if (!o->settled || o->settled->elements == 0)
+		return false;
+	char field[160];
+	snprintf(field, sizeof field, "%s/%s/%s", o->topic, bus_classes[klass], id);
+	for (size_t i = 0; i < o->settled->elements; i++)
+		if (strcmp(o->settled->element[i]->str, field) == 0)
+			return true;
+	return false;
+}
+
+/* -- owning ----------------------------------------------------------------------------------------------------------------------- */
+
+static bool before(struct place a, struct place b)
+{
+	return a.generation < b.generation || (a.generation == b.generation && a.sequence < b.sequence);
+}
+
+static bool parse_place(const redisReply *reply, struct place *ret)
+{
+	*ret = (struct place){ 0, 0 };
+	return reply->str && bus_parse_id(reply->str, &ret->generation, &ret->sequence);
+}
+
+/* {floor, last id} per class: has Redis lost what was committed, or what was read? restart: cursors back to the floors. */
+static void take_positions(struct bus_owner *o, redisReply *const *row, bool restart)
+{
+	bool lost = false;
+	for (int c = 0; c < CLASSES; c++) {
+		struct lane *lane = &o->lanes[c];
+		struct place floor, last;
+		(void)parse_place(row[2 * c], &floor);
+		(void)parse_place(row[2 * c + 1], &last);
+		lost = lost || before(floor, lane->floor) || before(last, lane->cursor);
+		if (before(last, lane->cursor))
+			lane->cursor = last;
+		lane->floor = floor;
+		if (restart) {
+			lane->cursor = floor;
+			lane->handed = (struct place){ 0, 0 };
+		}
+	}
+	if (lost) {
+		o->rolled_back = true;
+		bus_count(o->bus, "weir_bus_loss_suspected_total", o->chain, o->topic, o->subscription, 1);
+	}
+	o->connects = o->bus->connects;
+}
+
+int bus_owner_acquire(struct bus_owner *o, struct error *err)
+{
+	struct bus_args a = { 0 };
+	redisReply *reply;
+	call(o, &a, "acquire");
+	bus_args_add(&a, o->bus->worker);
+	bus_args_add_u64(&a, (uint64_t)o->lease_ms);
+	bus_args_add_format(&a, "%016" PRIx64, random_u64());
+	int r = bus_run(o->bus, &a, 0, &reply, err);
+	bus_args_free(&a);
+	if (r != 0)
+		return r;
+	if (reply->elements < 2 + 2 * CLASSES) {
+		bool known = reply->elements == 3 && reply->element[1]->str && reply->element[2]->str;
+		r = error_set(err, WEIR_CONFLICT, "chain %s, subscription %s is owned by %s for another %s ms", o->chain, o->subscription,
+			      known ? reply->element[1]->str : "another", known ? reply->element[2]->str : "?");
+		freeReplyObject(reply);
+		return r;
+	}
+	snprintf(o->token, sizeof o->token, "%s", reply->element[1]->str);
+	take_positions(o, reply->element + 2, true);
+	freeReplyObject(reply);
+	o->owning = true;
+	o->renew_ms = clock_mono_ms() + o->lease_ms / 3;
+	o->replay_ms = 0;
+	r = load_parked(o, err);
+	if (r != 0)
+		o->owning = false; /* without knowing the parked keys nothing may be read */
+	return r;
+}
+
 void bus_owner_close(struct bus_owner **owner)
 {
-	struct bus_owner *o = *owner;
-	if (!o)
+	if (!owner || !*owner)
 		return;
+	struct bus_owner *o = *owner;
 	if (o->owning) {
 		struct bus_args a = { 0 };
 		struct error ignored;
-		call(o, &a, "weir1_release");
+		call(o, &a, "release");
 		bus_args_add(&a, o->token);
-		(void)bus_run(o->bus, &a, 500, NULL, &ignored); /* best effort: else the lease runs out */
+		(void)bus_run(o->bus, &a, 0, NULL, &ignored); /* best effort: else the lease runs out */
 		bus_args_free(&a);
 	}
-	forget_parked(o);
+	parked_forget(o);
+	free(o->parked);
+	freeReplyObject(o->settled);
 	bus_batch_free(&o->batch);
 	free(o->chain);
 	free(o->topic);
@@ -78,71 +266,16 @@ void bus_owner_close(struct bus_owner **owner)
 	xfree(owner);
 }
 
-static void remember_parked(struct bus_owner *o, const char *key, size_t size)
-{
-	if (size == 0)
-		return;
-	o->parked = xrealloc(o->parked, o->parked_count + 1, sizeof *o->parked);
-	o->parked[o->parked_count++] = xstrndup(key, size);
-}
-
-static int load_parked(struct bus_owner *o, struct error *err)
-{
-	struct bus_args a = { 0 };
-	redisReply *reply;
-	char key[KEY_MAX];
-	snprintf(key, sizeof key, PARKED_KEY_FORMAT, o->chain, o->subscription);
-	bus_args_add(&a, "HKEYS");
-	bus_args_add(&a, key);
-	int r = bus_run(o->bus, &a, 0, &reply, err);
-	bus_args_free(&a);
-	if (r != 0)
-		return r;
-	forget_parked(o);
-	for (size_t i = 0; i < reply->elements; i++)
-		remember_parked(o, reply->element[i]->str, reply->element[i]->len);
-	freeReplyObject(reply);
-	return 0;
-}
-
-int bus_owner_acquire(struct bus_owner *o, struct error *err)
-{
-	struct bus_args a = { 0 };
-	redisReply *reply;
-	char nonce[24];
-	snprintf(nonce, sizeof nonce, "%016" PRIx64, random_u64());
-	call(o, &a, "weir1_acquire");
-	bus_args_add(&a, o->bus->worker);
-	bus_args_add_u64(&a, (uint64_t)o->lease_ms);
-	bus_args_add(&a, nonce);
-	int r = bus_run(o->bus, &a, 0, &reply, err);
-	bus_args_free(&a);
-	if (r != 0)
-		return r;
-	if (reply->element[0]->integer == 0) {
-		r = error_set(err, WEIR_CONFLICT, "chain %s, subscription %s is owned by %s for another %s ms", o->chain, o->subscription,
-			      reply->element[1]->str, reply->element[2]->str);
-		freeReplyObject(reply);
-		return r;
-	}
-	snprintf(o->token, sizeof o->token, "%s", reply->element[1]->str);
-	bool has_floor = false;
-	for (int c = 0; c < CLASSES; c++) {
-		snprintf(o->cursor[c], sizeof o->cursor[c], "%s", reply->element[2 + c]->str);
-		has_floor = has_floor || strcmp(o->cursor[c], "0-0") != 0;
-	}
-	freeReplyObject(reply);
-	if (o->had_floor && !has_floor)
-		o->rolled_back = true; /* Redis was flushed: what we knew of it is gone */
-	o->had_floor = has_floor;
-	o->owning = true;
-	o->renew_ms = clock_mono_ms() + o->lease_ms / 3;
-	return load_parked(o, err);
-}
-
 const char *bus_owner_token(const struct bus_owner *o)
 {
 	return o->token;
+}
+
+bool bus_owner_rolled_back(struct bus_owner *o)
+{
+	bool was = o->rolled_back;
+	o->rolled_back = false;
+	return was;
 }
 
 static int lost(struct bus_owner *o, int r)
@@ -157,7 +290,7 @@ static int lost(struct bus_owner *o, int r)
 int bus_owner_renew(struct bus_owner *o, struct error *err)
 {
 	struct bus_args a = { 0 };
-	call(o, &a, "weir1_renew");
+	call(o, &a, "renew");
 	bus_args_add(&a, o->token);
 	bus_args_add_u64(&a, (uint64_t)o->lease_ms);
 	int r = lost(o, bus_run(o->bus, &a, 0, NULL, err));
@@ -167,69 +300,159 @@ int bus_owner_renew(struct bus_owner *o, struct error *err)
 	return r;
 }
 
-static int park(struct bus_owner *o, const struct bus_message *m, struct bytes frame, const struct error *why, const char *kind, struct error *err)
+/* A new connection may lead to a server that has lost something. */
+static int look_again(struct bus_owner *o, struct error *err)
+{
+	if (o->connects == o->bus->connects)
+		return 0;
+	struct bus_args a = { 0 };
+	redisReply *reply;
+	call(o, &a, "look");
+	bus_args_add(&a, o->token);
+	int r = lost(o, bus_run(o->bus, &a, 0, &reply, err));
+	bus_args_free(&a);
+	if (r != 0)
+		return r;
+	if (reply->elements >= 2 * CLASSES)
+		take_positions(o, reply->element, false);
+	freeReplyObject(reply);
+	return 0;
+}
+
+static int commit_place(struct bus_owner *o, int klass, struct place place, struct error *err)
 {
 	struct bus_args a = { 0 };
-	struct buf letter = BUF_INIT(FRAME_BODY_MAX * 2ul);
-	dead_letter_pack(o->bus, o->chain, o->topic, o->subscription, m, frame, why, kind, &letter);
-	call(o, &a, "weir1_owner_park");
+	call(o, &a, "commit");
 	bus_args_add(&a, o->token);
-	bus_args_add(&a, bus_classes[m->klass]);
+	bus_args_add_u64(&a, (uint64_t)o->lease_ms);
+	bus_args_add(&a, bus_classes[klass]);
+	bus_args_add_format(&a, "%" PRIu64 "-%" PRIu64, place.generation, place.sequence);
+	int r = lost(o, bus_run(o->bus, &a, 0, NULL, err));
+	bus_args_free(&a);
+	if (r != 0)
+		return r;
+	if (before(o->lanes[klass].floor, place))
+		o->lanes[klass].floor = place;
+	o->renew_ms = clock_mono_ms() + o->lease_ms / 3;
+	return 0;
+}
+
+int bus_owner_commit(struct bus_owner *o, uint8_t klass, uint64_t generation, uint64_t sequence, struct error *err)
+{
+	if (klass >= CLASSES)
+		return error_set(err, WEIR_INVALID, "no such class: %u", klass);
+	struct lane *lane = &o->lanes[klass];
+	struct place place = { generation, sequence };
+	/* Behind the last entry that the caller got, everything up to the cursor was put aside: done as well. */
+	if (lane->handed.generation != 0 && !before(place, lane->handed) && before(place, lane->cursor))
+		place = lane->cursor;
+	return commit_place(o, klass, place, err);
+}
+
+/* -- parking ------------------------------------------------------------------------------------------------------------------------ */
+
+/* *ret_free: a follower whose key has no letters any more (they were purged): it is to be handled. */
+static int park(struct bus_owner *o, const struct bus_message *m, struct bytes frame, const struct error *why, const char *kind, bool *ret_free,
+		struct error *err)
+{
+	struct bus_args a = { 0 };
+	struct buf base = BUF_INIT(2ul * FRAME_BODY_MAX), fragment = BUF_INIT(8192);
+	redisReply *reply = NULL;
+	bus_letter_pack(o->chain, o->topic, o->subscription, m, frame, kind, &base);
+	if (strcmp(kind, "head") == 0)
+		bus_attempt_pack(o->bus, why, &fragment);
+	call(o, &a, "owner_park");
+	bus_args_add(&a, o->token);
+	bus_args_add(&a, bus_classes[m->klass % CLASSES]);
 	bus_args_add(&a, m->id);
 	bus_args_add_bytes(&a, m->frame.key);
 	bus_args_add(&a, message_type_name(m->frame.type));
 	bus_args_add(&a, error_name(why ? why->code : WEIR_INTERNAL));
 	bus_args_add(&a, kind);
-	bus_args_add_bytes(&a, (struct bytes){ letter.data, letter.size });
-	int r = lost(o, bus_run(o->bus, &a, 0, NULL, err));
+	bus_args_add(&a, m->letter);
+	bus_args_add_bytes(&a, (struct bytes){ base.data, base.size });
+	bus_args_add_bytes(&a, (struct bytes){ fragment.data, fragment.size });
+	int r = base.overflow ? error_set(err, WEIR_LIMIT, "entry %s is too large to be parked", m->id) : lost(o, bus_run(o->bus, &a, 0, &reply, err));
 	bus_args_free(&a);
-	buf_free(&letter);
-	if (r == 0) {
-		bus_count(o->bus, "weir_bus_dead_letters_total", o->chain, o->topic, o->subscription, 1);
-		if (!bus_owner_parked(o, m->frame.key))
-			remember_parked(o, (const char *)m->frame.key.data, m->frame.key.size);
+	buf_free(&base);
+	buf_free(&fragment);
+	if (r != 0)
+		return r;
+	*ret_free = reply->len == 0;
+	freeReplyObject(reply);
+	if (*ret_free) {
+		parked_remove(o, m->frame.key);
+	} else {
+		bus_count(o->bus, "weir_bus_dead_letters_total", o->chain, o->topic, o->subscription, *m->letter ? 0 : 1);
+		parked_add(o, m->frame.key);
 	}
-	return r;
+	return 0;
 }
 
 int bus_owner_park(struct bus_owner *o, const struct bus_message *m, const struct error *why, struct error *err)
 {
-	struct buf frame = BUF_INIT(FRAME_BODY_MAX * 2ul);
-	bus_frame_bytes(m, &frame);
-	int r = park(o, m, (struct bytes){ frame.data, frame.size }, why, "head", err);
+	struct buf frame = BUF_INIT(2ul * FRAME_BODY_MAX);
+	/* The letter keeps the frame as it was read, also when the caller leaves the key out to let its followers pass. */
+	const struct frame *read = &m->frame;
+	for (size_t i = 0; i < o->batch.count; i++)
+		if (o->batch.messages[i].klass == m->klass && strcmp(o->batch.messages[i].id, m->id) == 0)
+			read = &o->batch.messages[i].frame;
+	frame_write(read, &frame);
+	bool ignored;
+	int r = park(o, m, (struct bytes){ frame.data, frame.size }, why, "head", &ignored, err);
 	buf_free(&frame);
 	return r;
-}
-
-bool bus_owner_parked(const struct bus_owner *o, struct bytes key)
-{
-	for (size_t i = 0; i < o->parked_count; i++)
-		if (strlen(o->parked[i]) == key.size && memcmp(o->parked[i], key.data, key.size) == 0)
-			return true;
-	return false;
 }
 
 int bus_owner_resolve(struct bus_owner *o, const struct bus_message *replayed, struct error *err)
 {
 	struct bus_args a = { 0 };
-	call(o, &a, "weir1_resolve");
+	redisReply *reply;
+	call(o, &a, "resolve");
 	bus_args_add(&a, o->token);
 	bus_args_add(&a, replayed->letter);
-	int r = lost(o, bus_run(o->bus, &a, 0, NULL, err));
+	bus_args_add_bytes(&a, replayed->frame.key);
+	int r = lost(o, bus_run(o->bus, &a, 0, &reply, err));
 	bus_args_free(&a);
-	return r == 0 ? load_parked(o, err) : r;
-}
-
-bool bus_owner_rolled_back(struct bus_owner *o)
-{
-	bool was = o->rolled_back;
-	o->rolled_back = false;
-	return was;
+	if (r != 0)
+		return r;
+	if (reply->integer == 0)
+		parked_remove(o, replayed->frame.key);
+	freeReplyObject(reply);
+	o->replay_ms = 0; /* the key's next letter is free now */
+	bus_count(o->bus, "weir_bus_done_total", o->chain, o->topic, o->subscription, 1);
+	return 0;
 }
 
 /* -- reading --------------------------------------------------------------------------------------------------------------- */
 
-/* One entry: undecodable and parked-key messages are put aside here, in order, before the cursor passes them. */
+/* Puts the batch's last message aside if it must not be handled now: undecodable, behind a dead letter, or settled as a letter. */
+static int put_aside(struct bus_owner *o, struct bytes frame, bool *ret_aside, struct error *err)
+{
+	struct bus_message *m = &o->batch.messages[o->batch.count - 1];
+	struct error why = { 0 };
+	bool is_free = false;
+	int r = 0;
+	*ret_aside = true;
+	if (settled_before(o, m->klass, m->id))
+		return 0;
+	if (!m->frame_ok) {
+		struct frame none;
+		(void)frame_read(frame, &none, &why);
+		return park(o, m, frame, &why, "head", &is_free, err);
+	}
+#ifndef WEIR_MUTANT_NO_FOLLOWER_PARKING
+	if (m->frame.key.size > 0 && bus_owner_parked(o, m->frame.key)) {
+		error_set(&why, WEIR_CONFLICT, "waits behind a dead letter of the same key");
+		r = park(o, m, frame, &why, "follower", &is_free, err);
+		if (r != 0 || !is_free)
+			return r;
+	}
+#endif
+	*ret_aside = false;
+	return r;
+}
+
 static int take_entry(struct bus_owner *o, const redisReply *entry, int klass, struct error *err)
 {
 	struct bytes frame;
@@ -238,41 +461,23 @@ static int take_entry(struct bus_owner *o, const redisReply *entry, int klass, s
 		o->batch.count--;
 		return 0;
 	}
-	int r = 0;
-	struct bus_message aside = *m;
-	if (!m->frame_ok) {
-		struct error why = { 0 };
-		struct frame decoded;
-		(void)frame_read(frame, &decoded, &why);
+	struct place place = { m->generation, m->sequence };
+	bool aside;
+	int r = put_aside(o, frame, &aside, err);
+	if (r != 0 || aside)
 		o->batch.count--;
-		r = park(o, &aside, frame, &why, "head", err);
-	} else if (aside.frame.key.size > 0 && bus_owner_parked(o, aside.frame.key)) {
-		struct error why = { 0 };
-		error_set(&why, WEIR_CONFLICT, "waits behind a dead letter of the same key");
-		o->batch.count--;
-		r = park(o, &aside, frame, &why, "follower", err);
-	}
-	if (r == 0)
-		snprintf(o->cursor[klass], sizeof o->cursor[klass], "%s", aside.id);
-	return r;
-}
-
-static int klass_of(const struct bus_owner *o, const char *name)
-{
-	char key[KEY_MAX];
-	for (int c = 0; c < CLASSES; c++) {
-		bus_stream(o->chain, o->topic, c, key);
-		if (strcmp(key, name) == 0)
-			return c;
-	}
-	return -1;
+	if (r != 0)
+		return r;
+	o->lanes[klass].cursor = place;
+	if (!aside)
+		o->lanes[klass].handed = place;
+	return 0;
 }
 
 static int read_streams(struct bus_owner *o, size_t max, int64_t block_ms, struct error *err)
 {
 	struct bus_args a = { 0 };
 	redisReply *reply = NULL;
-	char keys[CLASSES][KEY_MAX];
 	bus_args_add(&a, "XREAD");
 	bus_args_add(&a, "COUNT");
 	bus_args_add_u64(&a, max);
@@ -281,23 +486,50 @@ static int read_streams(struct bus_owner *o, size_t max, int64_t block_ms, struc
 		bus_args_add_u64(&a, (uint64_t)block_ms);
 	}
 	bus_args_add(&a, "STREAMS");
-	for (int c = 0; c < CLASSES; c++) {
-		bus_stream(o->chain, o->topic, c, keys[c]);
-		bus_args_add(&a, keys[c]);
-	}
 	for (int c = 0; c < CLASSES; c++)
-		bus_args_add(&a, o->cursor[c]);
+		bus_args_add_format(&a, STREAM_KEY_FORMAT, o->chain, o->topic, bus_classes[c]);
+	for (int c = 0; c < CLASSES; c++)
+		bus_args_add_format(&a, "%" PRIu64 "-%" PRIu64, o->lanes[c].cursor.generation, o->lanes[c].cursor.sequence);
 	int r = bus_run(o->bus, &a, block_ms, &reply, err);
 	bus_args_free(&a);
 	if (r != 0)
 		return r;
+	/* COUNT is per stream: what is more than max is left for the next read, its cursor has not moved. */
 	for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements && r == 0; i++) {
 		const redisReply *entries = reply->element[i]->element[1];
-		int klass = klass_of(o, reply->element[i]->element[0]->str);
-		for (size_t j = 0; klass >= 0 && j < entries->elements && r == 0; j++)
+		int klass = bus_class_of_stream(o->chain, o->topic, reply->element[i]->element[0]->str);
+		for (size_t j = 0; klass >= 0 && j < entries->elements && o->batch.count < max && r == 0; j++)
 			r = take_entry(o, entries->element[j], klass, err);
 	}
 	bus_batch_keep(&o->batch, reply);
+	return r;
+}
+
+/* Where all that was read since the floor was put aside, nobody will commit it but we. */
+static int commit_aside(struct bus_owner *o, struct error *err)
+{
+	int r = 0;
+	for (int c = 0; c < CLASSES && r == 0; c++) {
+		const struct lane *lane = &o->lanes[c];
+		if (before(lane->floor, lane->cursor) && !before(lane->floor, lane->handed))
+			r = commit_place(o, c, lane->cursor, err);
+	}
+	return r;
+}
+
+static int read_once(struct bus_owner *o, size_t max, int64_t left, struct error *err)
+{
+	int r = clock_mono_ms() >= o->renew_ms ? bus_owner_renew(o, err) : 0;
+	if (r == 0 && clock_mono_ms() >= o->replay_ms) {
+		r = lost(o, bus_take_replays(o->bus, o->chain, o->topic, o->subscription, o->token, max, &o->batch, err));
+		o->replay_ms = o->batch.count > 0 ? 0 : clock_mono_ms() + REPLAY_EVERY_MS;
+	}
+	if (r == 0)
+		r = look_again(o, err);
+	if (r == 0 && o->batch.count == 0)
+		r = read_streams(o, max, left <= 0 ? 0 : left < BLOCK_SLICE_MS ? left : BLOCK_SLICE_MS, err);
+	if (r == 0)
+		r = commit_aside(o, err);
 	return r;
 }
 
@@ -305,21 +537,15 @@ int bus_owner_read(struct bus_owner *o, size_t max, int64_t timeout_ms, struct b
 {
 	int64_t deadline = clock_mono_ms() + timeout_ms;
 	bus_batch_reset(&o->batch);
+	*ret = NULL;
 	*ret_n = 0;
 	if (!o->owning)
 		return error_set(err, WEIR_FENCED, "chain %s, subscription %s is not owned by this process", o->chain, o->subscription);
 	for (;;) {
 		if (bus_canceled(o->bus))
 			return error_set(err, WEIR_CANCELED, "stopping");
-		int r = clock_mono_ms() >= o->renew_ms ? bus_owner_renew(o, err) : 0;
-		if (r == 0 && o->parked_count > 0 && clock_mono_ms() >= o->replay_ms) {
-			o->replay_ms = clock_mono_ms() + REPLAY_EVERY_MS;
-			r = bus_take_replays(o->bus, o->chain, o->subscription, max, &o->batch, err);
-		}
-		int64_t left = deadline - clock_mono_ms();
-		if (r == 0 && o->batch.count == 0)
-			r = read_streams(o, max, left <= 0 ? 0 : left < BLOCK_SLICE_MS ? left : BLOCK_SLICE_MS, err);
-		if (r != 0 && o->batch.count == 0)
+		int r = read_once(o, max, deadline - clock_mono_ms(), err);
+		if (r != 0 && (o->batch.count == 0 || r == WEIR_FENCED))
 			return r;
 		if (o->batch.count > 0 || clock_mono_ms() >= deadline)
 			break;
@@ -328,23 +554,4 @@ int bus_owner_read(struct bus_owner *o, size_t max, int64_t timeout_ms, struct b
 	*ret_n = o->batch.count;
 	bus_count(o->bus, "weir_bus_read_total", o->chain, o->topic, o->subscription, *ret_n);
 	return 0;
-}
-
-int bus_owner_commit(struct bus_owner *o, uint8_t klass, uint64_t generation, uint64_t sequence, struct error *err)
-{
-	struct bus_args a = { 0 };
-	char id[48];
-	snprintf(id, sizeof id, "%" PRIu64 "-%" PRIu64, generation, sequence);
-	call(o, &a, "weir1_commit");
-	bus_args_add(&a, o->token);
-	bus_args_add_u64(&a, (uint64_t)o->lease_ms);
-	bus_args_add(&a, bus_classes[klass % CLASSES]);
-	bus_args_add(&a, id);
-	int r = lost(o, bus_run(o->bus, &a, 0, NULL, err));
-	bus_args_free(&a);
-	if (r == 0) {
-		o->had_floor = true;
-		o->renew_ms = clock_mono_ms() + o->lease_ms / 3;
-	}
-	return r;
 }

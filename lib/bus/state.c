@@ -3,7 +3,6 @@
 
 #include "base/clock.h"
 
-#include <stdio.h>
 #include <string.h>
 
 int bus_hash_write(struct bus *bus, const char *key, const struct bus_field *fields, size_t n, struct error *err)
@@ -58,7 +57,7 @@ int bus_trim(struct bus *bus, const char *chain, const char *topic, uint64_t kee
 	char anchor[KEY_MAX];
 	bus_anchor(chain, anchor);
 	struct bus_args a = { 0 };
-	bus_call(&a, "weir1_trim", anchor);
+	bus_call(&a, "trim", anchor);
 	bus_args_add(&a, topic);
 	bus_args_add_u64(&a, keep);
 	int r = bus_run(bus, &a, 0, NULL, err);
@@ -68,81 +67,55 @@ int bus_trim(struct bus *bus, const char *chain, const char *topic, uint64_t kee
 
 /* -- info ------------------------------------------------------------------------------------------------------------------ */
 
-static int command(struct bus *bus, const char *const *words, size_t n, redisReply **ret, struct error *err)
+static uint64_t number_of(const redisReply *reply)
 {
-	struct bus_args a = { 0 };
-	for (size_t i = 0; i < n; i++)
-		bus_args_add(&a, words[i]);
-	int r = bus_run(bus, &a, 0, ret, err);
-	bus_args_free(&a);
-	return r;
+	return reply->type == REDIS_REPLY_INTEGER ? (uint64_t)reply->integer : reply->str ? strtoull(reply->str, NULL, 10) : 0;
 }
 
-static void read_groups(const redisReply *groups, uint64_t last, struct bus_stream_info *info)
+static void take_row(const redisReply *row, struct bus_stream_info *info)
 {
-	for (size_t i = 0; i < groups->elements; i++) {
-		const redisReply *delivered = bus_reply_field(groups->element[i], "last-delivered-id"), *pending = bus_reply_field(groups->element[i], "pending");
-		uint64_t generation = 0, sequence = 0;
-		if (!delivered || !bus_parse_id(delivered->str, &generation, &sequence))
-			continue;
-		uint64_t waiting = last > sequence ? last - sequence : 0; /* ids are dense: no need of Redis' own, sometimes null, lag */
-		if (waiting > info->length)
-			waiting = info->length;
-		if (waiting > info->lag)
-			info->lag = waiting;
-		if (pending && (uint64_t)pending->integer > info->pending)
-			info->pending = (uint64_t)pending->integer;
-	}
-}
-
-static int info_of(struct bus *bus, const char *key, struct bus_stream_info *info, struct error *err)
-{
-	redisReply *first = NULL, *last = NULL, *groups = NULL, *length = NULL;
-	uint64_t generation;
-	int r = command(bus, (const char *[]){ "XLEN", key }, 2, &length, err);
-	if (r == 0)
-		r = command(bus, (const char *[]){ "XRANGE", key, "-", "+", "COUNT", "1" }, 6, &first, err);
-	if (r == 0)
-		r = command(bus, (const char *[]){ "XREVRANGE", key, "+", "-", "COUNT", "1" }, 6, &last, err);
-	if (r == 0) {
-		info->length = (uint64_t)length->integer;
-		if (first->elements == 1) {
-			struct bus_message m = { 0 };
-			struct bytes frame;
-			(void)bus_parse_id(first->element[0]->element[0]->str, &generation, &info->first_sequence);
-			if (bus_batch_entry(&m, first->element[0], 0, &frame) && m.frame_ok && m.frame.created_unix_ms > 0)
-				info->head_age_ms = clock_wall_ms() - (int64_t)m.frame.created_unix_ms;
-		}
-		if (last->elements == 1)
-			(void)bus_parse_id(last->element[0]->element[0]->str, &generation, &info->last_sequence);
-		struct error none;
-		/* a stream that does not exist has no groups: not a failure */
-		if (info->length > 0 && command(bus, (const char *[]){ "XINFO", "GROUPS", key }, 3, &groups, &none) == 0)
-			read_groups(groups, info->last_sequence, info);
-	}
-	redisReply *all[] = { first, last, groups, length };
-	for (size_t i = 0; i < 4; i++)
-		if (all[i])
-			freeReplyObject(all[i]);
-	return r;
+	if (row->elements < 7)
+		return;
+	info->length = number_of(row->element[0]);
+	info->first_sequence = number_of(row->element[1]);
+	info->last_sequence = number_of(row->element[2]);
+	info->lag = number_of(row->element[3]);
+	info->pending = number_of(row->element[4]);
+	info->memory_bytes = number_of(row->element[5]);
+	if (row->element[6]->len < FRAME_HEADER_SIZE)
+		return;
+	const uint8_t *created = (const uint8_t *)row->element[6]->str + 56; /* see frame.h */
+	int64_t ms = 0;
+	for (int i = 5; i >= 0; i--)
+		ms = ms << 8 | created[i];
+	info->head_age_ms = clock_wall_ms() > ms ? clock_wall_ms() - ms : 0;
 }
 
 int bus_info(struct bus *bus, const char *chain, const char *topic, const char *subscription, struct bus_stream_info ret[4], size_t *ret_n,
 	     struct error *err)
 {
+	struct bus_args a = { 0 };
+	redisReply *reply;
+	char anchor[KEY_MAX];
+	uint64_t dead = 0;
 	memset(ret, 0, 4 * sizeof ret[0]);
 	*ret_n = 0;
-	for (int c = 0; c < CLASSES; c++) {
-		char key[KEY_MAX];
-		bus_stream(chain, topic, c, key);
+	bus_anchor(chain, anchor);
+	bus_call(&a, "info", anchor);
+	bus_args_add(&a, topic);
+	int r = bus_run(bus, &a, 0, &reply, err);
+	bus_args_free(&a);
+	if (r != 0)
+		return r;
+	for (size_t c = 0; c < CLASSES && c < reply->elements; c++) {
 		ret[c].topic = topic;
 		ret[c].klass = bus_classes[c];
-		int r = info_of(bus, key, &ret[c], err);
-		if (r != 0)
-			return r;
-		if (subscription && c == 0)
-			(void)dead_letter_count(bus, chain, subscription, &ret[c].dead, err);
+		take_row(reply->element[c], &ret[c]);
 	}
+	freeReplyObject(reply);
+	if (subscription && (r = dead_letter_count(bus, chain, subscription, &dead, err)) != 0)
+		return r;
+	ret[0].dead = dead;
 	*ret_n = CLASSES;
 	return 0;
 }

@@ -7,8 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define BLOCK_SLICE_MS 200
-
 struct bus_tail {
 	struct bus *bus;
 	char *chain, *topic;
@@ -16,15 +14,14 @@ struct bus_tail {
 	char key[KEY_MAX];
 	uint64_t after;    /* last sequence handed out */
 	char cursor[48];   /* entry id; empty: find it */
+	uint64_t connects; /* of the bus when the cursor was found: another server may not have what it points at */
 	struct bus_batch batch;
 };
 
 int bus_tail_open(struct bus *bus, const char *chain, const char *topic, const char *klass, struct bus_tail **ret, struct error *err)
 {
-	int index = -1;
-	for (int c = 0; c < CLASSES; c++)
-		if (strcmp(bus_classes[c], klass) == 0)
-			index = c;
+	int index = bus_class_of(klass);
+	*ret = NULL;
 	if (index < 0)
 		return error_set(err, WEIR_INVALID, "no such class: %s", klass);
 	struct bus_tail *t = xmalloc(sizeof *t);
@@ -39,7 +36,7 @@ int bus_tail_open(struct bus *bus, const char *chain, const char *topic, const c
 
 void bus_tail_close(struct bus_tail **t)
 {
-	if (!*t)
+	if (!t || !*t)
 		return;
 	bus_batch_free(&(*t)->batch);
 	free((*t)->chain);
@@ -53,9 +50,13 @@ void bus_tail_seek(struct bus_tail *t, uint64_t after_sequence)
 	t->cursor[0] = 0;
 }
 
-/* First and last entry's ids: where in the stream is our sequence, if it is there at all? */
-static int edge(struct bus_tail *t, const char *command, const char *from, const char *to, uint64_t *ret_generation, uint64_t *ret_sequence,
-		bool *ret_found, struct error *err)
+struct edge {
+	uint64_t generation, sequence;
+	bool found;
+};
+
+/* First entry of a range (XRANGE), or its last (XREVRANGE). */
+static int find_edge(struct bus_tail *t, const char *command, const char *from, const char *to, struct edge *ret, struct error *err)
 {
 	struct bus_args a = { 0 };
 	redisReply *reply;
@@ -69,40 +70,72 @@ static int edge(struct bus_tail *t, const char *command, const char *from, const
 	bus_args_free(&a);
 	if (r != 0)
 		return r;
-	*ret_found = reply->elements == 1 && bus_parse_id(reply->element[0]->element[0]->str, ret_generation, ret_sequence);
+	ret->found = reply->elements == 1 && bus_parse_id(reply->element[0]->element[0]->str, &ret->generation, &ret->sequence);
 	freeReplyObject(reply);
 	return 0;
 }
 
-/* Puts the cursor behind `after`. Sequences go on over generations, so the newest generation that begins at or below it is the one. */
+static int gap(const struct bus_tail *t, uint64_t first, struct error *err)
+{
+	return error_set(err, WEIR_GAP, "topic %s of chain %s goes on at %" PRIu64 ", %" PRIu64 " was to be next", t->topic, t->chain, first,
+			 t->after + 1);
+}
+
+/* Puts the cursor behind `after`: in the newest generation that begins no later than that. */
 static int find_cursor(struct bus_tail *t, uint64_t *ret_first, struct error *err)
 {
-	uint64_t first_generation = 0, first = 0, last_generation = 0, last = 0;
-	bool any = false;
-	int r = edge(t, "XRANGE", "-", "+", &first_generation, &first, &any, err);
-	if (r == 0 && any)
-		r = edge(t, "XREVRANGE", "+", "-", &last_generation, &last, &any, err);
-	if (r != 0)
-		return r;
-	*ret_first = any ? first : 0;
-	if (!any) { /* whatever comes next has a higher id than nothing */
-		snprintf(t->cursor, sizeof t->cursor, "0-0");
-		return 0;
-	}
-	if (first > t->after + 1)
-		return error_set(err, WEIR_GAP, "topic %s of chain %s begins at %" PRIu64 ", %" PRIu64 " was to be next", t->topic, t->chain, first, t->after + 1);
-	uint64_t generation = first_generation;
-	if (last_generation != first_generation) {
-		uint64_t g = 0, s = 0;
-		char from[48];
-		snprintf(from, sizeof from, "%" PRIu64 "-0", last_generation);
-		r = edge(t, "XRANGE", from, "+", &g, &s, &any, err);
+	char to[48] = "+", from[48];
+	struct edge last, begin = { 0 };
+	t->connects = t->bus->connects;
+	for (;;) {
+		int r = find_edge(t, "XREVRANGE", to, "-", &last, err);
 		if (r != 0)
 			return r;
-		if (any && s <= t->after + 1)
-			generation = last_generation;
+		if (!last.found)
+			break;
+		snprintf(from, sizeof from, "%" PRIu64 "-0", last.generation);
+		r = find_edge(t, "XRANGE", from, "+", &begin, err);
+		if (r != 0)
+			return r;
+		if (begin.found && begin.sequence <= t->after + 1) {
+			snprintf(t->cursor, sizeof t->cursor, "%" PRIu64 "-%" PRIu64, last.generation, t->after);
+			return 0;
+		}
+		snprintf(to, sizeof to, "(%s", from);
 	}
-	snprintf(t->cursor, sizeof t->cursor, "%" PRIu64 "-%" PRIu64, generation, t->after);
+	if (begin.found) {
+		*ret_first = begin.sequence;
+		return gap(t, begin.sequence, err);
+	}
+	snprintf(t->cursor, sizeof t->cursor, "0-0"); /* nothing there: whatever comes has a higher id */
+	return 0;
+}
+
+static int read_stream(struct bus_tail *t, size_t max, int64_t block_ms, struct error *err)
+{
+	struct bus_args a = { 0 };
+	redisReply *reply = NULL;
+	bus_args_add(&a, "XREAD");
+	bus_args_add(&a, "COUNT");
+	bus_args_add_u64(&a, max);
+	if (block_ms > 0) {
+		bus_args_add(&a, "BLOCK");
+		bus_args_add_u64(&a, (uint64_t)block_ms);
+	}
+	bus_args_add(&a, "STREAMS");
+	bus_args_add(&a, t->key);
+	bus_args_add(&a, t->cursor);
+	int r = bus_run(t->bus, &a, block_ms, &reply, err);
+	bus_args_free(&a);
+	if (r != 0)
+		return r;
+	const redisReply *entries = reply->type == REDIS_REPLY_ARRAY && reply->elements == 1 ? reply->element[0]->element[1] : NULL;
+	for (size_t i = 0; entries && i < entries->elements; i++) {
+		struct bytes frame;
+		if (!bus_batch_entry(bus_batch_add(&t->batch), entries->element[i], t->klass, &frame))
+			t->batch.count--;
+	}
+	bus_batch_keep(&t->batch, reply);
 	return 0;
 }
 
@@ -110,57 +143,34 @@ int bus_tail_read(struct bus_tail *t, size_t max, int64_t timeout_ms, struct bus
 {
 	int64_t deadline = clock_mono_ms() + timeout_ms;
 	bus_batch_reset(&t->batch);
+	*ret = NULL;
 	*ret_n = 0;
 	*ret_first = 0;
-	if (!t->cursor[0]) {
-		int r = find_cursor(t, ret_first, err);
-		if (r != 0)
-			return r;
-	}
 	for (;;) {
 		if (bus_canceled(t->bus))
 			return error_set(err, WEIR_CANCELED, "stopping");
+		int r = t->cursor[0] && t->connects == t->bus->connects ? 0 : find_cursor(t, ret_first, err);
 		int64_t left = deadline - clock_mono_ms();
-		int64_t block = left <= 0 ? 1 : left < BLOCK_SLICE_MS ? left : BLOCK_SLICE_MS;
-		struct bus_args a = { 0 };
-		redisReply *reply = NULL;
-		bus_args_add(&a, "XREAD");
-		bus_args_add(&a, "COUNT");
-		bus_args_add_u64(&a, max);
-		bus_args_add(&a, "BLOCK");
-		bus_args_add_u64(&a, (uint64_t)block);
-		bus_args_add(&a, "STREAMS");
-		bus_args_add(&a, t->key);
-		bus_args_add(&a, t->cursor);
-		int r = bus_run(t->bus, &a, block, &reply, err);
-		bus_args_free(&a);
+		if (r == 0)
+			r = read_stream(t, max, left <= 0 ? 0 : left < BLOCK_SLICE_MS ? left : BLOCK_SLICE_MS, err);
 		if (r != 0)
 			return r;
-		if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 1) {
-			const redisReply *entries = reply->element[0]->element[1];
-			for (size_t i = 0; i < entries->elements; i++) {
-				struct bytes frame;
-				struct bus_message *m = bus_batch_add(&t->batch);
-				if (!bus_batch_entry(m, entries->element[i], t->klass, &frame) || !m->frame_ok)
-					t->batch.count--; /* the hole shows as a gap and is healed from the source */
-			}
-		}
-		bus_batch_keep(&t->batch, reply);
 		if (t->batch.count > 0 || clock_mono_ms() >= deadline)
 			break;
 	}
+	struct bus_message *m = t->batch.messages;
 	size_t good = 0;
-	for (; good < t->batch.count && t->batch.messages[good].sequence == t->after + 1; good++) {
+	for (; good < t->batch.count && m[good].frame_ok && m[good].sequence == t->after + 1; good++) {
 		t->after++;
-		snprintf(t->cursor, sizeof t->cursor, "%s", t->batch.messages[good].id);
+		snprintf(t->cursor, sizeof t->cursor, "%s", m[good].id);
 	}
 	if (good == 0 && t->batch.count > 0) {
-		*ret_first = t->batch.messages[0].sequence;
+		/* What does not decode is a hole as well. */
+		*ret_first = m[0].frame_ok ? m[0].sequence : m[0].sequence + 1;
 		t->cursor[0] = 0;
-		return error_set(err, WEIR_GAP, "topic %s of chain %s goes on at %" PRIu64 ", %" PRIu64 " was to be next", t->topic, t->chain, *ret_first,
-				 t->after + 1);
+		return gap(t, *ret_first, err);
 	}
-	*ret = t->batch.messages;
+	*ret = m;
 	*ret_n = good;
 	return 0;
 }

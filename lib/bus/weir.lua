@@ -1,6 +1,17 @@
-#!lua name=weir1
--- The bus' transitions, each atomic. KEYS[1] is the anchor "weir:{chain}": every key of a chain has its hash tag, so all of them
--- lie in one slot and may be built from it here. Ids are <generation>-<sequence>; numbers pass 2^53 never, so %.0f prints them.
+#!lua name=weir
+-- The bus' transitions, each atomic. The loader (functions.c) puts a library name that depends on this text into the first line and
+-- into NAME, so that processes of different versions never replace each other's functions.
+--
+-- KEYS[1] is the anchor "weir:{chain}": every key of a chain has its hash tag, so all of them lie in one slot and are built from it
+-- here. Ids are <generation>-<sequence>. Numbers stay below 2^53 and Lua would print large ones as floats: num() prints them.
+--
+-- Keys beside those in streams.h, per subscription: att (failures of pending messages), dlqr (what happened to letters since they were
+-- parked), rpi (letters being replayed, by when they come back), rpm (letters marked), rpk (parked keys being replayed), rsl (entries
+-- settled above the floor), pkl:<key> (a parked key's letters in order). A parked key is <topic>/<key>: one subscription may read many.
+
+local CLASSES = { 'critical', 'high', 'normal', 'low' }
+local RETURNED = 'returned' -- consumer that holds what was given back
+local HISTORY_MAX = 65536   -- bytes of recorded failures per message
 
 local function num(n) return string.format('%.0f', n) end
 local function stream(a, topic, class) return a .. ':' .. topic .. ':' .. class end
@@ -10,182 +21,509 @@ local function now_ms() local t = redis.call('TIME') return tonumber(t[1]) * 100
 local function split(id) local g, s = string.match(id, '^(%d+)-(%d+)$') return tonumber(g), tonumber(s) end
 local function less(a, b) local ag, as = split(a) local bg, bs = split(b) return ag < bg or (ag == bg and as < bs) end
 
--- Generation of a topic. A new one is above everything that any consumer may remember from before the loss.
-local function generation(a, topic)
-  local g = redis.call('HGET', meta(a, topic), 'gen')
-  if g then return tonumber(g) end
-  local gen = tonumber(redis.call('TIME')[1])
-  redis.call('HSET', meta(a, topic), 'gen', num(gen))
-  return gen
+local function fields(list)
+  local f = {}
+  for i = 1, #list, 2 do f[list[i]] = list[i + 1] end
+  return f
 end
 
-local function append(a, topic, class, frame)
-  local gen = generation(a, topic)
-  local hw = tonumber(redis.call('HGET', meta(a, topic), 'hw:' .. class) or '0') + 1
-  redis.call('XADD', stream(a, topic, class), num(gen) .. '-' .. num(hw), 'd', frame)
-  redis.call('HSET', meta(a, topic), 'hw:' .. class, num(hw))
-  return hw
+local function stream_info(s) -- nil when there is no such stream
+  local i = redis.pcall('XINFO', 'STREAM', s)
+  if i.err then return nil end
+  return fields(i)
 end
 
--- Admission: too many unread entries, or Redis itself too full.
-local function full(a, topic, class, backlog)
-  return redis.call('XLEN', stream(a, topic, class)) >= tonumber(backlog)
-end
-
-local function producer_open(keys, argv) -- topic, producer -> epoch
-  local f, key = 'p:' .. argv[2], meta(keys[1], argv[1])
-  local old = redis.call('HGET', key, f)
-  local epoch = now_ms()
-  if old then local e = tonumber(string.match(old, '^(%d+)')) if e >= epoch then epoch = e + 1 end end
-  redis.call('HSET', key, f, num(epoch) .. ':0')
-  return num(epoch)
-end
-
--- topic, producer, epoch, first, backlog, then class, frame, …
-local function publish(keys, argv)
-  local a, topic = keys[1], argv[1]
-  local f, key = 'p:' .. argv[2], meta(a, topic)
-  local old = redis.call('HGET', key, f)
-  if not old then return redis.error_reply('GAP producer unknown') end
-  local epoch, last = string.match(old, '^(%d+):(%d+)$')
-  epoch, last = tonumber(epoch), tonumber(last)
-  --[[fence]] if tonumber(argv[3]) < epoch then return redis.error_reply('FENCED a newer producer took over') end
-  local first, n = tonumber(argv[4]), (#argv - 5) / 2
-  --[[sequence]] if first > last + 1 then return redis.error_reply('GAP ' .. num(last)) end
-  for i = 0, n - 1 do if full(a, topic, argv[6 + 2 * i], argv[5]) then return redis.error_reply('FULL ' .. argv[6 + 2 * i]) end end
-  local added = 0
-  for i = 0, n - 1 do
-    --[[sequence]] if first + i > last then
-      append(a, topic, argv[6 + 2 * i], argv[7 + 2 * i])
-      added = added + 1
-    --[[sequence]] end
-  end
-  if first + n - 1 > last then redis.call('HSET', key, f, num(epoch) .. ':' .. num(first + n - 1)) end
-  return added
-end
-
--- topic, class, first, restart, frame, … -> tail; -1-tail when a gap lies before first
-local function publish_sequence(keys, argv)
-  local a, topic, class, first = keys[1], argv[1], argv[2], tonumber(argv[3])
-  local key = meta(a, topic)
-  local hw = tonumber(redis.call('HGET', key, 'hw:' .. class) or '0')
-  if argv[4] == '1' and first ~= hw + 1 then
-    local gen = math.max(tonumber(redis.call('HGET', key, 'gen') or '0') + 1, tonumber(redis.call('TIME')[1]))
-    redis.call('HSET', key, 'gen', num(gen), 'hw:' .. class, num(first - 1))
-    hw = first - 1
-  end
-  --[[sequence]] if first > hw + 1 then return { 0, num(hw) } end
-  local gen = generation(a, topic)
-  for i = 5, #argv do
-    local s = first + i - 5
-    --[[sequence]] if s > hw then
-      redis.call('XADD', stream(a, topic, class), num(gen) .. '-' .. num(s), 'd', argv[i])
-      hw = s
-    --[[sequence]] end
-  end
-  redis.call('HSET', key, 'hw:' .. class, num(hw))
-  return { 1, num(hw) }
+local function groups_of(s)
+  local list = redis.pcall('XINFO', 'GROUPS', s)
+  if list.err then return {} end
+  for i, g in ipairs(list) do list[i] = fields(g) end
+  return list
 end
 
 local function group(a, topic, class, sub)
   redis.pcall('XGROUP', 'CREATE', stream(a, topic, class), sub, '0', 'MKSTREAM')
 end
 
-local function groups(keys, argv) -- topic, sub
-  for _, class in ipairs({ 'critical', 'high', 'normal', 'low' }) do group(keys[1], argv[1], class, argv[2]) end
-  return 1
+-- ---- appending ---------------------------------------------------------------------------------------------------------------
+
+-- A new generation is above everything that any consumer may remember from before a loss: by time when all is gone, by the last ids
+-- when only the meta hash is.
+local function new_generation(a, topic, run)
+  local key = meta(a, topic)
+  local gen = math.max(tonumber(redis.call('HGET', key, 'gen') or '0') + 1, now_ms())
+  for _, class in ipairs(CLASSES) do
+    local info = stream_info(stream(a, topic, class))
+    if info then
+      local g, s = split(info['last-generated-id'])
+      if g >= gen then gen = g + 1 end
+      if s > 0 then redis.call('HSETNX', key, 'hw:' .. class, num(s)) end
+    end
+  end
+  redis.call('HSET', key, 'gen', num(gen), 'run', run)
+  return num(gen)
 end
 
--- Takes a letter out of the dead-letter queue for good.
+-- A server that was started again, or another one, may have lost the end of the stream: then the numbers lost are given out anew,
+-- and consumers that stand behind them must not take the new ones for old.
+local function generation(a, topic, run)
+  local h = redis.call('HMGET', meta(a, topic), 'gen', 'run')
+  if h[1] and (run == '' or h[2] == run) then return h[1] end
+  return new_generation(a, topic, run)
+end
+
+local function writer(a, run) return { a = a, run = run, topics = {} } end
+
+local function append(w, topic, class, frame)
+  local t = w.topics[topic]
+  if not t then
+    t = { gen = generation(w.a, topic, w.run), hw = {} }
+    w.topics[topic] = t
+  end
+  local hw = (t.hw[class] or tonumber(redis.call('HGET', meta(w.a, topic), 'hw:' .. class) or '0')) + 1
+  redis.call('XADD', stream(w.a, topic, class), t.gen .. '-' .. num(hw), 'd', frame)
+  t.hw[class] = hw
+end
+
+local function flush(w)
+  for topic, t in pairs(w.topics) do
+    for class, hw in pairs(t.hw) do redis.call('HSET', meta(w.a, topic), 'hw:' .. class, num(hw)) end
+  end
+end
+
+-- Admission: are there so many entries that somebody has yet to read? What is read and not yet trimmed does not count.
+local function crowded(a, topic, class, backlog)
+  local s = stream(a, topic, class)
+  local length = redis.call('XLEN', s)
+  if length < backlog then return false end
+  local hw, waiting, list = tonumber(redis.call('HGET', meta(a, topic), 'hw:' .. class) or '0'), 0, groups_of(s)
+  if #list == 0 then return true end
+  for _, g in ipairs(list) do
+    local _, seq = split(g['last-delivered-id'])
+    local lag = (hw >= seq and hw - seq or length) + g['pending']
+    if lag > waiting then waiting = lag end
+  end
+  return math.min(waiting, length) >= backlog
+end
+
+local function producer_open(keys, argv) -- topic, producer -> epoch
+  local f, key = 'p:' .. argv[2], meta(keys[1], argv[1])
+  local old, epoch = redis.call('HGET', key, f), now_ms()
+  if old then
+    local e = tonumber(string.match(old, '^(%d+)'))
+    if e >= epoch then epoch = e + 1 end
+  end
+  redis.call('HSET', key, f, num(epoch) .. ':0')
+  return num(epoch)
+end
+
+-- run, topic, producer, epoch, first, backlog, then class, frame, … -> how many were new
+local function publish(keys, argv)
+  local a, topic = keys[1], argv[2]
+  local f, key = 'p:' .. argv[3], meta(a, topic)
+  local old = redis.call('HGET', key, f)
+  if not old then return redis.error_reply('GAP Redis does not know the producer any more') end
+  local epoch, last = string.match(old, '^(%d+):(%d+)$')
+  epoch, last = tonumber(epoch), tonumber(last)
+  --[[fence]] if tonumber(argv[4]) < epoch then return redis.error_reply('FENCED a newer producer took over') end
+  local first, n = tonumber(argv[5]), (#argv - 6) / 2
+  --[[sequence]] if first > last + 1 then return redis.error_reply('GAP the last message known is ' .. num(last)) end
+  local looked, w, added = {}, writer(a, argv[1]), 0
+  for i = 0, n - 1 do
+    local class = argv[7 + 2 * i]
+    if first + i > last and not looked[class] then
+      looked[class] = true
+      if crowded(a, topic, class, tonumber(argv[6])) then return redis.error_reply('FULL class ' .. class .. ' of topic ' .. topic) end
+    end
+  end
+  for i = 0, n - 1 do
+    --[[sequence]] if first + i > last then
+      append(w, topic, argv[7 + 2 * i], argv[8 + 2 * i])
+      added = added + 1
+    --[[sequence]] end
+  end
+  flush(w)
+  if first + n - 1 > last then redis.call('HSET', key, f, num(epoch) .. ':' .. num(first + n - 1)) end
+  return added
+end
+
+-- run, topic, class, first, restart, frame, … -> {1, tail, new ones} or {0, tail} when a gap lies before first
+local function publish_sequence(keys, argv)
+  local a, topic, class, first, added = keys[1], argv[2], argv[3], tonumber(argv[4]), 0
+  local key = meta(a, topic)
+  local gen = generation(a, topic, argv[1])
+  local hw = tonumber(redis.call('HGET', key, 'hw:' .. class) or '0')
+  if argv[5] == '1' and first ~= hw + 1 then
+    gen = new_generation(a, topic, argv[1])
+    hw = first - 1
+    redis.call('HSET', key, 'hw:' .. class, num(hw))
+  end
+  --[[sequence]] if first > hw + 1 then return { 0, num(hw) } end
+  for i = 6, #argv do
+    local s = first + i - 6
+    --[[sequence]] if s > hw then
+      redis.call('XADD', stream(a, topic, class), gen .. '-' .. num(s), 'd', argv[i])
+      hw = s
+      added = added + 1
+    --[[sequence]] end
+  end
+  redis.call('HSET', key, 'hw:' .. class, num(hw))
+  return { 1, num(hw), added }
+end
+
+-- ---- dead letters ------------------------------------------------------------------------------------------------------------
+
+local function varint(n)
+  local s = ''
+  while n >= 128 do
+    s = s .. string.char(n % 128 + 128)
+    n = math.floor(n / 128)
+  end
+  return s .. string.char(n)
+end
+
+-- Letters are packed weir.v1.DeadLetter messages. Protobuf messages may be concatenated: repeated fields append and the last scalar
+-- counts. So each failure is a fragment with one attempt in it, and a letter is its base with all fragments behind it.
+local function letter_failed(a, sub, letter, fragment)
+  local key = a .. ':dlqr:' .. sub
+  local n = redis.call('HINCRBY', key, letter .. '/n', 1)
+  local old = redis.call('HGET', key, letter) or ''
+  if #old + #fragment < HISTORY_MAX then old = old .. fragment end
+  redis.call('HSET', key, letter, old .. '\72' .. varint(n)) -- field 9, replays
+  redis.call('ZREM', a .. ':rpi:' .. sub, letter)
+  redis.call('ZREM', a .. ':rpl:' .. sub, letter)
+  redis.call('SREM', a .. ':rpm:' .. sub, letter)
+end
+
+local function letters_of(a, sub, key) return a .. ':pkl:' .. sub .. ':' .. key end
+
+-- The first letter of a key is the only one that may be tried.
+local function offer_first(a, sub, key)
+  local first = redis.call('LINDEX', letters_of(a, sub, key), 0)
+  if first and not redis.call('ZSCORE', a .. ':rpi:' .. sub, first) then
+    redis.call('ZADD', a .. ':rpl:' .. sub, 'NX', num(split(first)), first)
+  end
+end
+
+-- Takes a letter out for good. An ordered lane's entry above the floor is remembered, else a new owner would handle it again.
 local function settle_letter(a, sub, letter)
   local found = redis.call('XRANGE', a .. ':dlq:' .. sub, letter, letter)
   redis.call('ZREM', a .. ':rpl:' .. sub, letter)
   redis.call('ZREM', a .. ':rpi:' .. sub, letter)
+  redis.call('SREM', a .. ':rpm:' .. sub, letter)
+  redis.call('HDEL', a .. ':dlqr:' .. sub, letter, letter .. '/n')
   if #found == 0 then return 0 end
-  local f = {}
-  for i = 1, #found[1][2], 2 do f[found[1][2][i]] = found[1][2][i + 1] end
+  local f = fields(found[1][2])
   redis.call('XDEL', a .. ':dlq:' .. sub, letter)
   redis.call('HDEL', a .. ':dlqi:' .. sub, f['topic'] .. '/' .. f['class'] .. '/' .. f['entry'])
-  if f['key'] ~= '' and redis.call('HINCRBY', a .. ':park:' .. sub, f['key'], -1) <= 0 then redis.call('HDEL', a .. ':park:' .. sub, f['key']) end
+  if f['lane'] ~= 'ordered' then return 1 end
+  local floor = redis.call('HGET', lease(a, f['topic'], sub), 'floor:' .. f['class']) or '0-0'
+  if less(floor, f['entry']) then
+    redis.call('HSET', a .. ':rsl:' .. sub, f['topic'] .. '/' .. f['class'] .. '/' .. f['entry'], '1')
+  end
+  if f['key'] == '' then return 1 end
+  local key = f['topic'] .. '/' .. f['key']
+  redis.call('LREM', letters_of(a, sub, key), 1, letter)
+  if redis.call('HINCRBY', a .. ':park:' .. sub, key, -1) <= 0 then
+    redis.call('HDEL', a .. ':park:' .. sub, key)
+    redis.call('SREM', a .. ':rpk:' .. sub, key)
+    redis.call('DEL', letters_of(a, sub, key))
+  elseif redis.call('SISMEMBER', a .. ':rpk:' .. sub, key) == 1 then
+    offer_first(a, sub, key)
+  end
   return 1
 end
 
--- Idempotent by entry. kind: head or follower.
-local function park(a, sub, topic, class, entry, key, type, code, kind, body)
+-- Idempotent by entry.
+local function park(a, sub, lane, topic, class, entry, key, type, code, kind, body)
   local index = topic .. '/' .. class .. '/' .. entry
   local old = redis.call('HGET', a .. ':dlqi:' .. sub, index)
   if old then return old end
   local id = redis.call('XADD', a .. ':dlq:' .. sub, '*', 'topic', topic, 'class', class, 'entry', entry, 'key', key, 'type', type,
-    'reason', code, 'kind', kind, 'd', body)
+    'reason', code, 'kind', kind, 'lane', lane, 'd', body)
   redis.call('HSET', a .. ':dlqi:' .. sub, index, id)
-  --[[follow]] if key ~= '' then redis.call('HINCRBY', a .. ':park:' .. sub, key, 1) end
+  if lane == 'ordered' and key ~= '' then
+    local k = topic .. '/' .. key
+    redis.call('RPUSH', letters_of(a, sub, k), id)
+    redis.call('HINCRBY', a .. ':park:' .. sub, k, 1)
+    if redis.call('SISMEMBER', a .. ':rpk:' .. sub, k) == 1 then offer_first(a, sub, k) end
+  end
   return id
 end
 
--- Acknowledges on a shared lane. A topic that only this group reads forgets the entry at once.
-local function acknowledge(a, sub, topic, class, id)
+-- sub, n, hold ms, token, topic -> letters taken for replay, oldest first. What was taken and not settled in time comes back. The
+-- token is empty on a shared lane.
+local function take_replays(keys, argv)
+  local a, sub, now, out = keys[1], argv[1], now_ms(), {}
+  if argv[4] ~= '' and redis.call('HGET', lease(a, argv[5], sub), 'token') ~= argv[4] then
+    return redis.error_reply('FENCED the lease has another holder')
+  end
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', a .. ':rpi:' .. sub, '-inf', num(now), 'LIMIT', 0, 1000)) do
+    redis.call('ZREM', a .. ':rpi:' .. sub, id)
+    redis.call('ZADD', a .. ':rpl:' .. sub, num(split(id)), id)
+  end
+  for _, id in ipairs(redis.call('ZRANGE', a .. ':rpl:' .. sub, 0, tonumber(argv[2]) + 100)) do
+    local e = redis.call('XRANGE', a .. ':dlq:' .. sub, id, id)
+    if #e == 0 then
+      redis.call('ZREM', a .. ':rpl:' .. sub, id)
+    elseif #out < tonumber(argv[2]) and fields(e[1][2])['topic'] == argv[5] then
+      redis.call('ZREM', a .. ':rpl:' .. sub, id)
+      redis.call('ZADD', a .. ':rpi:' .. sub, num(now + tonumber(argv[3])), id)
+      out[#out + 1] = e[1]
+    end
+  end
+  return out
+end
+
+local function audit(a, ...) redis.call('XADD', a .. ':audit', 'MAXLEN', '~', '100000', '*', ...) end
+
+-- sub, who, id, … -> newly marked. On an ordered lane the whole key is tried again, from its first letter on: later ones only wait
+-- for it, and it must not be overtaken.
+local function mark_replay(keys, argv)
+  local a, sub, n = keys[1], argv[1], 0
+  for i = 3, #argv do
+    local e = redis.call('XRANGE', a .. ':dlq:' .. sub, argv[i], argv[i])
+    if #e == 1 and not redis.call('ZSCORE', a .. ':rpi:' .. sub, argv[i]) then
+      local f = fields(e[1][2])
+      n = n + redis.call('SADD', a .. ':rpm:' .. sub, argv[i])
+      if f['lane'] == 'ordered' and f['key'] ~= '' then
+        redis.call('SADD', a .. ':rpk:' .. sub, f['topic'] .. '/' .. f['key'])
+        offer_first(a, sub, f['topic'] .. '/' .. f['key'])
+      else
+        redis.call('ZADD', a .. ':rpl:' .. sub, 'NX', num(split(argv[i])), argv[i])
+      end
+    end
+  end
+  audit(a, 'action', 'replay', 'who', argv[2], 'subscription', sub, 'count', num(n), 'first', argv[3] or '')
+  return n
+end
+
+local function purge(keys, argv) -- sub, who, why, id, …
+  local n = 0
+  for i = 4, #argv do n = n + settle_letter(keys[1], argv[1], argv[i]) end
+  audit(keys[1], 'action', 'purge', 'who', argv[2], 'why', argv[3], 'subscription', argv[1], 'count', num(n), 'first', argv[4] or '')
+  return n
+end
+
+-- ---- shared lane -------------------------------------------------------------------------------------------------------------
+
+local function groups(keys, argv) -- topic, sub
+  for _, class in ipairs(CLASSES) do group(keys[1], argv[1], class, argv[2]) end
+  return 1
+end
+
+local function pending_of(s, sub, id, consumer)
+  local p = redis.pcall('XPENDING', s, sub, id, id, 1, consumer)
+  return not p.err and #p == 1
+end
+
+-- Records failure `number` of a pending message, once.
+local function remember_failure(a, sub, index, number, fragment)
+  local key = a .. ':att:' .. sub
+  if number <= tonumber(redis.call('HGET', key, index) or '0') then return end
+  local old = redis.call('HGET', key, index .. '/e') or ''
+  if #old + #fragment < HISTORY_MAX then old = old .. fragment end
+  redis.call('HSET', key, index, num(number), index .. '/e', old)
+end
+
+-- 1 when the message was still pending. A topic that only this group reads forgets the entry at once.
+local function acknowledge(a, sub, topic, class, id, alone)
   local s = stream(a, topic, class)
-  local got = redis.call('XACK', s, sub, id)
-  if got == 1 and #redis.call('XINFO', 'GROUPS', s) == 1 then redis.call('XDEL', s, id) end
+  local got = redis.pcall('XACK', s, sub, id)
+  if type(got) ~= 'number' then return 0 end
+  if got == 1 then
+    if alone[s] == nil then alone[s] = #groups_of(s) == 1 end
+    if alone[s] then redis.call('XDEL', s, id) end
+  end
   return got
 end
 
--- sub, backlog, then per message: topic, class, id, letter, outcome, key, type, code, body, n, n x (topic, class, frame)
-local function step(keys, argv)
-  local a, sub, backlog, at, out = keys[1], argv[1], argv[2], 3, {}
-  local emits = {}
-  while at <= #argv do -- admission first: all or nothing
-    local n = tonumber(argv[at + 9])
-    for i = 0, n - 1 do
-      local e = at + 10 + 3 * i
-      if full(a, argv[e], argv[e + 1], backlog) then return redis.error_reply('FULL ' .. argv[e]) end
-    end
-    at = at + 10 + 3 * n
+-- One message of a step. Returns whether it was still ours to settle.
+local function settle(a, sub, consumer, hold, alone, m)
+  local index = m.topic .. '/' .. m.class .. '/' .. m.id
+  if m.letter ~= '' then
+    if m.outcome == 'done' then return settle_letter(a, sub, m.letter) end
+    if not redis.call('ZSCORE', a .. ':rpi:' .. sub, m.letter) then return 0 end
+    if m.outcome == 'retry' then redis.call('ZADD', a .. ':rpi:' .. sub, num(now_ms() + hold), m.letter)
+    else letter_failed(a, sub, m.letter, m.fragment) end
+    return 1
   end
-  at = 3
-  while at <= #argv do
-    local topic, class, id, letter, outcome = argv[at], argv[at + 1], argv[at + 2], argv[at + 3], argv[at + 4]
-    local n, counts = tonumber(argv[at + 9]), 0
-    if outcome == 'retry' then
-      redis.call('HINCRBY', a .. ':att:' .. sub, topic .. '/' .. class .. '/' .. id, 1)
-      counts = 1
-    elseif letter ~= '' then
-      if outcome == 'done' then counts = settle_letter(a, sub, letter)
-      else redis.call('ZREM', a .. ':rpi:' .. sub, letter) redis.call('HINCRBY', a .. ':dlqr:' .. sub, letter, 1) end
-    else
-      counts = acknowledge(a, sub, topic, class, id)
-      redis.call('HDEL', a .. ':att:' .. sub, topic .. '/' .. class .. '/' .. id)
-      if counts == 1 and outcome == 'reject' then
-        park(a, sub, topic, class, id, argv[at + 5], argv[at + 6], argv[at + 7], 'head', argv[at + 8])
-      end
+  if m.outcome == 'retry' then
+    if not pending_of(stream(a, m.topic, m.class), sub, m.id, consumer) then return 0 end
+    remember_failure(a, sub, index, m.attempt, m.fragment)
+    return 1
+  end
+  local counts = acknowledge(a, sub, m.topic, m.class, m.id, alone)
+  if counts == 1 then
+    local key = a .. ':att:' .. sub
+    if m.outcome == 'reject' then
+      local history = redis.call('HGET', key, index .. '/e') or ''
+      park(a, sub, 'shared', m.topic, m.class, m.id, m.key, m.type, m.code, 'head', m.body .. history .. m.fragment)
     end
-    --[[ack]] if counts == 1 and outcome == 'done' then
-      for i = 0, n - 1 do local e = at + 10 + 3 * i append(a, argv[e], argv[e + 1], argv[e + 2]) end
+    redis.call('HDEL', key, index, index .. '/e', index .. '/c')
+  end
+  return counts
+end
+
+-- run, sub, backlog, consumer, hold, then per message: topic, class, id, letter, outcome, key, type, code, attempt, body, fragment, n,
+-- n x (topic, class, frame) -> per message: was it ours?
+local HEAD = 12
+local function step(keys, argv)
+  local a, sub, at, out, looked = keys[1], argv[2], 6, {}, {}
+  while at <= #argv do -- admission first: all or nothing
+    local n = tonumber(argv[at + 11])
+    for e = at + HEAD, at + HEAD + 3 * (n - 1), 3 do
+      local s = stream(a, argv[e], argv[e + 1])
+      if not looked[s] and crowded(a, argv[e], argv[e + 1], tonumber(argv[3])) then
+        return redis.error_reply('FULL class ' .. argv[e + 1] .. ' of topic ' .. argv[e])
+      end
+      looked[s] = true
+    end
+    at = at + HEAD + 3 * n
+  end
+  at = 6
+  local w, alone = writer(a, argv[1]), {}
+  while at <= #argv do
+    local m = { topic = argv[at], class = argv[at + 1], id = argv[at + 2], letter = argv[at + 3], outcome = argv[at + 4], key = argv[at + 5],
+      type = argv[at + 6], code = argv[at + 7], attempt = tonumber(argv[at + 8]), body = argv[at + 9], fragment = argv[at + 10] }
+    local n, counts = tonumber(argv[at + 11]), settle(a, sub, argv[4], tonumber(argv[5]), alone, m)
+    --[[ack]] if counts == 1 and m.outcome == 'done' then
+      for e = at + HEAD, at + HEAD + 3 * (n - 1), 3 do append(w, argv[e], argv[e + 1], argv[e + 2]) end
     --[[ack]] end
     out[#out + 1] = counts
-    at = at + 10 + 3 * n
+    at = at + HEAD + 3 * n
+  end
+  flush(w)
+  return out
+end
+
+-- Takes one pending entry. Crash evidence ('/c') counts each take-over from a consumer that did not give back; from the third delivery
+-- on it is counted when the message is handed out, alone (suspect): its neighbours must not pay for it.
+local function take_pending(a, topic, sub, class, id, consumer, evidence, out)
+  local s = stream(a, topic, class)
+  local e = redis.call('XCLAIM', s, sub, consumer, 0, id)
+  if #e == 0 or not e[1] then return end -- the entry itself is gone
+  local key, index = a .. ':att:' .. sub, topic .. '/' .. class .. '/' .. id
+  local claims = tonumber(redis.call('HGET', key, index .. '/c') or '0')
+  if evidence and claims < 2 then claims = redis.call('HINCRBY', key, index .. '/c', 1) end
+  out[#out + 1] = { class, e[1], claims, tonumber(redis.call('HGET', key, index) or '0') }
+end
+
+-- topic, sub, consumer, idle ms, dead idle ms, n, knows who lives, prefixes of live consumers …: takes over what nobody works on:
+-- entries idle for long, at once those of consumers that are not connected and those given back. -> {class, entry, claims, failures} …
+local function sweep(keys, argv)
+  local a, topic, sub, me, out, limit, alive = keys[1], argv[1], argv[2], argv[3], {}, tonumber(argv[6]), {}
+  for i = 8, #argv do alive[argv[i]] = true end
+  for _, class in ipairs(CLASSES) do
+    local s = stream(a, topic, class)
+    local consumers = redis.pcall('XINFO', 'CONSUMERS', s, sub)
+    if consumers.err then return consumers end
+    for _, c in ipairs(consumers) do
+      c = fields(c)
+      local dead = argv[7] == '1' and not alive[string.match(c['name'], '^(.*)/') or c['name']] and c['name'] ~= me
+      local idle = c['name'] == RETURNED and '0' or dead and argv[5] or argv[4]
+      if c['pending'] == 0 then
+        if dead and c['idle'] > 600000 then redis.call('XGROUP', 'DELCONSUMER', s, sub, c['name']) end
+      elseif #out < limit then
+        for _, p in ipairs(redis.call('XPENDING', s, sub, 'IDLE', idle, '-', '+', limit - #out, c['name'])) do
+          take_pending(a, topic, sub, class, p[1], me, c['name'] ~= RETURNED and c['name'] ~= me and (dead or argv[7] ~= '1'), out)
+        end
+      end
+    end
   end
   return out
 end
 
--- topic, sub, owner, ttl, nonce -> {1, token, floors…} or {0, owner, ms left}
-local function acquire(keys, argv)
-  local key, now = lease(keys[1], argv[1], argv[2]), now_ms()
-  local h = redis.call('HMGET', key, 'owner', 'until')
-  if h[1] and h[1] ~= '' and h[1] ~= argv[3] and tonumber(h[2]) > now then return { 0, h[1], num(tonumber(h[2]) - now) } end
-  local token = num(redis.call('HINCRBY', key, 'n', 1)) .. ':' .. argv[5]
-  redis.call('HSET', key, 'token', token, 'owner', argv[3], 'until', num(now + tonumber(argv[4])))
-  local out = { 1, token }
-  for _, class in ipairs({ 'critical', 'high', 'normal', 'low' }) do
-    group(keys[1], argv[1], class, argv[2])
-    out[#out + 1] = redis.call('HGET', key, 'floor:' .. class) or '0-0'
-  end
+-- topic, sub, consumer, class, after id, n, evidence: what this consumer's name has pending, from a life before or a reply that was lost
+local function recover(keys, argv)
+  local out, s = {}, stream(keys[1], argv[1], argv[4])
+  local list = redis.pcall('XPENDING', s, argv[2], argv[5], '+', argv[6], argv[3])
+  if list.err then return list end
+  for _, p in ipairs(list) do take_pending(keys[1], argv[1], argv[2], argv[4], p[1], argv[3], argv[7] == '1', out) end
   return out
 end
+
+local function suspect(keys, argv) -- sub, index: is handed out now
+  return redis.call('HINCRBY', keys[1] .. ':att:' .. argv[1], argv[2] .. '/c', 1)
+end
+
+-- topic, sub, consumer, hold ms, then class, id, letter …: they are still being worked on
+local function keep(keys, argv)
+  local a, n = keys[1], 0
+  for i = 5, #argv, 3 do
+    local s = stream(a, argv[1], argv[i])
+    if argv[i + 2] ~= '' then
+      n = n + redis.call('ZADD', a .. ':rpi:' .. argv[2], 'XX', 'CH', num(now_ms() + tonumber(argv[4])), argv[i + 2])
+    elseif pending_of(s, argv[2], argv[i + 1], argv[3]) then
+      redis.call('XCLAIM', s, argv[2], argv[3], 0, argv[i + 1], 'JUSTID')
+      n = n + 1
+    end
+  end
+  return n
+end
+
+-- topic, sub, consumer, letter …: whoever comes next may take it at once
+local function give_back(keys, argv)
+  local a, sub, n = keys[1], argv[2], 0
+  for _, class in ipairs(CLASSES) do
+    local s = stream(a, argv[1], class)
+    repeat
+      local list = redis.pcall('XPENDING', s, sub, '-', '+', 500, argv[3])
+      if list.err then list = {} end
+      for _, p in ipairs(list) do
+        redis.call('XCLAIM', s, sub, RETURNED, 0, p[1], 'JUSTID')
+        local key, field = a .. ':att:' .. sub, argv[1] .. '/' .. class .. '/' .. p[1] .. '/c'
+        if tonumber(redis.call('HGET', key, field) or '0') > 2 then redis.call('HSET', key, field, '2') end
+        n = n + 1
+      end
+    until #list < 500
+    redis.pcall('XGROUP', 'DELCONSUMER', s, sub, argv[3])
+  end
+  for i = 4, #argv do
+    if redis.call('ZREM', a .. ':rpi:' .. sub, argv[i]) == 1 then redis.call('ZADD', a .. ':rpl:' .. sub, num(split(argv[i])), argv[i]) end
+  end
+  return n
+end
+
+-- ---- ordered lane ------------------------------------------------------------------------------------------------------------
 
 local function fenced(key, token)
   --[[fence]] if redis.call('HGET', key, 'token') ~= token then return redis.error_reply('FENCED the lease has another holder') end
   return nil
+end
+
+-- Floors and the last ids that the streams ever had, per class.
+local function positions(a, topic, key, out)
+  for _, class in ipairs(CLASSES) do
+    local info = stream_info(stream(a, topic, class))
+    out[#out + 1] = redis.call('HGET', key, 'floor:' .. class) or '0-0'
+    out[#out + 1] = info and info['last-generated-id'] or '0-0'
+  end
+  return out
+end
+
+-- topic, sub, owner, ttl, nonce -> {1, token, floor, last id, …} or {0, owner, ms left}
+local function acquire(keys, argv)
+  local a, sub = keys[1], argv[2]
+  local key, now = lease(a, argv[1], sub), now_ms()
+  local h = redis.call('HMGET', key, 'owner', 'until')
+  if h[1] and h[1] ~= '' and h[1] ~= argv[3] and tonumber(h[2]) > now then return { 0, h[1], num(tonumber(h[2]) - now) } end
+  local token = num(redis.call('HINCRBY', key, 'n', 1)) .. ':' .. argv[5]
+  redis.call('HSET', key, 'token', token, 'owner', argv[3], 'until', num(now + tonumber(argv[4])))
+  for _, class in ipairs(CLASSES) do group(a, argv[1], class, sub) end
+  for _, id in ipairs(redis.call('ZRANGE', a .. ':rpi:' .. sub, 0, -1)) do -- the former owner's replays begin again
+    local e = redis.call('XRANGE', a .. ':dlq:' .. sub, id, id)
+    if #e == 1 and fields(e[1][2])['topic'] == argv[1] then
+      redis.call('ZREM', a .. ':rpi:' .. sub, id)
+      redis.call('ZADD', a .. ':rpl:' .. sub, num(split(id)), id)
+    end
+  end
+  return positions(a, argv[1], key, { 1, token })
+end
+
+local function look(keys, argv) -- topic, sub, token: positions again
+  local key = lease(keys[1], argv[1], argv[2])
+  local no = fenced(key, argv[3]) if no then return no end
+  return positions(keys[1], argv[1], key, {})
 end
 
 local function renew(keys, argv) -- topic, sub, token, ttl
@@ -204,114 +542,127 @@ end
 local function commit(keys, argv) -- topic, sub, token, ttl, class, id
   local a, key, class, id = keys[1], lease(keys[1], argv[1], argv[2]), argv[5], argv[6]
   local no = fenced(key, argv[3]) if no then return no end
-  local old = redis.call('HGET', key, 'floor:' .. class) or '0-0'
-  if less(old, id) then
+  if less(redis.call('HGET', key, 'floor:' .. class) or '0-0', id) then
     local _, seq = split(id)
-    local s = stream(a, argv[1], class)
     group(a, argv[1], class, argv[2])
-    redis.call('XGROUP', 'SETID', s, argv[2], id, 'ENTRIESREAD', num(seq))
+    redis.call('XGROUP', 'SETID', stream(a, argv[1], class), argv[2], id, 'ENTRIESREAD', num(seq))
     redis.call('HSET', key, 'floor:' .. class, id)
+    local settled = a .. ':rsl:' .. argv[2]
+    if redis.call('EXISTS', settled) == 1 then
+      for _, f in ipairs(redis.call('HKEYS', settled)) do
+        local t, c, entry = string.match(f, '^(.-)/(.-)/(.*)$')
+        if t == argv[1] and c == class and not less(id, entry) then redis.call('HDEL', settled, f) end
+      end
+    end
   end
   redis.call('HSET', key, 'until', num(now_ms() + tonumber(argv[4])))
   return 1
 end
 
--- topic, sub, token, class, entry, key, type, code, kind, body -> letter id
+-- topic, sub, token, class, entry, key, type, code, kind, letter, body, fragment -> letter id; empty for a follower whose key is free
+-- again. A replay that failed stays where it is, and its key's other letters with it.
 local function owner_park(keys, argv)
+  local a, sub, key, letter = keys[1], argv[2], argv[6], argv[10]
+  local no = fenced(lease(a, argv[1], sub), argv[3]) if no then return no end
+  if letter ~= '' then
+    if #redis.call('XRANGE', a .. ':dlq:' .. sub, letter, letter) == 0 then return '' end
+    letter_failed(a, sub, letter, argv[12])
+    redis.call('SREM', a .. ':rpk:' .. sub, argv[1] .. '/' .. key)
+    return letter
+  end
+  if argv[9] == 'follower' and redis.call('HEXISTS', a .. ':park:' .. sub, argv[1] .. '/' .. key) == 0 then return '' end
+  return park(a, sub, 'ordered', argv[1], argv[4], argv[5], key, argv[7], argv[8], argv[9], argv[11] .. argv[12])
+end
+
+local function resolve(keys, argv) -- topic, sub, token, letter, key -> 1 while the key has more letters
   local no = fenced(lease(keys[1], argv[1], argv[2]), argv[3]) if no then return no end
-  return park(keys[1], argv[2], argv[1], argv[4], argv[5], argv[6], argv[7], argv[8], argv[9], argv[10])
+  settle_letter(keys[1], argv[2], argv[4])
+  return redis.call('HEXISTS', keys[1] .. ':park:' .. argv[2], argv[1] .. '/' .. argv[5])
 end
 
-local function resolve(keys, argv) -- topic, sub, token, letter
-  local no = fenced(lease(keys[1], argv[1], argv[2]), argv[3]) if no then return no end
-  return settle_letter(keys[1], argv[2], argv[4])
-end
+-- ---- housekeeping ------------------------------------------------------------------------------------------------------------
 
--- sub, n, hold ms -> letters taken for replay, oldest first; what was taken and not settled in time comes back
-local function take_replays(keys, argv)
-  local a, sub, now = keys[1], argv[1], now_ms()
-  local late = redis.call('ZRANGEBYSCORE', a .. ':rpi:' .. sub, '-inf', num(now))
-  for _, id in ipairs(late) do
-    redis.call('ZREM', a .. ':rpi:' .. sub, id)
-    redis.call('ZADD', a .. ':rpl:' .. sub, num(split(id)), id)
-  end
-  local out = {}
-  for _, id in ipairs(redis.call('ZRANGE', a .. ':rpl:' .. sub, 0, tonumber(argv[2]) - 1)) do
-    redis.call('ZREM', a .. ':rpl:' .. sub, id)
-    local e = redis.call('XRANGE', a .. ':dlq:' .. sub, id, id)
-    if #e == 1 then
-      redis.call('ZADD', a .. ':rpi:' .. sub, num(now + tonumber(argv[3])), id)
-      out[#out + 1] = e[1]
+-- First id that some group still needs; nil without groups.
+local function needed(s)
+  local low = nil
+  for _, g in ipairs(groups_of(s)) do
+    local gen, seq = split(g['last-delivered-id'])
+    local next = num(gen) .. '-' .. num(seq + 1)
+    if g['pending'] > 0 then
+      local p = redis.call('XPENDING', s, g['name'])
+      if p[2] and less(p[2], next) then next = p[2] end
     end
+    if not low or less(next, low) then low = next end
   end
-  return out
-end
-
-local function mark_replay(keys, argv) -- sub, who, id, …
-  local n = 0
-  for i = 3, #argv do
-    if #redis.call('XRANGE', keys[1] .. ':dlq:' .. argv[1], argv[i], argv[i]) == 1 then
-      n = n + redis.call('ZADD', keys[1] .. ':rpl:' .. argv[1], 'NX', num(split(argv[i])), argv[i])
-    end
-  end
-  redis.call('XADD', keys[1] .. ':audit', 'MAXLEN', '~', '100000', '*', 'action', 'replay', 'who', argv[2], 'subscription', argv[1], 'count', num(n))
-  return n
-end
-
-local function purge(keys, argv) -- sub, who, why, id, …
-  local n = 0
-  for i = 4, #argv do n = n + settle_letter(keys[1], argv[1], argv[i]) end
-  redis.call('XADD', keys[1] .. ':audit', 'MAXLEN', '~', '100000', '*', 'action', 'purge', 'who', argv[2], 'why', argv[3], 'subscription', argv[1],
-    'count', num(n))
-  return n
+  return low
 end
 
 -- topic, keep: cuts each stream behind the slowest group, keeping at least the newest `keep`
 local function trim(keys, argv)
-  local a, topic, keep, cut = keys[1], argv[1], tonumber(argv[2]), 0
-  for _, class in ipairs({ 'critical', 'high', 'normal', 'low' }) do
-    local s = stream(a, topic, class)
-    if redis.call('EXISTS', s) == 1 then
-      local list, low = redis.call('XINFO', 'GROUPS', s), nil
-      for _, g in ipairs(list) do
-        local f = {}
-        for i = 1, #g, 2 do f[g[i]] = g[i + 1] end
-        local id = f['last-delivered-id']
-        local gen, seq = split(id)
-        local next = num(gen) .. '-' .. num(seq + 1)
-        if f['pending'] > 0 then
-          local p = redis.call('XPENDING', s, f['name'])
-          if less(p[2], next) then next = p[2] end
-        end
-        if not low or less(next, low) then low = next end
-      end
-      local length = redis.call('XLEN', s)
-      if length > keep then
-        local last = redis.call('XREVRANGE', s, '+', '-', 'COUNT', 1)
-        if keep > 0 and #last == 1 then
-          local gen, seq = split(last[1][1])
-          local oldest = num(gen) .. '-' .. num(math.max(seq - keep + 1, 0))
-          if not low or less(oldest, low) then low = oldest end
-        end
-        if low then cut = cut + redis.call('XTRIM', s, 'MINID', low) end
-      end
+  local cut, spare = 0, tonumber(argv[2])
+  for _, class in ipairs(CLASSES) do
+    local s = stream(keys[1], argv[1], class)
+    local length, low = redis.call('XLEN', s), needed(s)
+    if low and spare == 0 and length > 0 then
+      cut = cut + redis.call('XTRIM', s, 'MINID', low)
+    elseif low and length > spare then -- only the approximate form takes a limit: a few entries more stay
+      cut = cut + redis.call('XTRIM', s, 'MINID', '~', low, 'LIMIT', num(length - spare))
+    elseif spare > 0 and length > spare then
+      cut = cut + redis.call('XTRIM', s, 'MAXLEN', num(spare))
     end
   end
   return cut
 end
 
-redis.register_function('weir1_producer_open', producer_open)
-redis.register_function('weir1_publish', publish)
-redis.register_function('weir1_publish_sequence', publish_sequence)
-redis.register_function('weir1_groups', groups)
-redis.register_function('weir1_step', step)
-redis.register_function('weir1_acquire', acquire)
-redis.register_function('weir1_renew', renew)
-redis.register_function('weir1_release', release)
-redis.register_function('weir1_commit', commit)
-redis.register_function('weir1_owner_park', owner_park)
-redis.register_function('weir1_resolve', resolve)
-redis.register_function('weir1_take_replays', take_replays)
-redis.register_function('weir1_mark_replay', mark_replay)
-redis.register_function('weir1_purge', purge)
-redis.register_function('weir1_trim', trim)
+-- topic -> per class {length, first sequence, last sequence, lag, pending, memory, header of the oldest unread frame}
+local function info(keys, argv)
+  local out = {}
+  for _, class in ipairs(CLASSES) do
+    local s = stream(keys[1], argv[1], class)
+    local length = redis.call('XLEN', s)
+    local row = { length, '0', redis.call('HGET', meta(keys[1], argv[1]), 'hw:' .. class) or '0', 0, 0, 0, '' }
+    if length > 0 then
+      row[6] = redis.call('MEMORY', 'USAGE', s)
+      local _, first = split(redis.call('XRANGE', s, '-', '+', 'COUNT', 1)[1][1])
+      row[2] = num(first)
+    end
+    local hw, low = tonumber(row[3]), nil
+    for _, g in ipairs(groups_of(s)) do
+      local _, seq = split(g['last-delivered-id'])
+      row[4] = math.max(row[4], math.min(hw >= seq and hw - seq or length, length))
+      row[5] = row[5] + g['pending']
+      if not low or less(g['last-delivered-id'], low) then low = g['last-delivered-id'] end
+    end
+    if length > 0 then
+      local e = redis.call('XRANGE', s, low and '(' .. low or '-', '+', 'COUNT', 1)
+      if #e == 1 and e[1][2][2] then row[7] = string.sub(e[1][2][2], 1, 64) end
+    end
+    out[#out + 1] = row
+  end
+  return out
+end
+
+-- Only publishing is refused when Redis has no memory left: everything else ends in less of it being used.
+local function register(name, f) redis.register_function({ function_name = NAME .. name, callback = f, flags = { 'allow-oom' } }) end
+redis.register_function(NAME .. 'publish', publish)
+redis.register_function(NAME .. 'publish_sequence', publish_sequence)
+register('producer_open', producer_open)
+register('take_replays', take_replays)
+register('mark_replay', mark_replay)
+register('purge', purge)
+register('groups', groups)
+register('step', step)
+register('sweep', sweep)
+register('recover', recover)
+register('suspect', suspect)
+register('keep', keep)
+register('give_back', give_back)
+register('acquire', acquire)
+register('look', look)
+register('renew', renew)
+register('release', release)
+register('commit', commit)
+register('owner_park', owner_park)
+register('resolve', resolve)
+register('trim', trim)
+register('info', info)

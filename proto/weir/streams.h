@@ -11,8 +11,8 @@
 #define OWNER_KEY_FORMAT "weir:{%s}:%s:own:%s"     /* chain, topic, subscription: lease and floors */
 #define DEAD_KEY_FORMAT "weir:{%s}:dlq:%s"         /* chain, subscription: stream of dead letters */
 #define DEAD_INDEX_KEY_FORMAT "weir:{%s}:dlqi:%s"  /* chain, subscription: hash entry id -> letter id */
-#define PARKED_KEY_FORMAT "weir:{%s}:park:%s"      /* chain, subscription: hash key -> letters waiting */
-#define REPLAY_KEY_FORMAT "weir:{%s}:rpl:%s"       /* chain, subscription: list of letter ids to try again */
+#define PARKED_KEY_FORMAT "weir:{%s}:park:%s"      /* chain, subscription: hash <topic>/<key> -> letters waiting */
+#define REPLAY_KEY_FORMAT "weir:{%s}:rpl:%s"       /* chain, subscription: sorted set of letter ids to try again */
 #define AUDIT_KEY_FORMAT "weir:{%s}:audit"         /* chain: stream of operators' actions */
 #define STATE_KEY_FORMAT "weir:{%s}:state"         /* chain: hash, the ledger's word: see STATE_* */
 #define HASHES_KEY_FORMAT "weir:{%s}:hashes"       /* chain: hash height -> canonical block hash (hex), the newest HASHES_KEEP */
