@@ -1,0 +1,175 @@
+/* gateway.c - opening, running and closing the parts, in the order that they need each other. */
+#include "gateway.h"
+
+#include "call.h"
+#include "control.h"
+#include "feed.h"
+#include "hub.h"
+#include "replay.h"
+
+#include "base/clock.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+#define CLIENT_THREADS 2
+#define REPLAY_THREADS 2
+#define LEDGER_TRY_MS 5000
+
+struct gateway_chain *gateway_find_chain(const struct gateway *gateway, const char *name)
+{
+	for (size_t i = 0; name && i < gateway->chain_count; i++)
+		if (strcmp(gateway->chains[i].chain.name, name) == 0)
+			return &gateway->chains[i];
+	return NULL;
+}
+
+static int open_chains(struct gateway *gateway, struct error *err)
+{
+	gateway->chains = xcalloc(gateway->config->chain_count ? gateway->config->chain_count : 1, sizeof *gateway->chains);
+	for (size_t i = 0; i < gateway->config->chain_count; i++) {
+		const struct chain_config *config = &gateway->config->chains[i];
+		struct gateway_chain *chain = &gateway->chains[i];
+		int code = chain_init(&chain->chain, config->name, config->family, config->profile, config->chain_id, err);
+		if (code)
+			return code;
+		chain->chain.start_height = config->start_height;
+		chain->config = config;
+		chain->index = i;
+		gateway->chain_count++;
+	}
+	return 0;
+}
+
+static int open_pool(struct gateway *gateway, struct error *err)
+{
+	const struct config *c = gateway->config;
+	const struct pg_options options = { .url = c->postgres.reader_url && c->postgres.reader_url[0] ? c->postgres.reader_url : c->postgres.url,
+					    .application_name = "weir-gateway",
+					    .connect_timeout_ms = c->postgres.connect_timeout_ms,
+					    .statement_timeout_ms = c->gateway.request_timeout_ms,
+					    .session_sql = "set default_transaction_isolation = 'repeatable read'; set jit = off",
+					    .log = &gateway->log };
+	/* PostgreSQL may be just starting: wait a little before giving up. */
+	int code = 0;
+	int64_t deadline = clock_mono_ms() + LEDGER_TRY_MS;
+	do {
+		code = pg_pool_open(&options, (size_t)c->postgres.pool_size + REPLAY_THREADS, &gateway->pool, err);
+		if (!code || code != WEIR_UNAVAILABLE || daemon_stopping(gateway->ctx))
+			break;
+		clock_sleep_ms(200);
+	} while (clock_mono_ms() < deadline);
+	return code;
+}
+
+static void observe(const struct http_request *request, const struct http_response *response, double seconds, const struct gateway *gateway,
+		    const struct route *routes, size_t n)
+{
+	struct match match;
+	char status[8];
+	route_find(routes, n, request->method ? request->method : "", &request->target, &match);
+	const char *path = match.route ? match.route->path : "none";
+	snprintf(status, sizeof status, "%u", response->status);
+	metric_inc(metrics_get(gateway->metrics, "weir_gateway_requests_total", path, request->method ? request->method : "?", status));
+	metric_observe(metrics_get(gateway->metrics, "weir_gateway_request_seconds", path, NULL, NULL), seconds);
+	log_debug(&gateway->log, "request", NULL, LOG_S("method", request->method ? request->method : "?"), LOG_S("path", request->target.path),
+		  LOG_U("status", response->status), LOG_F("seconds", seconds), LOG_S("request_id", request->id), LOG_S("client", request->remote));
+}
+
+static void observe_client(const struct http_request *request, const struct http_response *response, double seconds, void *gateway)
+{
+	observe(request, response, seconds, gateway, client_routes, client_route_count);
+}
+
+static void observe_admin(const struct http_request *request, const struct http_response *response, double seconds, void *gateway)
+{
+	observe(request, response, seconds, gateway, admin_routes, admin_route_count);
+}
+
+static int open_listeners(struct gateway *gateway, struct error *err)
+{
+	const struct config *c = gateway->config;
+	struct http_options options = { .setting = "gateway.listen",
+					.address = c->gateway.listen,
+					.max_connections = c->gateway.max_connections + c->gateway.max_websockets,
+					.max_body_bytes = c->gateway.max_body_bytes,
+					.request_timeout_ms = c->gateway.request_timeout_ms,
+					.threads = CLIENT_THREADS,
+					.workers = (unsigned)c->postgres.pool_size + 8, /* some wait for the chain and hold no connection */
+					.handler = call_client,
+					.refuse = call_refuse,
+					.observe = observe_client,
+					.websocket_path = "/v1/ws",
+					.websocket_room = hub_has_room,
+					.upgraded = hub_adopt,
+					.arg = gateway,
+					.log = &gateway->log };
+	int code = http_open(&options, &gateway->clients, err);
+	if (code)
+		return code;
+	options.setting = "gateway.admin_listen";
+	options.address = c->gateway.admin_listen;
+	options.max_connections = 64;
+	options.threads = 1;
+	options.workers = 4;
+	options.handler = call_admin;
+	options.observe = observe_admin;
+	options.websocket_path = NULL;
+	return http_open(&options, &gateway->admins, err);
+}
+
+int gateway_open(struct gateway *gateway, struct daemon_ctx *ctx, struct error *err)
+{
+	*gateway = (struct gateway){ .ctx = ctx, .config = daemon_config(ctx), .log = *daemon_log(ctx), .metrics = daemon_metrics(ctx) };
+	gateway->started_ms = clock_mono_ms();
+	if (gateway->metrics)
+		bus_register_metrics(gateway->metrics);
+	int code = open_chains(gateway, err);
+	if (!code)
+		code = open_pool(gateway, err);
+	if (!code)
+		code = control_open(gateway, &gateway->control, err);
+	if (!code)
+		code = replay_open(gateway, REPLAY_THREADS, hub_replayed, gateway, &gateway->replay, err);
+	if (!code)
+		code = hub_open(gateway, &gateway->hub, err);
+	for (size_t i = 0; !code && i < gateway->chain_count; i++)
+		code = feed_open(gateway, &gateway->chains[i], &gateway->chains[i].feed, err);
+	if (!code)
+		code = open_listeners(gateway, err);
+	if (code)
+		return code;
+	log_info(&gateway->log, "listening", "clients and operators are served", LOG_S("clients", http_address(gateway->clients)),
+		 LOG_S("operators", http_address(gateway->admins)));
+	return 0;
+}
+
+int gateway_run(struct gateway *gateway, struct error *err)
+{
+	(void)err;
+	while (!daemon_stopping(gateway->ctx)) {
+		struct pollfd fd = { .fd = daemon_stop_fd(gateway->ctx), .events = POLLIN };
+		daemon_tick(gateway->ctx);
+		poll(&fd, 1, 1000);
+	}
+	return 0;
+}
+
+/* Requests in hand are answered, WebSockets told to go elsewhere; then what they used. */
+void gateway_close(struct gateway *gateway)
+{
+	http_drain(gateway->clients);
+	http_drain(gateway->admins);
+	for (size_t i = 0; i < gateway->chain_count; i++)
+		feed_close(&gateway->chains[i].feed);
+	hub_stop(gateway->hub);
+	replay_close(&gateway->replay);
+	http_close(&gateway->clients);
+	http_close(&gateway->admins);
+	hub_close(&gateway->hub);
+	control_close(&gateway->control);
+	pg_pool_close(&gateway->pool);
+	xfree(&gateway->chains);
+	gateway->chain_count = 0;
+}

@@ -1,0 +1,1 @@
+$(BUILD)/obj/services/gateway/openapi.o: services/gateway/openapi.json
