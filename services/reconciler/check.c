@@ -196,12 +196,26 @@ static bool is_superseded(struct check *c, const struct ledger_touch *touch)
 	return !check_canonical(c, touch->height, hash, &found, NULL) && (!found || memcmp(hash, touch->hash, 32) != 0);
 }
 
-static void on_answer(const struct node_balance *answer, void *arg)
+bool check_refusal_is_zero(const struct check *c, const struct ledger_touch *touch)
+{
+	return touch->asset.standard == WEIR__V1__TOKEN_STANDARD__TOKEN_STANDARD_ERC721 && touch->height <= c->answered_height;
+}
+
+static void on_answer(const struct node_balance *told, void *arg)
 {
 	struct check_item *item = arg;
 	struct check *c = item->check;
+	struct node_balance zero = *told;
+	const struct node_balance *answer = told;
 	item->busy = false;
 	c->in_flight--;
+	if (!told->code && item->touch.height > c->answered_height)
+		c->answered_height = item->touch.height;
+	if (told->code == WEIR_NOT_FOUND && check_refusal_is_zero(c, &item->touch) && !is_superseded(c, &item->touch)) {
+		zero.code = 0;
+		zero.amount = u256_from_u64(0);
+		answer = &zero;
+	}
 	if (answer->code == WEIR_CANCELED)
 		return;
 	if (answer->code)

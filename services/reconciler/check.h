@@ -80,6 +80,7 @@ struct check {
 	size_t sweep_next, sweep_count;
 	int64_t sweep_ms;
 	double sweep_budget;
+	int64_t answered_height; /* the newest block at which an endpoint told a balance: it has that state */
 	bool sweep_hurry; /* an operator asked for all: as fast as the endpoints allow, once around */
 	int64_t incident_ms; /* when open incidents were last looked at again */
 	struct backoff backoff;
@@ -96,6 +97,8 @@ void check_turn(struct check *);
 int check_begin(struct check *, struct error *);
 int check_commit(struct check *, struct error *);
 void check_abort(struct check *);
+/* Does a refused answer mean zero? So it is for a token that has one owner at most, where the endpoint has the state. */
+bool check_refusal_is_zero(const struct check *, const struct ledger_touch *);
 void check_skip(struct check *, const char *reason, size_t n);
 void check_store(struct check *, const struct ledger_touch *, struct u256 amount, bool observation);
 int check_flush(struct check *, struct error *);

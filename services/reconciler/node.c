@@ -20,7 +20,7 @@ struct node {
 struct contract_key {
 	uint8_t size, bytes[32];
 };
-enum had_code { CODE_NO, CODE_YES, CODE_ASKED, CODE_UNKNOWN };
+enum had_code { CODE_NO, CODE_YES, CODE_MAYBE /* no endpoint has that state */, CODE_ASKED, CODE_UNKNOWN /* nobody answered */ };
 
 static int classify(void *arg, int64_t rpc_code, const char *message)
 {
@@ -305,6 +305,25 @@ struct opening_call {
 	struct contract_key contract;
 };
 
+static struct contract_key contract_key(const struct chain_asset *asset)
+{
+	struct contract_key key;
+	memset(&key, 0, sizeof key);
+	key.size = asset->contract_size;
+	memcpy(key.bytes, asset->contract, asset->contract_size);
+	return key;
+}
+
+static void settle_opening(struct node *node, struct opening *opening, const struct node_balance *balance)
+{
+	struct contract_key key = contract_key(opening->asset);
+	const uint8_t *had = cache_get(node->had_code, &key);
+	opening->known = balance->code == 0 && i256_from_u256_checked(balance->amount, false, &opening->amount);
+	/* The state was there and the contract refuses to name an owner: that token did not exist yet. */
+	if (balance->code == WEIR_NOT_FOUND && opening->asset->standard == WEIR__V1__TOKEN_STANDARD__TOKEN_STANDARD_ERC721 && had && *had == CODE_YES)
+		opening->known = true;
+}
+
 static void on_opening(const struct node_balance *balance, void *arg)
 {
 	struct opening_call *call = arg;
@@ -313,24 +332,15 @@ static void on_opening(const struct node_balance *balance, void *arg)
 	if (balance->code && balance->code != WEIR_NOT_FOUND)
 		run->failed = balance->code;
 	else if (call->opening)
-		call->opening->known = balance->code == 0 && i256_from_u256_checked(balance->amount, false, &call->opening->amount);
+		settle_opening(run->node, call->opening, balance);
 	if (!call->opening) {
-		/* What cannot be known counts as "may have existed": then each holder is asked for. */
-		const uint8_t had = balance->code == WEIR_NOT_FOUND || (!balance->code && !u256_is_zero(balance->amount)) ? CODE_YES :
-				    balance->code								 ? CODE_UNKNOWN :
-														   CODE_NO;
+		const uint8_t had = balance->code == WEIR_NOT_FOUND ? CODE_MAYBE :
+				    balance->code			? CODE_UNKNOWN :
+				    u256_is_zero(balance->amount)	? CODE_NO :
+									  CODE_YES;
 		cache_put(run->node->had_code, &call->contract, &had);
 	}
 	free(call);
-}
-
-static struct contract_key contract_key(const struct chain_asset *asset)
-{
-	struct contract_key key;
-	memset(&key, 0, sizeof key);
-	key.size = asset->contract_size;
-	memcpy(key.bytes, asset->contract, asset->contract_size);
-	return key;
 }
 
 static int submit(struct opening_run *run, struct opening *opening, const struct contract_key *contract, uint64_t height, const uint8_t hash[32])
