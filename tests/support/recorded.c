@@ -77,7 +77,7 @@ static void add_part(Weir__V1__RawBlock *raw, Weir__V1__PartKind kind, const cha
 	raw->parts[raw->n_parts++] = part;
 }
 
-static bool add_file(Weir__V1__RawBlock *raw, Weir__V1__PartKind kind, const char *folder, const char *height, const char *name, struct arena *arena)
+bool recorded_add(Weir__V1__RawBlock *raw, Weir__V1__PartKind kind, const char *folder, const char *height, const char *name, struct arena *arena)
 {
 	size_t size, written;
 	char *text = recorded_file(folder, height, name, &size, arena);
@@ -91,19 +91,27 @@ static bool add_file(Weir__V1__RawBlock *raw, Weir__V1__PartKind kind, const cha
 	return json != NULL;
 }
 
-Weir__V1__RawBlock *recorded_block(const char *folder, const char *height, struct arena *arena)
+Weir__V1__RawBlock *recorded_bare_block(const char *folder, const char *height, struct arena *arena)
 {
 	Weir__V1__RawBlock *raw = arena_alloc(arena, sizeof *raw);
 	weir__v1__raw_block__init(raw);
 	raw->parts = arena_zalloc(arena, CHAIN_PARTS_MAX, sizeof *raw->parts);
 	raw->height = strtoull(height, NULL, 10);
 	raw->chain = (char *)(uintptr_t)"recorded";
-	if (!add_file(raw, WEIR__V1__PART_KIND__PART_KIND_BLOCK, folder, height, "eth_getBlockByNumber.json", arena))
+	if (!recorded_add(raw, WEIR__V1__PART_KIND__PART_KIND_BLOCK, folder, height, "eth_getBlockByNumber.json", arena))
 		return NULL;
-	add_file(raw, WEIR__V1__PART_KIND__PART_KIND_RECEIPTS, folder, height, "eth_getBlockReceipts.json", arena);
-	if (!add_file(raw, WEIR__V1__PART_KIND__PART_KIND_CALL_TRACES, folder, height, "debug_traceBlockByNumber.json", arena) &&
-	    !add_file(raw, WEIR__V1__PART_KIND__PART_KIND_CALL_TRACES, folder, height, "debug_traceBlockByNumber.callTracer.json", arena))
-		add_file(raw, WEIR__V1__PART_KIND__PART_KIND_FLAT_TRACES, folder, height, "trace_block.json", arena);
+	recorded_add(raw, WEIR__V1__PART_KIND__PART_KIND_RECEIPTS, folder, height, "eth_getBlockReceipts.json", arena);
+	return raw;
+}
+
+Weir__V1__RawBlock *recorded_block(const char *folder, const char *height, struct arena *arena)
+{
+	Weir__V1__RawBlock *raw = recorded_bare_block(folder, height, arena);
+	if (!raw)
+		return NULL;
+	if (!recorded_add(raw, WEIR__V1__PART_KIND__PART_KIND_CALL_TRACES, folder, height, "debug_traceBlockByNumber.json", arena) &&
+	    !recorded_add(raw, WEIR__V1__PART_KIND__PART_KIND_CALL_TRACES, folder, height, "debug_traceBlockByNumber.callTracer.json", arena))
+		recorded_add(raw, WEIR__V1__PART_KIND__PART_KIND_FLAT_TRACES, folder, height, "trace_block.json", arena);
 	return raw;
 }
 

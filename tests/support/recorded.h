@@ -10,6 +10,9 @@ void recorded_close(char **folder);
 
 /* A RawBlock from folder/<height>: block, receipts, traces as far as they are recorded. NULL: no block there. Lives in the arena. */
 Weir__V1__RawBlock *recorded_block(const char *folder, const char *height, struct arena *);
+/* The same without traces; and one more part, from a file {"response":{"result":…}} of that folder. False: no such file. */
+Weir__V1__RawBlock *recorded_bare_block(const char *folder, const char *height, struct arena *);
+bool recorded_add(Weir__V1__RawBlock *, Weir__V1__PartKind, const char *folder, const char *height, const char *name, struct arena *);
 /* A part's body replaced, e.g. by a lie. */
 void recorded_replace(Weir__V1__RawBlock *, Weir__V1__PartKind, const char *json, size_t size, struct arena *);
 /* Calls fn for each sub-folder, in order of name. */

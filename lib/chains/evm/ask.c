@@ -325,36 +325,40 @@ int evm_notice(const struct chain *chain, struct bytes message, struct chain_blo
 size_t evm_parts(const struct chain *chain, const struct chain_capabilities *have, const char *traces, bool state_diff, uint64_t height,
 		 const uint8_t *hash, struct arena *arena, struct chain_part_call ret[CHAIN_PARTS_MAX])
 {
-	(void)chain;
 	size_t n = 0;
 	char block[67];
 	if (hash)
 		hex_from_bytes(hash, 32, block);
 	else
 		snprintf(block, sizeof block, "0x%llx", (unsigned long long)height);
-	const char *by_block = arena_printf(arena, "[\"%s\"]", block);
-	const char *number = arena_printf(arena, "[\"0x%llx\"]", (unsigned long long)height);
+	const char *trace = hash ? "debug_traceBlockByHash" : "debug_traceBlockByNumber";
+	bool automatic = strcmp(traces, "auto") == 0;
+	bool flat = height > 0 && (automatic || strcmp(traces, "trace_block") == 0) && have->flat_traces;
 	ret[n++] = (struct chain_part_call){ WEIR__V1__PART_KIND__PART_KIND_BLOCK,
 					     { hash ? "eth_getBlockByHash" : "eth_getBlockByNumber", arena_printf(arena, "[\"%s\",true]", block) },
 					     false };
 	if (have->block_receipts)
-		ret[n++] = (struct chain_part_call){ WEIR__V1__PART_KIND__PART_KIND_RECEIPTS, { "eth_getBlockReceipts", by_block }, false };
-	bool automatic = strcmp(traces, "auto") == 0;
+		ret[n++] = (struct chain_part_call){ WEIR__V1__PART_KIND__PART_KIND_RECEIPTS, { "eth_getBlockReceipts", arena_printf(arena, "[\"%s\"]", block) }, false };
 	/* trace_block takes only a number: the answer's blockHash is what the normalizer compares. */
-	if (height > 0 && (automatic || strcmp(traces, "trace_block") == 0) && have->flat_traces)
-		ret[n++] = (struct chain_part_call){ WEIR__V1__PART_KIND__PART_KIND_FLAT_TRACES, { "trace_block", number }, true };
+	if (flat)
+		ret[n++] = (struct chain_part_call){ WEIR__V1__PART_KIND__PART_KIND_FLAT_TRACES,
+						     { "trace_block", arena_printf(arena, "[\"0x%llx\"]", (unsigned long long)height) },
+						     true };
 	else if (height > 0 && (automatic || strcmp(traces, "call_tracer") == 0) && have->call_tracer)
 		ret[n++] = (struct chain_part_call){ WEIR__V1__PART_KIND__PART_KIND_CALL_TRACES,
-						     { hash ? "debug_traceBlockByHash" : "debug_traceBlockByNumber",
-						       arena_printf(arena, "[\"%s\",{\"tracer\":\"callTracer\"}]", block) },
+						     { trace, arena_printf(arena, "[\"%s\",{\"tracer\":\"callTracer\"}]", block) },
 						     true };
 	if (height > 0 && state_diff && have->state_diff)
 		ret[n++] = (struct chain_part_call){
 			WEIR__V1__PART_KIND__PART_KIND_STATE_DIFF,
-			{ hash ? "debug_traceBlockByHash" : "debug_traceBlockByNumber",
-			  arena_printf(arena, "[\"%s\",{\"tracer\":\"prestateTracer\",\"tracerConfig\":{\"diffMode\":true}}]", block) },
+			{ trace, arena_printf(arena, "[\"%s\",{\"tracer\":\"prestateTracer\",\"tracerConfig\":{\"diffMode\":true}}]", block) },
 			true
 		};
+	/* Flat traces tell the uncles' rewards already. */
+	for (unsigned i = 0; i < 2 && hash && height > 0 && height < chain->profile->pow_until && !flat; i++)
+		ret[n++] = (struct chain_part_call){ WEIR__V1__PART_KIND__PART_KIND_UNCLE,
+						     { "eth_getUncleByBlockHashAndIndex", arena_printf(arena, "[\"%s\",\"0x%x\"]", block, i) },
+						     true };
 	return n;
 }
 

@@ -37,8 +37,9 @@ static const char *const header_names[] = { "hash", "parentHash", "sha3Uncles", 
 					    "nonce", "baseFeePerGas", "withdrawalsRoot", "blobGasUsed", "excessBlobGas",
 					    "parentBeaconBlockRoot", "requestsHash", "transactions", "withdrawals", "uncles", NULL };
 
-static bool parse_header(struct evm_header *h, yyjson_val **v)
+static bool parse_header(struct evm_header *h, yyjson_val **v, yyjson_val *json)
 {
+	h->json = json;
 	bool good = evm_hex_bytes(v[H_HASH], h->hash, 32) && evm_hex_bytes(v[H_PARENT], h->parent_hash, 32) &&
 		    evm_hex_bytes(v[H_UNCLES_HASH], h->uncles_hash, 32) && evm_hex_bytes(v[H_MINER], h->miner, 20) &&
 		    evm_hex_bytes(v[H_TX_ROOT], h->transactions_root, 32) && evm_hex_bytes(v[H_RECEIPTS_ROOT], h->receipts_root, 32) &&
@@ -57,12 +58,29 @@ static bool parse_header(struct evm_header *h, yyjson_val **v)
 	h->has_beacon_root = v[H_BEACON] != NULL;
 	h->has_requests_hash = v[H_REQUESTS] != NULL;
 	h->uncle_count = yyjson_arr_size(v[H_UNCLES]);
-	good = good && h->state_root.s && h->extra_data.s && h->height < INT64_MAX && h->gas_used <= INT64_MAX && h->timestamp < INT64_MAX;
+	good = good && h->state_root.s && h->extra_data.s && h->uncle_count <= 2 && h->height < INT64_MAX && h->gas_used <= INT64_MAX && h->timestamp < INT64_MAX;
 	good = good && (!h->has_base_fee || evm_hex_u256(v[H_BASE_FEE], &h->base_fee));
 	good = good && (!h->has_withdrawals || evm_hex_bytes(v[H_WITHDRAWALS_ROOT], h->withdrawals_root, 32));
 	good = good && (!h->has_blob_gas || (evm_hex_u64(v[H_BLOB_GAS], &h->blob_gas_used) && evm_hex_u64(v[H_EXCESS], &h->excess_blob_gas)));
 	good = good && (!h->has_beacon_root || h->beacon_root.s) && (!h->has_requests_hash || h->requests_hash.s);
 	return good;
+}
+
+bool evm_parse_uncle(struct evm_block *b, yyjson_val *root, struct evm_certificate *c)
+{
+	struct json_schema schema;
+	yyjson_val *v[H_COUNT];
+	if (yyjson_is_null(root))
+		return true;
+	if (!b->uncles)
+		b->uncles = arena_zalloc(b->arena, 2, sizeof *b->uncles);
+	json_schema_init(&schema, header_names);
+	if (!b->uncles || b->uncle_count == 2 || !json_read(&schema, root, v) || !parse_header(&b->uncles[b->uncle_count], v, root))
+		return FAIL_SHAPE(c, c->block_endpoint, "an uncle's header is malformed, or there are more than two");
+	uint64_t height = b->uncles[b->uncle_count++].height;
+	if (height >= b->header.height || b->header.height - height > 6)
+		return FAIL_SHAPE(c, c->block_endpoint, "an uncle of height %llu cannot be of this block", (unsigned long long)height);
+	return true;
 }
 
 /* -- transactions --------------------------------------------------------------------------------------------------------- */
@@ -104,6 +122,8 @@ static bool parse_tx(struct evm_tx *tx, yyjson_val **v, const struct evm_header 
 	yyjson_val *parity = tx->type != 0 && v[T_PARITY] ? v[T_PARITY] : v[T_V];
 	good = good && evm_hex_u64(parity, &tx->v) && (tx->type == 0 || tx->v <= 1);
 	good = good && (tx->type == 0 || !v[T_V] || agrees_u64(v[T_V], tx->v));
+	if (good && tx->creates)
+		evm_created_address(tx->from, tx->nonce, tx->created);
 	tx->input = json_text(v[T_INPUT]);
 	tx->chain_id = json_text(v[T_CHAIN_ID]);
 	tx->max_blob_fee = json_text(v[T_MAX_BLOB]);
@@ -147,7 +167,7 @@ bool evm_parse_block(struct evm_block *b, yyjson_val *root, struct evm_certifica
 	yyjson_val *v[H_COUNT], *t[T_COUNT];
 	if (yyjson_is_null(root))
 		return FAIL_SHAPE(c, c->block_endpoint, "the node answered null for this block");
-	if (!json_read(&header_schema, root, v) || !parse_header(&b->header, v))
+	if (!json_read(&header_schema, root, v) || !parse_header(&b->header, v, root))
 		return FAIL_SHAPE(c, c->block_endpoint, "a header field is missing, given twice, malformed or out of range");
 	size_t n = yyjson_arr_size(v[H_TRANSACTIONS]);
 	if (!yyjson_is_arr(v[H_TRANSACTIONS]) || n > EVM_TRANSACTIONS_MAX)
@@ -250,8 +270,6 @@ static bool parse_outcome(struct receipts *r, struct evm_tx *tx, yyjson_val **v,
 		tx->succeeded = status == 1;
 	} else if (!tx->state_root.s) {
 		return FAIL_SHAPE(r->c, r->c->receipts_endpoint, "receipt %zu has neither status nor root", index);
-	} else {
-		tx->succeeded = true; /* before Byzantium a receipt does not say; traces do */
 	}
 	if (!evm_hex_u64(v[R_CUMULATIVE], &tx->cumulative_gas) || !evm_hex_u64(v[R_GAS_USED], &tx->gas_used) ||
 	    !evm_hex_bytes(v[R_BLOOM], tx->bloom, 256))
@@ -262,7 +280,9 @@ static bool parse_outcome(struct receipts *r, struct evm_tx *tx, yyjson_val **v,
 		tx->effective_gas_price = tx->gas_price;
 	if (v[R_BLOB_GAS] && (!evm_hex_u64(v[R_BLOB_GAS], &tx->blob_gas_used) || (v[R_BLOB_PRICE] && !evm_hex_u256(v[R_BLOB_PRICE], &tx->blob_gas_price))))
 		return FAIL_SHAPE(r->c, r->c->receipts_endpoint, "receipt %zu: blob gas is malformed", index);
-	tx->has_created = v[R_CONTRACT] && evm_hex_bytes(v[R_CONTRACT], tx->created, 20);
+	/* Before Byzantium a receipt does not say; traces will. A failure took all gas then, so that gas left over means success. */
+	if (!tx->has_status)
+		tx->succeeded = tx->gas_used < tx->gas || tx->gas == 21000;
 	return true;
 }
 
@@ -286,6 +306,8 @@ static bool parse_receipt(struct receipts *r, yyjson_val *item, size_t index)
 		return FAIL_RECEIPT(r->c, "receipt %zu names another sender than its transaction", index);
 	if (!tx->creates && v[R_TO] && (!evm_hex_bytes(v[R_TO], address, 20) || memcmp(address, tx->to, 20) != 0))
 		return FAIL_RECEIPT(r->c, "receipt %zu names another recipient than its transaction", index);
+	if (tx->creates && tx->succeeded && v[R_CONTRACT] && (!evm_hex_bytes(v[R_CONTRACT], address, 20) || memcmp(address, tx->created, 20) != 0))
+		return FAIL_RECEIPT(r->c, "receipt %zu names another contract than its transaction created", index);
 	if (!agrees_u64(v[R_TYPE], tx->type))
 		return FAIL_RECEIPT(r->c, "receipt %zu has another type than its transaction", index);
 	if (tx->cumulative_gas < r->cumulative || tx->cumulative_gas - r->cumulative != tx->gas_used || tx->gas_used > tx->gas)

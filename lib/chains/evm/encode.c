@@ -235,13 +235,19 @@ void evm_encode_withdrawal(const struct evm_withdrawal *w, struct buf *out)
 
 void evm_created_address(const uint8_t sender[20], uint64_t nonce, uint8_t ret[20])
 {
-	struct buf text = BUF_INIT(64);
-	uint8_t hash[32];
-	size_t list = rlp_list_begin(&text);
-	rlp_add_bytes(&text, sender, 20);
-	rlp_add_u64(&text, nonce);
-	rlp_list_end(&text, list);
-	keccak256(text.data, text.size, hash);
+	uint8_t text[32] = { 0xd5, 0x94 }, hash[32]; /* list of 21 bytes and the nonce; string of 20 */
+	size_t n = 22;
+	memcpy(text + 2, sender, 20);
+	if (nonce > 0 && nonce < 0x80) {
+		text[n++] = (uint8_t)nonce;
+	} else {
+		size_t head = n++;
+		for (int shift = 56; shift >= 0; shift -= 8)
+			if (n > head + 1 || (nonce >> shift) & 0xff)
+				text[n++] = (uint8_t)(nonce >> shift);
+		text[head] = (uint8_t)(0x80 + n - head - 1);
+	}
+	text[0] = (uint8_t)(0xc0 + n - 1);
+	keccak256(text, n, hash);
 	memcpy(ret, hash + 12, 20);
-	buf_free(&text);
 }

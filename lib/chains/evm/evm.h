@@ -1,7 +1,8 @@
 /* evm.h - the EVM family: one row per profile, and the parts that its files share.
  *
  * Read in this order: ask.c (questions and answers), text.c (accounts and assets in text), block.c (JSON -> structs),
- * encode.c (structs -> RLP), prove.c (commitments), traces.c and tokens.c (movements), read.c (entries), normalize.c (all of it).
+ * encode.c (structs -> RLP), prove.c (commitments), call_traces.c, flat_traces.c, traces.c (inner transfers), state_diff.c (against the
+ * state), tokens.c and read.c (entries), normalize.c (all of it).
  */
 #ifndef WEIR_CHAINS_EVM_H
 #define WEIR_CHAINS_EVM_H
@@ -15,7 +16,7 @@ extern const struct chain_family evm_family;
 struct chain_profile {
 	const char *name;
 	uint32_t demanded;     /* bits 1 << CheckName: must have passed for a block to be proven */
-	bool pow_rewards;      /* blocks of difficulty > 0 pay a reward by height */
+	uint64_t pow_until;    /* blocks below pay a proof-of-work reward by height */
 	bool burns_base_fee;   /* EIP-1559; else the fee recipient gets all */
 	bool checks_senders;   /* recover `from` from the signature */
 	bool commits_sidecars; /* the transactions root covers blob transactions in their network form (anvil) */
@@ -55,6 +56,7 @@ int evm_normalize(const struct chain *, const Weir__V1__RawBlock *, size_t max_b
 #define EVM_ENTRIES_MAX 4000000
 
 struct evm_header { /* text as the node wrote it, where it is only hashed */
+	yyjson_val *json; /* for fields of forks that this version does not know */
 	uint8_t hash[32], parent_hash[32], transactions_root[32], receipts_root[32], withdrawals_root[32], uncles_hash[32];
 	uint8_t miner[20], bloom[256];
 	uint64_t height, timestamp, gas_used, gas_limit, blob_gas_used, excess_blob_gas;
@@ -79,8 +81,8 @@ struct evm_tx {
 	/* from the receipt */
 	uint64_t gas_used, cumulative_gas, blob_gas_used;
 	struct u256 effective_gas_price, blob_gas_price;
-	bool succeeded, has_status, has_receipt, has_created;
-	uint8_t created[20];
+	bool succeeded, has_status, has_receipt;
+	uint8_t created[20]; /* where a creation puts its contract */
 	struct text state_root; /* before Byzantium, instead of a status */
 	uint8_t bloom[256];
 	size_t first_log, log_count;
@@ -108,17 +110,25 @@ struct evm_move { /* native value moved by an inner call */
 	uint8_t from[20], to[20];
 	struct u256 value;
 	const char *path; /* "trace:0.1" */
-	bool burns;       /* a self-destruct that destroys its balance */
+	bool burns;       /* destroyed with its contract: `to` gets nothing */
 };
 
 struct evm_reward { /* trace_block of proof-of-work chains */
 	uint8_t account[20];
 	struct u256 value;
+	bool uncle;
 };
 
-struct evm_touch {
-	uint8_t address[20];
+/* Byte strings, each once, in order of first appearance (intern.c). */
+struct evm_intern {
+	uint32_t *slots; /* index + 1; 0: free */
+	uint64_t seed;
+	size_t mask, count, capacity;
+	struct bytes *keys;
 };
+struct evm_intern *evm_intern_new(struct arena *, size_t capacity); /* NULL: arena full */
+/* Index of key, which is copied when new; UINT32_MAX when the arena is full. */
+uint32_t evm_intern(struct evm_intern **, struct arena *, const uint8_t *key, size_t size);
 
 struct evm_block {
 	const struct chain *chain;
@@ -134,10 +144,10 @@ struct evm_block {
 	size_t move_count;
 	struct evm_reward *rewards;
 	size_t reward_count;
-	struct evm_touch *called; /* contracts that inner calls reached */
-	size_t called_count, called_capacity;
+	struct evm_header *uncles; /* where they were fetched: all of them */
+	size_t uncle_count;
+	struct evm_intern *called; /* accounts that calls reached */
 	bool has_receipts, has_traces;
-	const char *why_no_traces;
 };
 
 /* -- certificate (certificate.c) ------------------------------------------------------------------------------------------- */
@@ -162,9 +172,12 @@ Weir__V1__Certificate *evm_certificate_message(const struct evm_certificate *, c
 /* -- steps. Each returns false after evm_fail. ------------------------------------------------------------------------------ */
 
 bool evm_parse_block(struct evm_block *, yyjson_val *root, struct evm_certificate *);
+bool evm_parse_uncle(struct evm_block *, yyjson_val *root, struct evm_certificate *); /* one more; null: there is none */
 bool evm_parse_receipts(struct evm_block *, yyjson_val *root, struct evm_certificate *); /* with receipt and log coherence */
 bool evm_parse_call_traces(struct evm_block *, yyjson_val *root, struct evm_certificate *);
 bool evm_parse_flat_traces(struct evm_block *, yyjson_val *root, struct evm_certificate *);
+/* What each transaction did to native balances against the state diff (state_diff.c). */
+bool evm_check_state_diff(const struct evm_block *, yyjson_val *root, const char *endpoint, struct evm_certificate *);
 
 /* Encodings (encode.c); false when the transaction's type is not known. */
 void evm_encode_header(const struct evm_header *, struct buf *out);
@@ -184,13 +197,22 @@ struct evm_writer {
 	Weir__V1__NormalizedBlock *message;
 	Weir__V1__Entry *entries; /* array of message.entries' targets */
 	size_t entry_count, entry_capacity;
-	struct intern *accounts, *assets;
+	struct evm_intern *accounts, *assets;
 	bool failed; /* out of arena or limits */
 };
 void evm_write_entry(struct evm_writer *, Weir__V1__EntryKind, int32_t tx_index, const char *path, const uint8_t account[20],
 		     const struct chain_asset *, struct u256 amount, bool negative);
 void evm_read_tokens(struct evm_writer *, size_t tx_index);
 bool evm_read(struct evm_block *, Weir__V1__NormalizedBlock *, struct error *);
+/* Do the native entries sum to what was issued less what was burned? */
+bool evm_check_conservation(const struct evm_block *, const Weir__V1__NormalizedBlock *, struct evm_certificate *);
+/* What a transaction pays, whether it succeeds or not; false when a product passes 2^256. */
+struct evm_fees {
+	struct u256 fee, tip, blob; /* the tip is the part of the fee that is not burned */
+};
+bool evm_fees_of(const struct evm_block *, const struct evm_tx *, struct evm_fees *ret);
+/* Proof-of-work: the reward of the height, and what this block's miner gets. False when the block pays none. */
+bool evm_block_reward(const struct evm_block *, struct u256 *ret_base, struct u256 *ret_miner);
 
 /* Hex fields of JSON into fixed places (block.c). */
 bool evm_hex_bytes(yyjson_val *, uint8_t *ret, size_t size);

@@ -11,7 +11,7 @@ struct part {
 };
 
 struct parts {
-	struct part block, receipts, call_traces, flat_traces, state_diff;
+	struct part block, receipts, call_traces, flat_traces, state_diff, uncles[2];
 };
 
 static struct part *slot_of(struct parts *parts, Weir__V1__PartKind kind)
@@ -27,12 +27,14 @@ static struct part *slot_of(struct parts *parts, Weir__V1__PartKind kind)
 		return &parts->flat_traces;
 	case WEIR__V1__PART_KIND__PART_KIND_STATE_DIFF:
 		return &parts->state_diff;
+	case WEIR__V1__PART_KIND__PART_KIND_UNCLE: /* one after the other */
+		return parts->uncles[0].part ? &parts->uncles[1] : &parts->uncles[0];
 	default:
 		return NULL;
 	}
 }
 
-static const char *const part_words[] = { "?", "block", "receipts", "call traces", "flat traces", "state diff" };
+static const char *const part_words[] = { "?", "block", "receipts", "call traces", "flat traces", "state diff", "uncle" };
 
 /* Decompresses and parses one part. A part that is no JSON is the endpoint's fault: the certificate says so. */
 static bool open_part(struct part *slot, struct compressor *zstd, size_t max, struct arena *arena, struct evm_certificate *c)
@@ -69,45 +71,76 @@ static bool open_parts(const Weir__V1__RawBlock *raw, size_t max, struct parts *
 	return good;
 }
 
-static const char *why_unavailable(const Weir__V1__RawBlock *raw, const char *otherwise)
+static const char *why_unavailable(const Weir__V1__RawBlock *raw, Weir__V1__PartKind a, Weir__V1__PartKind b, const char *otherwise)
 {
 	for (size_t i = 0; i < raw->n_parts; i++)
-		if (*raw->parts[i]->unavailable)
+		if ((raw->parts[i]->kind == a || raw->parts[i]->kind == b) && *raw->parts[i]->unavailable)
 			return raw->parts[i]->unavailable;
 	return otherwise;
 }
 
-static void parse_and_prove(struct evm_block *b, const Weir__V1__RawBlock *raw, struct parts *parts, struct evm_certificate *c)
+static bool parse_all(struct evm_block *b, struct parts *parts, struct evm_certificate *c)
 {
 	if (!evm_parse_block(b, parts->block.root, c))
-		return;
-	bool genesis = b->header.height == 0;
-	if (parts->receipts.root) {
-		if (!evm_parse_receipts(b, parts->receipts.root, c))
-			return;
-	} else if (b->tx_count == 0) {
-		b->has_receipts = true; /* no transaction, no receipt: the receipts root is that of the empty list */
-	} else {
-		evm_fail(c, WEIR__V1__CHECK_NAME__CHECK_NAME_RECEIPT_COHERENCE, c->block_endpoint, "no receipts were fetched");
-		return;
-	}
-	evm_pass(c, WEIR__V1__CHECK_NAME__CHECK_NAME_SHAPE, c->block_endpoint);
+		return false;
+	for (size_t i = 0; i < 2; i++)
+		if (parts->uncles[i].root && !evm_parse_uncle(b, parts->uncles[i].root, c))
+			return false;
+	if (parts->receipts.root)
+		return evm_parse_receipts(b, parts->receipts.root, c);
+	if (b->tx_count > 0)
+		return evm_fail(c, WEIR__V1__CHECK_NAME__CHECK_NAME_RECEIPT_COHERENCE, c->block_endpoint, "no receipts were fetched");
+	b->has_receipts = true; /* no transaction, no receipt: the receipts root is that of the empty list */
 	evm_pass(c, WEIR__V1__CHECK_NAME__CHECK_NAME_RECEIPT_COHERENCE, c->receipts_endpoint);
 	evm_pass(c, WEIR__V1__CHECK_NAME__CHECK_NAME_LOG_COHERENCE, c->receipts_endpoint);
-	evm_prove(b, raw, c);
-	if (evm_failed(c))
-		return;
+	return true;
+}
+
+/* What no root commits to: traces, then the state diff, which needs them. */
+static void check_state(struct evm_block *b, const Weir__V1__RawBlock *raw, struct parts *parts, struct evm_certificate *c)
+{
+	bool good = true;
 	if (parts->flat_traces.root)
-		(void)evm_parse_flat_traces(b, parts->flat_traces.root, c);
+		good = evm_parse_flat_traces(b, parts->flat_traces.root, c);
 	else if (parts->call_traces.root)
-		(void)evm_parse_call_traces(b, parts->call_traces.root, c);
+		good = evm_parse_call_traces(b, parts->call_traces.root, c);
 	else if (b->tx_count == 0)
 		b->has_traces = true;
 	evm_not_possible(c, WEIR__V1__CHECK_NAME__CHECK_NAME_TRACE_COHERENCE,
-			 genesis || b->tx_count == 0 ? "no transactions, nothing to trace" : why_unavailable(raw, "no traces were fetched"));
-	evm_not_possible(c, WEIR__V1__CHECK_NAME__CHECK_NAME_CONSERVATION,
-			 b->has_traces ? "entries come in pairs by construction; state is compared by the reconciler" : "without traces inner transfers are unknown");
-	evm_not_possible(c, WEIR__V1__CHECK_NAME__CHECK_NAME_STATE_DIFF, "no state diff was fetched");
+			 b->tx_count == 0 ? "no transactions, nothing to trace" :
+					    why_unavailable(raw, WEIR__V1__PART_KIND__PART_KIND_CALL_TRACES, WEIR__V1__PART_KIND__PART_KIND_FLAT_TRACES,
+							    "no traces were fetched"));
+	if (good && b->has_traces && parts->state_diff.root)
+		(void)evm_check_state_diff(b, parts->state_diff.root, parts->state_diff.part->endpoint, c);
+	evm_not_possible(c, WEIR__V1__CHECK_NAME__CHECK_NAME_STATE_DIFF,
+			 !b->has_traces ? "without traces inner transfers are unknown" :
+					  why_unavailable(raw, WEIR__V1__PART_KIND__PART_KIND_STATE_DIFF, WEIR__V1__PART_KIND__PART_KIND_STATE_DIFF,
+							  "no state diff was fetched"));
+}
+
+static bool prove_and_read(struct evm_block *b, const Weir__V1__RawBlock *raw, struct parts *parts, struct evm_certificate *c,
+			   Weir__V1__NormalizedBlock *m, struct error *err)
+{
+	if (!parse_all(b, parts, c))
+		return true;
+	evm_pass(c, WEIR__V1__CHECK_NAME__CHECK_NAME_SHAPE, c->block_endpoint);
+	evm_prove(b, raw, c);
+	if (!evm_failed(c))
+		check_state(b, raw, parts, c);
+	if (evm_failed(c))
+		return true;
+	if (!evm_read(b, m, err))
+		return false;
+	(void)evm_check_conservation(b, m, c);
+	return true;
+}
+
+/* An unproven block says nothing but its certificate. */
+static void empty_message(Weir__V1__NormalizedBlock *m)
+{
+	m->n_transactions = m->n_accounts = m->n_assets = m->n_entries = m->n_touched_contracts = 0;
+	m->gas_used = 0;
+	m->base_fee.len = m->fee_recipient.len = 0;
 }
 
 int evm_normalize(const struct chain *chain, const Weir__V1__RawBlock *raw, size_t max_bytes, struct arena *arena,
@@ -117,7 +150,7 @@ int evm_normalize(const struct chain *chain, const Weir__V1__RawBlock *raw, size
 	struct evm_certificate c = { 0 };
 	struct evm_block *b = arena_zalloc(arena, 1, sizeof *b);
 	Weir__V1__NormalizedBlock *m = arena_alloc(arena, sizeof *m);
-	if (!b || !m)
+	if (!b || !m || !(b->called = evm_intern_new(arena, 64)))
 		return error_set(err, WEIR_LIMIT, "no memory for block %llu", (unsigned long long)raw->height);
 	if (raw->n_parts == 0)
 		return error_set(err, WEIR_INVALID, "raw block %llu of chain %s has no parts", (unsigned long long)raw->height, chain->name);
@@ -138,8 +171,8 @@ int evm_normalize(const struct chain *chain, const Weir__V1__RawBlock *raw, size
 	c.traces_endpoint = traces->part ? traces->part->endpoint : c.block_endpoint;
 	if (!parts.block.part)
 		(void)evm_fail(&c, WEIR__V1__CHECK_NAME__CHECK_NAME_SHAPE, "", "the block itself was not fetched");
-	else if (opened)
-		parse_and_prove(b, raw, &parts, &c);
+	else if (opened && !prove_and_read(b, raw, &parts, &c, m, err))
+		return WEIR_LIMIT;
 
 	m->endpoints = arena_zalloc(arena, raw->n_parts + 1, sizeof *m->endpoints);
 	m->certificate = evm_certificate_message(&c, chain->profile, arena);
@@ -156,8 +189,8 @@ int evm_normalize(const struct chain *chain, const Weir__V1__RawBlock *raw, size
 		m->hash = (ProtobufCBinaryData){ .len = 32, .data = b->header.hash };
 		m->parent_hash = (ProtobufCBinaryData){ .len = 32, .data = b->header.parent_hash };
 		m->timestamp = b->header.timestamp;
-		if (!evm_read(b, m, err))
-			return WEIR_LIMIT;
+	} else {
+		empty_message(m);
 	}
 	*ret = m;
 	return 0;

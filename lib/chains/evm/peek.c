@@ -67,6 +67,8 @@ int evm_peek_part(const struct chain *chain, Weir__V1__PartKind kind, struct byt
 	yyjson_alc alc = json_arena_allocator(arena);
 	yyjson_doc *doc = yyjson_read_opts((char *)(uintptr_t)result.data, result.size, YYJSON_READ_NOFLAG, &alc, NULL);
 	yyjson_val *root = yyjson_doc_get_root(doc);
+	if (kind == WEIR__V1__PART_KIND__PART_KIND_UNCLE)
+		return yyjson_is_null(root) || yyjson_is_obj(root) ? 0 : error_set(err, WEIR_PROTOCOL, "not an uncle's header");
 	if (yyjson_is_null(root))
 		return error_set(err, WEIR_NOT_FOUND, "null for a block that exists");
 	if (!yyjson_is_arr(root))

@@ -11,10 +11,10 @@
 	 CHECK(SENDERS) | CHECK(RECEIPT_COHERENCE) | CHECK(LOG_COHERENCE) | CHECK(FEES) | CHECK(SHAPE))
 
 static const struct chain_profile profiles[] = {
-	{ .name = "ethereum", .demanded = ETHEREUM_CHECKS, .pow_rewards = true, .burns_base_fee = true, .checks_senders = true,
+	{ .name = "ethereum", .demanded = ETHEREUM_CHECKS, .pow_until = 15537394, .burns_base_fee = true, .checks_senders = true,
 	  .mainnet_blob_schedule = true },
 	/* anvil and the like: no proof-of-work reward, tips go to the zero address as to any other */
-	{ .name = "dev", .demanded = ETHEREUM_CHECKS, .pow_rewards = false, .burns_base_fee = true, .checks_senders = true,
+	{ .name = "dev", .demanded = ETHEREUM_CHECKS, .burns_base_fee = true, .checks_senders = true,
 	  .commits_sidecars = true },
 };
 

@@ -5,75 +5,9 @@
  */
 #include "chains/evm/evm.h"
 
-#include "wire/keccak.h"
-
 #include <string.h>
 
-/* -- interning: an account or asset is written once per block and named by its index --------------------------------------- */
-
-struct intern {
-	uint32_t *slots; /* index + 1; 0: free */
-	size_t mask, count, capacity;
-	struct bytes *keys;
-};
-
-static struct intern *intern_new(struct arena *arena, size_t capacity)
-{
-	size_t size = 64;
-	while (size < capacity * 2)
-		size *= 2;
-	struct intern *in = arena_zalloc(arena, 1, sizeof *in);
-	if (!in)
-		return NULL;
-	in->slots = arena_zalloc(arena, size, sizeof *in->slots);
-	in->keys = arena_zalloc(arena, size / 2, sizeof *in->keys);
-	in->mask = size - 1;
-	in->capacity = size / 2;
-	return in->slots && in->keys ? in : NULL;
-}
-
-static bool intern_grow(struct intern **in, struct arena *arena);
-
-static uint64_t hash_bytes(const uint8_t *data, size_t size)
-{
-	uint64_t h = 0x9e3779b97f4a7c15u;
-	for (size_t i = 0; i < size; i++)
-		h = (h ^ data[i]) * 0x100000001b3u;
-	return h ^ h >> 29;
-}
-
-/* Index of key, which is copied when new; UINT32_MAX when out of memory. */
-static uint32_t intern(struct intern **handle, struct arena *arena, const uint8_t *key, size_t size)
-{
-	struct intern *in = *handle;
-	size_t slot = hash_bytes(key, size) & in->mask;
-	for (; in->slots[slot]; slot = (slot + 1) & in->mask) {
-		const struct bytes *k = &in->keys[in->slots[slot] - 1];
-		if (k->size == size && memcmp(k->data, key, size) == 0)
-			return in->slots[slot] - 1;
-	}
-	if (in->count == in->capacity)
-		return intern_grow(handle, arena) ? intern(handle, arena, key, size) : UINT32_MAX;
-	uint8_t *copy = arena_alloc(arena, size);
-	if (!copy)
-		return UINT32_MAX;
-	memcpy(copy, key, size);
-	in->keys[in->count] = (struct bytes){ copy, size };
-	in->slots[slot] = (uint32_t)++in->count;
-	return (uint32_t)in->count - 1;
-}
-
-static bool intern_grow(struct intern **handle, struct arena *arena)
-{
-	struct intern *old = *handle, *bigger = intern_new(arena, old->capacity * 2);
-	if (!bigger)
-		return false;
-	for (size_t i = 0; i < old->count; i++)
-		if (intern(&bigger, arena, old->keys[i].data, old->keys[i].size) == UINT32_MAX)
-			return false;
-	*handle = bigger;
-	return true;
-}
+/* -- entries --------------------------------------------------------------------------------------------------------------- */
 
 /* An asset as one key: standard, contract, id. */
 static size_t asset_key(const struct chain_asset *asset, uint8_t ret[64])
@@ -85,8 +19,6 @@ static size_t asset_key(const struct chain_asset *asset, uint8_t ret[64])
 		return 2u + asset->contract_size;
 	return 2u + asset->contract_size + u256_to_be_min(asset->token_id, ret + 2 + asset->contract_size);
 }
-
-/* -- entries --------------------------------------------------------------------------------------------------------------- */
 
 static const struct chain_asset native = { .standard = WEIR__V1__TOKEN_STANDARD__TOKEN_STANDARD_NATIVE };
 
@@ -112,8 +44,8 @@ void evm_write_entry(struct evm_writer *w, Weir__V1__EntryKind kind, int32_t tx_
 		return;
 	struct arena *arena = w->block->arena;
 	uint8_t key[64], delta[32];
-	uint32_t account_index = intern(&w->accounts, arena, account, 20);
-	uint32_t asset_index = intern(&w->assets, arena, key, asset_key(asset, key));
+	uint32_t account_index = evm_intern(&w->accounts, arena, account, 20);
+	uint32_t asset_index = evm_intern(&w->assets, arena, key, asset_key(asset, key));
 	/* An amount of 2^255 or more can only be a token's fancy: the ledger holds what fits and the reconciler finds the rest. */
 	size_t size = i256_to_be_min(i256_from_u256(amount, negative), delta);
 	uint8_t *bytes = arena_alloc(arena, size);
@@ -158,22 +90,27 @@ static void read_value(struct evm_writer *w, size_t i)
 	}
 }
 
+bool evm_fees_of(const struct evm_block *b, const struct evm_tx *tx, struct evm_fees *ret)
+{
+	struct u256 tip_price = tx->effective_gas_price;
+	if (!u256_mul_u64(tx->effective_gas_price, tx->gas_used, &ret->fee) || !u256_mul_u64(tx->blob_gas_price, tx->blob_gas_used, &ret->blob))
+		return false;
+	if (b->chain->profile->burns_base_fee && !u256_sub(tx->effective_gas_price, b->header.base_fee, &tip_price))
+		return false;
+	return u256_mul_u64(tip_price, tx->gas_used, &ret->tip);
+}
+
 static void read_fees(struct evm_writer *w, size_t i)
 {
-	const struct evm_header *h = &w->block->header;
 	const struct evm_tx *tx = &w->block->txs[i];
-	struct u256 fee, tip_price, tip, blob;
-	if (!u256_mul_u64(tx->effective_gas_price, tx->gas_used, &fee) || !u256_mul_u64(tx->blob_gas_price, tx->blob_gas_used, &blob)) {
+	struct evm_fees fees;
+	if (!evm_fees_of(w->block, tx, &fees)) {
 		w->failed = true;
 		return;
 	}
-	tip_price = tx->effective_gas_price;
-	if (w->block->chain->profile->burns_base_fee && !u256_sub(tx->effective_gas_price, h->base_fee, &tip_price))
-		tip_price = u256_from_u64(0);
-	(void)u256_mul_u64(tip_price, tx->gas_used, &tip); /* not more than the fee, which fits */
-	evm_write_entry(w, WEIR__V1__ENTRY_KIND__ENTRY_KIND_FEE, (int32_t)i, "fee", tx->from, &native, fee, true);
-	evm_write_entry(w, WEIR__V1__ENTRY_KIND__ENTRY_KIND_TIP, (int32_t)i, "tip", h->miner, &native, tip, false);
-	evm_write_entry(w, WEIR__V1__ENTRY_KIND__ENTRY_KIND_BLOB_FEE, (int32_t)i, "blob_fee", tx->from, &native, blob, true);
+	evm_write_entry(w, WEIR__V1__ENTRY_KIND__ENTRY_KIND_FEE, (int32_t)i, "fee", tx->from, &native, fees.fee, true);
+	evm_write_entry(w, WEIR__V1__ENTRY_KIND__ENTRY_KIND_TIP, (int32_t)i, "tip", w->block->header.miner, &native, fees.tip, false);
+	evm_write_entry(w, WEIR__V1__ENTRY_KIND__ENTRY_KIND_BLOB_FEE, (int32_t)i, "blob_fee", tx->from, &native, fees.blob, true);
 }
 
 static void read_withdrawals(struct evm_writer *w)
@@ -190,26 +127,80 @@ static void read_withdrawals(struct evm_writer *w)
 	}
 }
 
-/* Proof-of-work reward by height (EIP-649, EIP-1234): 5, 3, 2 ether, and a 32nd of it per uncle included. The uncles' own rewards
- * are known only where traces tell them. */
+/* 5, 3, 2 ether by height (EIP-649, EIP-1234), and to the miner a 32nd of it per uncle included. */
+bool evm_block_reward(const struct evm_block *b, struct u256 *ret_base, struct u256 *ret_miner)
+{
+	const struct evm_header *h = &b->header;
+	struct u256 share;
+	uint64_t rest, ether = h->height < 4370000 ? 5 : h->height < 7280000 ? 3 : 2;
+	if (h->height >= b->chain->profile->pow_until || u256_is_zero(h->difficulty) || h->height == 0)
+		return false;
+	(void)u256_mul_u64(u256_from_u64(1000000000000000000), ether, ret_base);
+	u256_div_u64(*ret_base, 32, &share, &rest);
+	(void)u256_mul_u64(share, h->uncle_count, &share);
+	(void)u256_add(*ret_base, share, ret_miner);
+	return true;
+}
+
+/* An uncle's miner gets the less the older it is: an eighth less per block of age (yellow paper §11.3). */
+static void read_uncles(struct evm_writer *w, struct u256 base)
+{
+	const struct evm_block *b = w->block;
+	struct u256 reward;
+	uint64_t rest;
+	u256_div_u64(base, 8, &base, &rest);
+	for (size_t i = 0; i < b->uncle_count; i++) {
+		const char *path = arena_printf(b->arena, "uncle:%zu", i);
+		w->failed |= !path || !u256_mul_u64(base, b->uncles[i].height + 8 - b->header.height, &reward);
+		if (!w->failed)
+			evm_write_entry(w, WEIR__V1__ENTRY_KIND__ENTRY_KIND_REWARD, -1, path, b->uncles[i].miner, &native, reward, false);
+	}
+}
+
+/* The uncles' own rewards are known where their headers were fetched or traces tell them. */
 static void read_rewards(struct evm_writer *w)
 {
 	const struct evm_block *b = w->block;
-	const struct evm_header *h = &b->header;
-	if (!b->chain->profile->pow_rewards || u256_is_zero(h->difficulty) || h->height == 0)
+	struct u256 base, miner;
+	if (!evm_block_reward(b, &base, &miner))
 		return;
-	for (size_t i = 0; i < b->reward_count; i++)
-		evm_write_entry(w, WEIR__V1__ENTRY_KIND__ENTRY_KIND_REWARD, -1, "reward", b->rewards[i].account, &native, b->rewards[i].value, false);
-	if (b->reward_count > 0)
+	evm_write_entry(w, WEIR__V1__ENTRY_KIND__ENTRY_KIND_REWARD, -1, "reward", b->header.miner, &native, miner, false);
+	if (b->uncle_count > 0) {
+		read_uncles(w, base);
 		return;
-	uint64_t ether = h->height < 4370000 ? 5 : h->height < 7280000 ? 3 : 2;
-	struct u256 reward, share;
-	uint64_t rest;
-	(void)u256_mul_u64(u256_from_u64(1000000000000000000), ether, &reward);
-	u256_div_u64(reward, 32, &share, &rest);
-	(void)u256_mul_u64(share, h->uncle_count, &share);
-	(void)u256_add(reward, share, &reward);
-	evm_write_entry(w, WEIR__V1__ENTRY_KIND__ENTRY_KIND_REWARD, -1, "reward", h->miner, &native, reward, false);
+	}
+	for (size_t i = 0, n = 0; i < b->reward_count; i++) {
+		const char *path = b->rewards[i].uncle ? arena_printf(b->arena, "uncle:%zu", n++) : NULL;
+		if (path)
+			evm_write_entry(w, WEIR__V1__ENTRY_KIND__ENTRY_KIND_REWARD, -1, path, b->rewards[i].account, &native, b->rewards[i].value, false);
+	}
+}
+
+/* -- conservation ---------------------------------------------------------------------------------------------------------- */
+
+bool evm_check_conservation(const struct evm_block *b, const Weir__V1__NormalizedBlock *m, struct evm_certificate *c)
+{
+	struct i256 sum = { { 0 } }, delta;
+	struct u256 burned;
+	bool fits = u256_mul_u64(b->chain->profile->burns_base_fee ? b->header.base_fee : u256_from_u64(0), b->header.gas_used, &burned) &&
+		    i256_from_u256_checked(burned, false, &sum);
+	for (size_t i = 0; fits && i < m->n_entries; i++) {
+		const Weir__V1__Entry *e = m->entries[i];
+		bool one_sided = e->kind == WEIR__V1__ENTRY_KIND__ENTRY_KIND_WITHDRAWAL || e->kind == WEIR__V1__ENTRY_KIND__ENTRY_KIND_REWARD ||
+				 e->kind == WEIR__V1__ENTRY_KIND__ENTRY_KIND_BLOB_FEE;
+		if (m->assets[e->asset]->standard == WEIR__V1__TOKEN_STANDARD__TOKEN_STANDARD_NATIVE && !one_sided)
+			fits = i256_from_be(e->delta.data, e->delta.len, &delta) == 0 && i256_add(sum, delta, &sum);
+	}
+	for (size_t i = 0; fits && i < b->move_count; i++)
+		if (b->moves[i].burns)
+			fits = i256_from_u256_checked(b->moves[i].value, false, &delta) && i256_add(sum, delta, &sum);
+	if (fits && i256_is_zero(sum)) {
+		evm_pass(c, WEIR__V1__CHECK_NAME__CHECK_NAME_CONSERVATION, c->block_endpoint);
+		return true;
+	}
+	char text[I256_DEC_MAX];
+	i256_to_dec(sum, text);
+	return evm_fail(c, WEIR__V1__CHECK_NAME__CHECK_NAME_CONSERVATION, c->block_endpoint, "native entries and burns sum to %s, not to nothing", text);
 }
 
 /* -- the message ----------------------------------------------------------------------------------------------------------- */
@@ -251,7 +242,7 @@ static bool write_transactions(struct evm_block *b, Weir__V1__NormalizedBlock *m
 		t->gas_used = tx->gas_used;
 		t->effective_gas_price = binary_u256(b->arena, tx->effective_gas_price);
 		t->succeeded = tx->succeeded;
-		t->created = binary(b->arena, tx->created, tx->creates && tx->has_created && tx->succeeded ? 20 : 0);
+		t->created = binary(b->arena, tx->created, tx->creates && tx->succeeded ? 20 : 0);
 		t->log_count = (uint32_t)tx->log_count;
 	}
 	m->n_transactions = b->tx_count;
@@ -292,14 +283,14 @@ static bool write_interned(struct evm_writer *w)
 /* Contracts that ran or logged: a rebasing token changes balances without a log, so that it ran is all there is to see. */
 static bool write_touched(struct evm_block *b, Weir__V1__NormalizedBlock *m)
 {
-	struct intern *seen = intern_new(b->arena, 64);
+	struct evm_intern *seen = evm_intern_new(b->arena, 64 + b->called->count);
 	bool good = seen != NULL;
 	for (size_t i = 0; good && i < b->tx_count; i++)
-		good = b->txs[i].creates || intern(&seen, b->arena, b->txs[i].to, 20) != UINT32_MAX;
+		good = b->txs[i].creates || evm_intern(&seen, b->arena, b->txs[i].to, 20) != UINT32_MAX;
 	for (size_t i = 0; good && i < b->log_count; i++)
-		good = intern(&seen, b->arena, b->logs[i].address, 20) != UINT32_MAX;
-	for (size_t i = 0; good && i < b->called_count; i++)
-		good = intern(&seen, b->arena, b->called[i].address, 20) != UINT32_MAX;
+		good = evm_intern(&seen, b->arena, b->logs[i].address, 20) != UINT32_MAX;
+	for (size_t i = 0; good && i < b->called->count; i++)
+		good = evm_intern(&seen, b->arena, b->called->keys[i].data, 20) != UINT32_MAX;
 	m->touched_contracts = good ? arena_zalloc(b->arena, seen->count + 1, sizeof *m->touched_contracts) : NULL;
 	if (!m->touched_contracts)
 		return false;
@@ -311,7 +302,7 @@ static bool write_touched(struct evm_block *b, Weir__V1__NormalizedBlock *m)
 
 bool evm_read(struct evm_block *b, Weir__V1__NormalizedBlock *m, struct error *err)
 {
-	struct evm_writer w = { .block = b, .message = m, .accounts = intern_new(b->arena, 64), .assets = intern_new(b->arena, 16) };
+	struct evm_writer w = { .block = b, .message = m, .accounts = evm_intern_new(b->arena, 64), .assets = evm_intern_new(b->arena, 16) };
 	w.failed = !w.accounts || !w.assets;
 	for (size_t i = 0; i < b->tx_count && !w.failed; i++) {
 		read_value(&w, i);
