@@ -17,6 +17,7 @@ local function num(n) return string.format('%.0f', n) end
 local function stream(a, topic, class) return a .. ':' .. topic .. ':' .. class end
 local function meta(a, topic) return a .. ':' .. topic .. ':meta' end
 local function lease(a, topic, sub) return a .. ':' .. topic .. ':own:' .. sub end
+local function now_us() local t = redis.call('TIME') return tonumber(t[1]) * 1000000 + tonumber(t[2]) end
 local function now_ms() local t = redis.call('TIME') return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000) end
 local function split(id) local g, s = string.match(id, '^(%d+)-(%d+)$') return tonumber(g), tonumber(s) end
 local function less(a, b) local ag, as = split(a) local bg, bs = split(b) return ag < bg or (ag == bg and as < bs) end
@@ -50,7 +51,7 @@ end
 -- when only the meta hash is.
 local function new_generation(a, topic, run)
   local key = meta(a, topic)
-  local gen = math.max(tonumber(redis.call('HGET', key, 'gen') or '0') + 1, now_ms())
+  local gen = math.max(tonumber(redis.call('HGET', key, 'gen') or '0') + 1, now_us())
   for _, class in ipairs(CLASSES) do
     local info = stream_info(stream(a, topic, class))
     if info then
@@ -107,7 +108,7 @@ end
 
 local function producer_open(keys, argv) -- topic, producer -> epoch
   local f, key = 'p:' .. argv[2], meta(keys[1], argv[1])
-  local old, epoch = redis.call('HGET', key, f), now_ms()
+  local old, epoch = redis.call('HGET', key, f), now_us()
   if old then
     local e = tonumber(string.match(old, '^(%d+)'))
     if e >= epoch then epoch = e + 1 end

@@ -1,0 +1,344 @@
+/* publish_test.c - exactly-once publishing against a real Redis: resends, lost replies, take-over, loss, backpressure, kill -9. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "support/bus_fixture.h"
+
+#include "base/clock.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NORMAL "weir:{test}:blocks:normal"
+
+static struct bus_publisher *publisher(struct bus *bus, const char *topic, const char *name)
+{
+	struct bus_publisher *p;
+	assert_int_equal(bus_publisher_open(bus, "test", topic, name, &p, NULL), 0);
+	return p;
+}
+
+static int publish_one(struct bus_publisher *p, const char *body)
+{
+	struct frame f = fixture_message(MESSAGE_CHAIN_HEAD, "k", body);
+	return bus_publish(p, &f, 1, NULL);
+}
+
+static void test_classes_have_their_streams(void **state)
+{
+	(void)state;
+	struct bus *bus = fixture_bus("w");
+	struct bus_publisher *p = publisher(bus, TOPIC_BLOCKS, "p");
+	struct frame f[3] = { fixture_message(MESSAGE_CHAIN_HEAD, "a", "1"), fixture_message(MESSAGE_CHAIN_HEAD, "a", "2"),
+			      fixture_message(MESSAGE_CHAIN_FORK, "a", "3") };
+	assert_int_equal(bus_publish(p, f, 3, NULL), 0);
+	assert_int_equal(fixture_ask("XLEN " NORMAL), 2);
+	assert_int_equal(fixture_ask("XLEN weir:{test}:blocks:critical"), 1);
+	bus_publisher_close(&p);
+	bus_close(&bus);
+}
+
+static void test_newer_producer_fences_older(void **state)
+{
+	(void)state;
+	struct bus *bus = fixture_bus("w");
+	struct bus_publisher *old = publisher(bus, TOPIC_BLOCKS, "p"), *new = publisher(bus, TOPIC_BLOCKS, "p");
+	assert_int_equal(publish_one(old, "1"), 0);
+	assert_int_equal(publish_one(new, "2"), 0);
+	assert_int_equal(publish_one(old, "3"), WEIR_FENCED);
+	assert_int_equal(fixture_ask("XLEN " NORMAL), 2);
+	bus_publisher_close(&old);
+	bus_publisher_close(&new);
+	bus_close(&bus);
+}
+
+/* The server stands still while the command lies in its socket: the client gives up, the server then applies it and answers nobody. */
+static int publish_without_reply(struct bus_publisher *p, const struct frame *f, size_t n)
+{
+	fixture_signal(SIGSTOP);
+	int r = bus_publish(p, f, n, NULL);
+	fixture_signal(SIGCONT);
+	return r;
+}
+
+static void test_lost_reply_is_not_a_duplicate(void **state)
+{
+	(void)state;
+	struct bus *bus = fixture_bus_with("w", 300, 0);
+	struct bus_publisher *p = publisher(bus, TOPIC_BLOCKS, "p");
+	struct frame f[2] = { fixture_message(MESSAGE_CHAIN_HEAD, "k", "a"), fixture_message(MESSAGE_CHAIN_HEAD, "k", "b") };
+	assert_int_equal(publish_one(p, "first"), 0);
+	assert_int_not_equal(publish_without_reply(p, f, 2), 0);
+	assert_int_equal(bus_publish(p, f, 2, NULL), 0);
+	assert_int_equal(fixture_ask("XLEN " NORMAL), 3);
+	bus_publisher_close(&p);
+	bus_close(&bus);
+}
+
+/* The caller does not repeat, it has something else to say: that must not be taken for the repetition. */
+static void test_other_message_after_lost_reply(void **state)
+{
+	(void)state;
+	struct bus *bus = fixture_bus_with("w", 300, 0);
+	struct bus_publisher *p = publisher(bus, TOPIC_BLOCKS, "p");
+	struct frame a = fixture_message(MESSAGE_CHAIN_HEAD, "k", "a"), b = fixture_message(MESSAGE_CHAIN_HEAD, "k", "b");
+	memcpy(b.event_id, a.event_id, sizeof a.event_id); /* nor when somebody forgets the ids */
+	assert_int_equal(publish_one(p, "first"), 0);
+	assert_int_not_equal(publish_without_reply(p, &a, 1), 0);
+	assert_int_equal(bus_publish(p, &b, 1, NULL), 0);
+	assert_int_equal(fixture_ask("XLEN " NORMAL), 3);
+	bus_publisher_close(&p);
+	bus_close(&bus);
+}
+
+/* A killed connection: nothing was applied or all was, and the library repeats by itself. */
+static void test_killed_connection(void **state)
+{
+	(void)state;
+	struct bus *bus = fixture_bus("w");
+	struct bus_publisher *p = publisher(bus, TOPIC_BLOCKS, "p");
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(publish_one(p, "x"), 0);
+		assert_int_equal(fixture_ask("CLIENT KILL TYPE normal"), 1);
+	}
+	assert_int_equal(fixture_ask("XLEN " NORMAL), 20);
+	bus_publisher_close(&p);
+	bus_close(&bus);
+}
+
+static void test_many_frames_and_a_full_stream(void **state)
+{
+	(void)state;
+	enum { N = 1200 };
+	struct bus *bus = fixture_bus_with("w", 3000, 600);
+	struct bus_publisher *p = publisher(bus, TOPIC_BLOCKS, "p");
+	static struct frame f[N];
+	for (int i = 0; i < N; i++)
+		f[i] = fixture_message(MESSAGE_CHAIN_HEAD, "k", "x");
+	assert_int_equal(bus_publish(p, f, N, NULL), WEIR_FULL); /* half of it is in */
+	assert_int_equal(bus_publish(p, f, N, NULL), WEIR_FULL);
+	fixture_ask("XTRIM " NORMAL " MAXLEN 0");
+	assert_int_equal(bus_publish(p, f, N, NULL), 0);
+	uint64_t tail;
+	assert_int_equal(bus_tail_sequence(p, CLASS_NORMAL, &tail, NULL), 0);
+	assert_int_equal(tail, N); /* each once */
+	bus_publisher_close(&p);
+	bus_close(&bus);
+}
+
+/* Read but not yet trimmed is not backlog; what nobody has read is. */
+static void test_backlog_counts_the_unread(void **state)
+{
+	(void)state;
+	struct bus *bus = fixture_bus_with("w", 3000, 3);
+	struct bus_publisher *p = publisher(bus, TOPIC_BLOCKS, "p");
+	struct bus_owner *o;
+	struct bus_message *m;
+	size_t n;
+	assert_int_equal(bus_owner_open(bus, "test", TOPIC_BLOCKS, "reconciler", 60000, &o, NULL), 0);
+	assert_int_equal(bus_owner_acquire(o, NULL), 0);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(publish_one(p, "x"), 0);
+	assert_int_equal(publish_one(p, "x"), WEIR_FULL);
+	assert_int_equal(bus_owner_read(o, 10, 1000, &m, &n, NULL), 0);
+	assert_int_equal(bus_owner_commit(o, m[n - 1].klass, m[n - 1].generation, m[n - 1].sequence, NULL), 0);
+	assert_int_equal(publish_one(p, "x"), 0);
+	assert_int_equal(fixture_ask("XLEN " NORMAL), 4);
+	bus_owner_close(&o);
+	bus_publisher_close(&p);
+	bus_close(&bus);
+}
+
+static void test_memory_nearly_full(void **state)
+{
+	(void)state;
+	struct bus *bus = fixture_bus("w"), *later = fixture_bus("later");
+	struct bus_publisher *p = publisher(bus, TOPIC_BLOCKS, "p");
+	fixture_ask("CONFIG SET maxmemory 1mb"); /* an empty server uses about as much */
+	assert_int_equal(publish_one(p, "x"), WEIR_FULL);
+	fixture_ask("CONFIG SET maxmemory 0");
+	bus_publisher_close(&p);
+	p = publisher(later, TOPIC_BLOCKS, "p");
+	assert_int_equal(publish_one(p, "x"), 0);
+	bus_publisher_close(&p);
+	bus_close(&bus);
+	bus_close(&later);
+}
+
+static void test_flushed_producer_hears_of_the_gap(void **state)
+{
+	(void)state;
+	struct bus *bus = fixture_bus("w");
+	struct bus_publisher *p = publisher(bus, TOPIC_BLOCKS, "p");
+	assert_int_equal(publish_one(p, "1"), 0);
+	char *before = fixture_text("HGET weir:{test}:blocks:meta gen");
+	fixture_ask("FLUSHALL");
+	assert_int_equal(publish_one(p, "2"), WEIR_GAP);
+	assert_int_equal(publish_one(p, "2"), 0);
+	char *after = fixture_text("HGET weir:{test}:blocks:meta gen");
+	assert_true(strtoull(after, NULL, 10) > strtoull(before, NULL, 10)); /* ids lie above everything that a reader may remember */
+	free(before);
+	free(after);
+	bus_publisher_close(&p);
+	bus_close(&bus);
+}
+
+static void test_lost_meta_keeps_ids_rising(void **state)
+{
+	(void)state;
+	struct bus *bus = fixture_bus("w");
+	struct bus_publisher *p = publisher(bus, TOPIC_BLOCKS, "p");
+	assert_int_equal(publish_one(p, "1"), 0);
+	fixture_ask("DEL weir:{test}:blocks:meta");
+	assert_int_equal(publish_one(p, "2"), WEIR_GAP);
+	assert_int_equal(publish_one(p, "2"), 0);
+	assert_int_equal(fixture_ask("XLEN " NORMAL), 2);
+	uint64_t tail;
+	assert_int_equal(bus_tail_sequence(p, CLASS_NORMAL, &tail, NULL), 0);
+	assert_int_equal(tail, 2);
+	bus_publisher_close(&p);
+	bus_close(&bus);
+}
+
+static void test_sequence(void **state)
+{
+	(void)state;
+	struct bus *bus = fixture_bus("w");
+	struct bus_publisher *p = publisher(bus, TOPIC_LEDGER, "p");
+	uint64_t tail;
+	struct frame f[2] = { fixture_message(MESSAGE_LEDGER_EVENT, "", "1"), fixture_message(MESSAGE_LEDGER_EVENT, "", "2") };
+	assert_int_equal(bus_publish_sequence(p, 1, f, 2, &tail, NULL), 0);
+	assert_int_equal(tail, 2);
+	assert_int_equal(bus_publish_sequence(p, 1, f, 2, &tail, NULL), 0); /* a resend is nothing */
+	assert_int_equal(bus_publish_sequence(p, 2, f, 2, &tail, NULL), 0); /* half a resend is half */
+	assert_int_equal(fixture_ask("XLEN weir:{test}:ledger:normal"), 3);
+	assert_int_equal(bus_publish_sequence(p, 5, f, 1, &tail, NULL), WEIR_GAP);
+	assert_int_equal(tail, 3);
+	fixture_ask("FLUSHALL");
+	assert_int_equal(bus_publish_sequence(p, 4, f, 1, &tail, NULL), WEIR_GAP);
+	assert_int_equal(tail, 0);
+	bus_publisher_restart_at(p, 4);
+	assert_int_equal(bus_publish_sequence(p, 4, f, 1, &tail, NULL), 0);
+	assert_int_equal(tail, 4);
+	bus_publisher_close(&p);
+	bus_close(&bus);
+}
+
+static void test_large_body(void **state)
+{
+	(void)state;
+	enum { SIZE = 12 << 20 };
+	struct bus *bus = fixture_bus("w");
+	struct bus_worker *w;
+	struct bus_message *m;
+	size_t n;
+	char *body = xmalloc(SIZE + 1);
+	memset(body, 'x', SIZE);
+	body[SIZE / 2] = 'y';
+	fixture_publish(bus, TOPIC_RAW, fixture_message(MESSAGE_RAW_BLOCK_TIP, "1", body));
+	assert_int_equal(bus_worker_open(bus, "test", TOPIC_RAW, "normalizer", NULL, &w, NULL), 0);
+	assert_int_equal(bus_worker_read(w, 10, 1000, &m, &n, NULL), 0);
+	assert_int_equal(n, 1);
+	assert_true(fixture_body_is(&m[0], body));
+	free(body);
+	bus_worker_close(&w);
+	bus_close(&bus);
+}
+
+/* -- kill -9 of Redis while publishing: each message once, in order ------------------------------------------------------------ */
+
+static atomic_int kills, alive;
+
+/* Only kills: what a thread starts ends with it. */
+static void *killer(void *arg)
+{
+	(void)arg;
+	while (kills > 0) {
+		clock_sleep_ms((int64_t)(random_u64() % 100));
+		if (alive) {
+			alive = 0;
+			fixture_signal(SIGKILL);
+		}
+	}
+	return NULL;
+}
+
+static void test_kill_redis_while_publishing(void **state)
+{
+	(void)state;
+	struct bus *bus = fixture_bus_with("w", 200, 1000000), *reader = fixture_bus("r");
+	struct bus_publisher *p = publisher(bus, TOPIC_BLOCKS, "p");
+	struct bus_tail *t;
+	pthread_t thread;
+	unsigned long published = 0;
+	kills = 5;
+	alive = 1;
+	assert_int_equal(pthread_create(&thread, NULL, killer, NULL), 0);
+	while (kills > 0) {
+		char bodies[8][24];
+		struct frame f[8];
+		for (unsigned i = 0; i < 8; i++) {
+			snprintf(bodies[i], sizeof bodies[i], "%lu", published + i);
+			f[i] = fixture_message(MESSAGE_CHAIN_HEAD, "k", bodies[i]);
+		}
+		int r;
+		while ((r = bus_publish(p, f, 8, NULL)) != 0) {
+			assert_true(r == WEIR_UNAVAILABLE || r == WEIR_TIMEOUT);
+			if (alive)
+				continue;
+			redis_server_kill(&fixture_server); /* is dead, wants waiting for */
+			redis_server_restart(&fixture_server);
+			if (--kills > 0)
+				alive = 1;
+		}
+		published += 8;
+	}
+	pthread_join(thread, NULL);
+	assert_int_equal(fixture_ask("XLEN " NORMAL), published);
+	assert_int_equal(bus_tail_open(reader, "test", TOPIC_BLOCKS, CLASS_NORMAL, &t, NULL), 0);
+	for (unsigned long seen = 0; seen < published;) {
+		struct bus_message *m;
+		size_t n;
+		uint64_t first;
+		struct error err = { 0 };
+		if (bus_tail_read(t, 1000, 1000, &m, &n, &first, &err) != 0)
+			fail_msg("after %lu: %s", seen, err.text);
+		for (size_t i = 0; i < n; i++) {
+			char body[24];
+			snprintf(body, sizeof body, "%lu", seen++);
+			assert_true(fixture_body_is(&m[i], body));
+		}
+	}
+	bus_tail_close(&t);
+	bus_publisher_close(&p);
+	bus_close(&bus);
+	bus_close(&reader);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_classes_have_their_streams, fixture_flush),
+		cmocka_unit_test_setup(test_newer_producer_fences_older, fixture_flush),
+		cmocka_unit_test_setup(test_lost_reply_is_not_a_duplicate, fixture_flush),
+		cmocka_unit_test_setup(test_other_message_after_lost_reply, fixture_flush),
+		cmocka_unit_test_setup(test_killed_connection, fixture_flush),
+		cmocka_unit_test_setup(test_many_frames_and_a_full_stream, fixture_flush),
+		cmocka_unit_test_setup(test_backlog_counts_the_unread, fixture_flush),
+		cmocka_unit_test_setup(test_memory_nearly_full, fixture_flush),
+		cmocka_unit_test_setup(test_flushed_producer_hears_of_the_gap, fixture_flush),
+		cmocka_unit_test_setup(test_lost_meta_keeps_ids_rising, fixture_flush),
+		cmocka_unit_test_setup(test_sequence, fixture_flush),
+		cmocka_unit_test_setup(test_large_body, fixture_flush),
+		cmocka_unit_test_setup(test_kill_redis_while_publishing, fixture_flush),
+	};
+	return fixture_run(tests);
+}
