@@ -132,6 +132,12 @@ static bool is_null(struct bytes text)
 	return text.size == 4 && memcmp(text.data, "null", 4) == 0;
 }
 
+/* "There is none" is an answer for an uncle, and for a block asked for by hash (a fork may have taken it). */
+static bool may_be_null(const struct job *j, const struct job_part *part)
+{
+	return part->kind == WEIR__V1__PART_KIND__PART_KIND_UNCLE || (part->kind == WEIR__V1__PART_KIND__PART_KIND_BLOCK && j->request.hash != NULL);
+}
+
 static void on_part(const struct rpc_answer *answer, void *arg)
 {
 	struct call *call = arg;
@@ -144,7 +150,7 @@ static void on_part(const struct rpc_answer *answer, void *arg)
 		; /* nobody waits for it any more */
 	else if (answer->code != 0)
 		part_failed(j, part, answer);
-	else if (is_null(answer->result) && (part->kind != WEIR__V1__PART_KIND__PART_KIND_BLOCK || j->request.hash == NULL)) {
+	else if (is_null(answer->result) && !may_be_null(j, part)) {
 		endpoints_note_failure(j->f->endpoints, answer->endpoint, WEIR_NOT_FOUND, "answered null for a block that exists");
 		fail(j, WEIR_NOT_FOUND, answer->endpoint, "answered null for a block that exists");
 	} else {
