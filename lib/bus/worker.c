@@ -503,8 +503,10 @@ static int read_once(struct bus_worker *w, size_t max, struct error *err)
 	}
 	if (r == 0)
 		r = recover(w, max, err);
-	if (r == 0 && w->batch.count < max)
-		r = read_classes(w, max, err);
+	/* A second time for what a class that gave all it was asked for has beyond the share of those that had nothing. */
+	for (int i = 0; i < 2 && r == 0 && w->grouped && w->batch.count < max; i++)
+		if (i == 0 || w->busy[0] || w->busy[1] || w->busy[2] || w->busy[3])
+			r = read_classes(w, max, err);
 	if (r == 0 && w->grouped)
 		r = sweep(w, max, err);
 	if (r == WEIR_NOT_FOUND) {
