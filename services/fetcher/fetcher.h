@@ -75,7 +75,8 @@ struct follower { /* one chain: its thread's whole state */
 	bool owning, paused;
 	struct ledger_state ledger;
 	struct fetch_window window;
-	uint64_t next_to_look; /* lowest height that may still be wanted */
+	uint64_t fork_height;  /* first height above the newest fork's ancestor … */
+	int64_t fork_until_ms; /* … which counts until then, whatever the ledger's state says */
 	int64_t state_due_ms, head_due_ms, command_due_ms, tags_due_ms, acquire_due_ms;
 
 	struct chain_block_ref head, safe, finalized; /* as published last; hash all zero: none */

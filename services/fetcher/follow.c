@@ -24,7 +24,7 @@ void follower_start_over(struct follower *f, const char *why)
 {
 	fetch_window_forget_published(&f->window);
 	f->generation++;
-	f->next_to_look = f->ledger.next_height;
+	f->fork_until_ms = 0;
 	f->head_news = true;
 	for (size_t i = 0; i < f->ready_count; i++)
 		job_free(&f->ready[i]);
@@ -163,7 +163,7 @@ static int own(struct follower *f, struct error *err)
 
 static bool at_edge(const struct follower *f)
 {
-	return f->ledger.known && f->next_to_look >= f->ledger.next_height + (uint64_t)f->config->window;
+	return f->ledger.known && f->window.any_known && f->window.highest_known + 1 >= f->ledger.next_height + (uint64_t)f->config->window;
 }
 
 /* Everything that talks to Redis. An error ends the turn; the next one tries again. */

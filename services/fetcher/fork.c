@@ -9,6 +9,8 @@
 
 #define WALK_MAX 100000 /* parents asked one by one; a deeper fork goes on from where the walk ended */
 
+#define FORK_SETTLES_MS 5000 /* until then the ledger has surely heard of it; what it still misses it asks for */
+
 static bool is_zero(const uint8_t hash[32])
 {
 	static const uint8_t zero[32];
@@ -140,7 +142,8 @@ int fork_resolve(struct follower *f, struct error *err)
 	for (size_t i = 0; i <= f->window.mask; i++)
 		if (f->window.slots[i].used && f->window.slots[i].state == HEIGHT_IN_FLIGHT)
 			f->window.slots[i].state = HEIGHT_WANTED;
-	f->next_to_look = f->ledger.next_height < ancestor.height + 1 ? f->ledger.next_height : ancestor.height + 1;
+	f->fork_height = ancestor.height + 1;
+	f->fork_until_ms = clock_mono_ms() + FORK_SETTLES_MS;
 	f->fork_suspected = false;
 	f->head_news = true;
 	return 0;

@@ -393,25 +393,29 @@ static void sweep_and_repeat(struct follower *f)
 	}
 }
 
+/* What the ledger wants next. For a while after a fork its word may be from before the fork: then from the ancestor on. */
+static uint64_t wanted_from(struct follower *f)
+{
+	uint64_t next = f->ledger.next_height;
+	if (clock_mono_ms() < f->fork_until_ms && f->fork_height < next)
+		return f->fork_height;
+	return next;
+}
+
 void jobs_schedule(struct follower *f)
 {
 	sweep_and_repeat(f);
 	if (!f->owning || f->paused || f->ledger.paused || !f->ledger.known || !f->has_seen || f->fork_suspected)
 		return;
-	uint64_t last = f->seen_head.height;
-	uint64_t limit = f->ledger.next_height + (uint64_t)f->config->window - 1;
+	uint64_t last = f->seen_head.height, next = wanted_from(f);
+	uint64_t limit = next + (uint64_t)f->config->window - 1;
 	if (last > limit)
 		last = limit;
-	if (f->next_to_look < f->ledger.next_height)
-		f->next_to_look = f->ledger.next_height;
 	size_t room = (size_t)f->limit, n = active(f);
-	for (uint64_t height = f->next_to_look; height <= last && n < room; height++) {
+	for (uint64_t height = next; height <= last && n < room; height++) {
 		struct height *h = fetch_window_at(&f->window, height);
-		if (h->state != HEIGHT_WANTED) {
-			if (height == f->next_to_look)
-				f->next_to_look++;
+		if (h->state != HEIGHT_WANTED)
 			continue;
-		}
 		bool tip = height == f->seen_head.height;
 		struct job_request request = { .height = height,
 					       .hash = tip ? f->seen_head.hash : NULL,

@@ -58,8 +58,6 @@ int ledger_read(struct follower *f, struct error *err)
 	uint64_t epoch = f->ledger.epoch;
 	s.known = true;
 	f->ledger = s;
-	if (s.next_height > f->next_to_look)
-		f->next_to_look = s.next_height;
 	if (!f->has_genesis && *s.genesis_hash)
 		f->has_genesis = hex_to_bytes(s.genesis_hash, strlen(s.genesis_hash), f->genesis, 32) == 0;
 	if (!first && !restarted)
