@@ -47,7 +47,7 @@ int64_t backoff_next_ms(struct backoff *b)
 {
 	int64_t limit = b->base_ms > 0 ? b->base_ms : 1;
 	for (unsigned i = 0; i < b->attempts && limit < b->max_ms; i++)
-		limit *= 2;
+		limit = limit > INT64_MAX / 2 ? b->max_ms : limit * 2;
 	if (b->max_ms > 0 && limit > b->max_ms)
 		limit = b->max_ms;
 	if (b->attempts < 63)

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -62,17 +63,23 @@ int error_prefix(struct error *err, const char *format, ...)
 	return err->code;
 }
 
+/* Lower-case copies of the preprocessor's spelling, made once per process. */
+static char names[ROWS][24];
+
+static void make_names(void)
+{
+	for (size_t row = 0; row < ROWS; row++)
+		for (size_t i = 0; rows[row].name[i] && i + 1 < sizeof names[0]; i++) {
+			char c = rows[row].name[i];
+			names[row][i] = (c >= 'A' && c <= 'Z') ? (char)(c - 'A' + 'a') : c;
+		}
+}
+
 const char *error_name(int code)
 {
-	/* Lower-case copies, made by the preprocessor's spelling once per process. */
-	static char names[ROWS][24];
-	const struct error_row *row = row_of(code);
-	char *name = names[row - rows];
-	for (size_t i = 0; row->name[i] && i + 1 < sizeof names[0]; i++) {
-		char c = row->name[i];
-		name[i] = (c >= 'A' && c <= 'Z') ? (char)(c - 'A' + 'a') : c; /* idempotent: racing threads write the same bytes */
-	}
-	return name;
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	pthread_once(&once, make_names);
+	return names[row_of(code) - rows];
 }
 
 const char *error_title(int code)

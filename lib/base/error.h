@@ -68,7 +68,8 @@ struct error {
 /* Fills *err (which may be NULL) and returns code, so that `return error_set(err, WEIR_TIMEOUT, "...")` reads well. */
 int error_set(struct error *err, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* Puts "<words>: " in front of what *err says already; keeps and returns its code. */
+/* Puts "<words>: " in front of what *err says already; keeps and returns its code.
+ * Without err there is no code to keep: returns WEIR_INTERNAL. */
 int error_prefix(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 const char *error_name(int code);       /* "timeout"-like lower-case identifier: "RATE_LIMITED" -> "rate_limited" */

@@ -48,16 +48,27 @@ struct log log_for_stream(const struct log *parent, const char *stream)
 	return log;
 }
 
+/* What put() never touches: room for a closing quote, the mark of a cut line, and the closing brace. */
+#define ENDING_BYTES 32
+
 struct line {
-	char text[LINE_MAX_BYTES];
+	char text[LINE_MAX_BYTES - 16]; /* 16: colour and newline */
 	size_t size;
+	bool cut; /* something did not fit; nothing more is put */
 };
 
+static bool fits(const struct line *line, size_t n)
+{
+	return !line->cut && n <= sizeof line->text && line->size + n <= sizeof line->text - ENDING_BYTES;
+}
+
+/* All of s or nothing, so that no escape, number or UTF-8 sequence is ever cut in two. */
 static void put(struct line *line, const char *s, size_t n)
 {
-	size_t room = sizeof line->text - line->size - 8; /* kept for the closing of the line */
-	if (n > room)
-		n = room;
+	if (!fits(line, n)) {
+		line->cut = true;
+		return;
+	}
 	memcpy(line->text + line->size, s, n);
 	line->size += n;
 }
@@ -65,6 +76,14 @@ static void put(struct line *line, const char *s, size_t n)
 static void put_str(struct line *line, const char *s)
 {
 	put(line, s, strlen(s));
+}
+
+/* For the ENDING_BYTES only. */
+static void put_ending(struct line *line, const char *s)
+{
+	size_t n = strlen(s);
+	memcpy(line->text + line->size, s, n);
+	line->size += n;
 }
 
 /* Length of the well-formed UTF-8 sequence at s (RFC 3629), 0 if there is none. */
@@ -91,32 +110,43 @@ static size_t utf8_length(const unsigned char *s)
 	return 0;
 }
 
+/* C1 controls (U+0080..U+009F) drive some terminals as ESC sequences do. */
+static bool is_c1(const unsigned char *p, size_t n)
+{
+	return n == 2 && p[0] == 0xc2 && p[1] <= 0x9f;
+}
+
+/* One character, escaped; returns its length in the input. */
+static size_t put_escaped(struct line *line, const unsigned char *p)
+{
+	size_t n = utf8_length(p);
+	char escape[8];
+	if (*p == '"' || *p == '\\') {
+		snprintf(escape, sizeof escape, "\\%c", *p);
+		put_str(line, escape);
+	} else if (*p == '\n' || *p == '\t' || *p == '\r') {
+		put_str(line, *p == '\n' ? "\\n" : *p == '\t' ? "\\t" : "\\r");
+	} else if (*p < 0x20 || *p == 0x7f || is_c1(p, n)) {
+		snprintf(escape, sizeof escape, "\\u%04x", n == 2 ? p[1] : p[0]);
+		put_str(line, escape);
+	} else if (n == 0) {
+		put_str(line, "\\ufffd");
+		return 1;
+	} else {
+		put(line, (const char *)p, n);
+	}
+	return n;
+}
+
+/* A string that does not fit keeps its beginning and is closed all the same. */
 static void put_quoted(struct line *line, const char *s)
 {
 	put(line, "\"", 1);
-	for (const unsigned char *p = (const unsigned char *)s; *p;) {
-		size_t n = utf8_length(p);
-		char escape[8];
-		if (*p == '"' || *p == '\\') {
-			put(line, "\\", 1);
-			put(line, (const char *)p, 1);
-			p++;
-		} else if (*p == '\n' || *p == '\t' || *p == '\r') {
-			put_str(line, *p == '\n' ? "\\n" : *p == '\t' ? "\\t" : "\\r");
-			p++;
-		} else if (*p < 0x20 || *p == 0x7f) {
-			snprintf(escape, sizeof escape, "\\u%04x", *p);
-			put_str(line, escape);
-			p++;
-		} else if (n == 0) {
-			put_str(line, "\\ufffd");
-			p++;
-		} else {
-			put(line, (const char *)p, n);
-			p += n;
-		}
-	}
-	put(line, "\"", 1);
+	if (line->cut)
+		return;
+	for (const unsigned char *p = (const unsigned char *)s; *p && !line->cut;)
+		p += put_escaped(line, p);
+	put_ending(line, "\"");
 }
 
 /* A logfmt value that needs no quotes: printable ASCII without space, quote, backslash and equals sign. */
@@ -132,7 +162,7 @@ static bool is_bare(const char *s)
 
 static void put_value_str(struct line *line, const char *s)
 {
-	if (output == LOG_FORMAT_LOGFMT && is_bare(s))
+	if (output == LOG_FORMAT_LOGFMT && is_bare(s) && fits(line, strlen(s)))
 		put_str(line, s);
 	else
 		put_quoted(line, s);
@@ -151,13 +181,28 @@ static void put_key(struct line *line, const char *key)
 	}
 }
 
-static void put_field(struct line *line, const struct log_field *field)
+static void put_hex(struct line *line, const uint8_t *p, size_t n)
 {
-	char text[64];
-	put_key(line, field->key);
+	static const char digits[] = "0123456789abcdef";
+	const char *quote = output == LOG_FORMAT_JSON ? "\"" : "";
+	put_str(line, quote);
+	put_str(line, "0x");
+	if (line->cut)
+		return;
+	for (size_t i = 0; i < n && !line->cut; i++)
+		put(line, (char[]){ digits[p[i] >> 4], digits[p[i] & 15] }, 2);
+	put_ending(line, quote);
+}
+
+static void put_value(struct line *line, const struct log_field *field)
+{
+	char text[64] = "null"; /* what JSON has for a number that is none */
 	switch (field->kind) {
 	case LOG_KIND_STR:
 		put_value_str(line, field->value.str ? field->value.str : "");
+		return;
+	case LOG_KIND_HEX:
+		put_hex(line, field->value.hex.data, field->value.hex.size);
 		return;
 	case LOG_KIND_U64:
 		snprintf(text, sizeof text, "%" PRIu64, field->value.u64);
@@ -168,25 +213,28 @@ static void put_field(struct line *line, const struct log_field *field)
 	case LOG_KIND_F64:
 		if (isfinite(field->value.f64))
 			snprintf(text, sizeof text, "%.6g", field->value.f64);
-		else
-			snprintf(text, sizeof text, "null");
 		break;
 	case LOG_KIND_BOOL:
 		snprintf(text, sizeof text, "%s", field->value.boolean ? "true" : "false");
 		break;
-	case LOG_KIND_HEX: {
-		static const char digits[] = "0123456789abcdef";
-		const uint8_t *p = field->value.hex.data;
-		put_str(line, output == LOG_FORMAT_JSON ? "\"0x" : "0x");
-		for (size_t i = 0; i < field->value.hex.size; i++)
-			put(line, (char[]){ digits[p[i] >> 4], digits[p[i] & 15] }, 2);
-		put_str(line, output == LOG_FORMAT_JSON ? "\"" : "");
-		return;
-	}
-	default:
-		snprintf(text, sizeof text, "null");
 	}
 	put_str(line, text);
+}
+
+/* A field that is not text stands whole or not at all; of text, at least the opening quote must fit. */
+static void put_field(struct line *line, const struct log_field *field)
+{
+	size_t before = line->size;
+	if (line->cut)
+		return;
+	put_key(line, field->key);
+	size_t value = line->size;
+	bool keyed = !line->cut;
+	if (keyed)
+		put_value(line, field);
+	bool text = field->kind == LOG_KIND_STR || field->kind == LOG_KIND_HEX;
+	if (!keyed || (line->cut && (!text || line->size == value)))
+		line->size = before;
 }
 
 static void put_time(struct line *line)
@@ -222,17 +270,29 @@ void log_write(const struct log *log, enum log_level level, const char *event, c
 	for (size_t i = 0; i < n; i++)
 		put_field(&line, &fields[i]);
 
-	/* The room kept by put() is for this ending; a JSON line that was cut is closed as a string would be. */
-	if (output == LOG_FORMAT_JSON) {
-		bool cut = line.size >= sizeof line.text - 8;
-		memcpy(line.text + line.size, cut ? "\"}" : "}", cut ? 2 : 1);
-		line.size += cut ? 2 : 1;
-	}
-	char whole[LINE_MAX_BYTES + 16];
+	if (line.cut)
+		put_ending(&line, output == LOG_FORMAT_JSON ? ",\"truncated\":true" : " truncated=true");
+	if (output == LOG_FORMAT_JSON)
+		put_ending(&line, "}");
+	char whole[LINE_MAX_BYTES];
 	int length = colour ? snprintf(whole, sizeof whole, "%s%.*s\033[0m\n", level_colours[level], (int)line.size, line.text)
 			    : snprintf(whole, sizeof whole, "%.*s\n", (int)line.size, line.text);
 	if (length > 0 && write(STDERR_FILENO, whole, (size_t)length) < 0)
 		return; /* a log that cannot be written has nobody to tell */
+}
+
+/* Is what follows the host's last ':' a port? Else it may be half of a password with a '/' in it. */
+static bool has_plain_port(const char *authority, size_t size)
+{
+	size_t colon = size;
+	while (colon > 0 && authority[colon - 1] != ':' && authority[colon - 1] != ']')
+		colon--;
+	if (colon == 0 || authority[colon - 1] == ']')
+		return true;
+	for (size_t i = colon; i < size; i++)
+		if (authority[i] < '0' || authority[i] > '9')
+			return false;
+	return true;
 }
 
 const char *log_url(const char *url, char ret[256])
@@ -255,6 +315,10 @@ const char *log_url(const char *url, char ret[256])
 			authority -= i;
 			break;
 		}
+	if (!has_plain_port(host, authority)) {
+		snprintf(ret, 256, "%.*s://(malformed)", scheme, url);
+		return ret;
+	}
 	const char *rest = host + authority;
 	snprintf(ret, 256, "%.*s://%.*s%s", scheme, url, (int)authority, host, *rest && strcmp(rest, "/") != 0 ? "/…" : "");
 	return ret;

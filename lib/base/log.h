@@ -4,10 +4,12 @@
  * state behind the caller's back. A line is one write(2) to standard error, at most 8 KiB. warn and error mean that somebody
  * should look; what heals by itself is at most a warning. Thread-safe.
  *
- *	struct log log = log_child(parent, LOG_CHAIN, "ethereum");
- *	log_info(&log, "block_applied", "height", LOG_U64(height), "entries", LOG_U64(n));
+ *	struct log log = log_for_chain(parent, "ethereum");
+ *	log_info(&log, "block_applied", NULL, LOG_U("height", height), LOG_U("entries", n));
  *
- * Secrets: LOG_SECRET prints "***". URLs go through log_url() which cuts credentials, query and long path segments (API keys).
+ * A line that would be longer is cut at a whole character of a text value, later fields that do not fit are left out, and it ends
+ * with truncated=true: it stays logfmt, or JSON, whatever bytes the values hold. Bytes that are not UTF-8 are shown as U+FFFD.
+ * Secrets are never fields. URLs go through log_url() which cuts credentials, path and query (API keys).
  */
 #ifndef WEIR_BASE_LOG_H
 #define WEIR_BASE_LOG_H
@@ -75,7 +77,8 @@ void log_write(const struct log *, enum log_level, const char *event, const char
 /* One line for an error: its words, code and suggestion. Further fields follow. */
 #define LOG_ERR(err) LOG_S("error", (err)->text), LOG_S("error_code", error_name((err)->code)), LOG_S("action", error_suggestion((err)->code))
 
-/* Writes a form of url that is safe to log into ret (scheme, host, port; credentials, path keys and query cut). */
+/* Writes a form of url that is safe to log into ret: scheme, host, port. Credentials, path and query are cut ("/…" says that there was
+ * more); unix:// and bare paths stay whole; what has no form of a URL is "(malformed)", as any part of it could be a secret. */
 const char *log_url(const char *url, char ret[256]);
 
 #endif

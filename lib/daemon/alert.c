@@ -2,6 +2,7 @@
 #include "daemon/internal.h"
 
 #include "base/clock.h"
+#include "wire/json.h"
 
 #include <curl/curl.h>
 #include <stdarg.h>
@@ -11,6 +12,8 @@
 
 #define KEYS_MAX 1024
 #define QUEUE_MAX 64
+#define POST_MS 5000
+#define FLUSH_MS 3000 /* what waits at the end may still be sent for so long; the log has it already */
 
 struct alert_key {
 	char key[160];
@@ -22,7 +25,9 @@ struct alerts {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	pthread_t thread;
-	bool running, stop;
+	bool running;
+	atomic_bool stop;
+	_Atomic int64_t stop_at_ms; /* when the last post must be over; set before stop */
 	struct alert_key keys[KEYS_MAX];
 	size_t key_count;
 	char *queue[QUEUE_MAX]; /* JSON bodies, owned */
@@ -53,8 +58,31 @@ static bool due(struct alerts *a, const char *key, enum alert_state state, int64
 	return true;
 }
 
-static void post(const char *url, const char *body)
+static size_t drop_answer(char *data, size_t size, size_t count, void *arg)
 {
+	(void)data;
+	(void)arg;
+	return size * count;
+}
+
+static bool past_end(const struct alerts *a)
+{
+	return atomic_load(&a->stop) && clock_mono_ms() >= atomic_load(&a->stop_at_ms);
+}
+
+static int on_progress(void *arg, curl_off_t down_total, curl_off_t down, curl_off_t up_total, curl_off_t up)
+{
+	(void)down_total;
+	(void)down;
+	(void)up_total;
+	(void)up;
+	return past_end(arg);
+}
+
+static void post(struct daemon_ctx *ctx, const char *body)
+{
+	const char *url = ctx->config->alerts.webhook_url;
+	char words[CURL_ERROR_SIZE] = "", shown[256];
 	CURL *curl = curl_easy_init();
 	if (!curl)
 		return;
@@ -62,12 +90,22 @@ static void post(const char *url, const char *body)
 	curl_easy_setopt(curl, CURLOPT_URL, url);
 	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
 	curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
-	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, 5000L);
+	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)POST_MS);
 	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(curl, CURLOPT_FAILONERROR, 1L);
 	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-	curl_easy_perform(curl); /* the log has the alert already; a webhook that fails is not retried for ever */
+	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, drop_answer);
+	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, words);
+	curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+	curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+	curl_easy_setopt(curl, CURLOPT_XFERINFODATA, ctx->alerts);
+	CURLcode code = curl_easy_perform(curl);
 	curl_slist_free_all(headers);
 	curl_easy_cleanup(curl);
+	metric_inc(metrics_get(ctx->metrics, "weir_alert_posts_total", code == CURLE_OK ? "sent" : "failed", NULL, NULL));
+	if (code != CURLE_OK) /* not tried again: the alert stands in the log, and a queue behind a dead webhook would only grow */
+		log_warn(&ctx->log, "alert_not_posted", "the webhook did not take an alert; it stands in the log only", LOG_S("url", log_url(url, shown)),
+			 LOG_S("error", *words ? words : curl_easy_strerror(code)));
 }
 
 static void *sender(void *arg)
@@ -75,7 +113,7 @@ static void *sender(void *arg)
 	struct daemon_ctx *ctx = arg;
 	struct alerts *a = ctx->alerts;
 	pthread_mutex_lock(&a->lock);
-	while (!a->stop || a->queued > 0) {
+	while (!atomic_load(&a->stop) || (a->queued > 0 && !past_end(a))) {
 		if (a->queued == 0) {
 			pthread_cond_wait(&a->wake, &a->lock);
 			continue;
@@ -83,7 +121,7 @@ static void *sender(void *arg)
 		char *body = a->queue[0];
 		memmove(a->queue, a->queue + 1, --a->queued * sizeof a->queue[0]);
 		pthread_mutex_unlock(&a->lock);
-		post(ctx->config->alerts.webhook_url, body);
+		post(ctx, body);
 		free(body);
 		pthread_mutex_lock(&a->lock);
 	}
@@ -106,7 +144,8 @@ void alerts_stop(struct daemon_ctx *ctx)
 	if (!a)
 		return;
 	pthread_mutex_lock(&a->lock);
-	a->stop = true;
+	atomic_store(&a->stop_at_ms, clock_mono_ms() + FLUSH_MS);
+	atomic_store(&a->stop, true);
 	pthread_cond_signal(&a->wake);
 	pthread_mutex_unlock(&a->lock);
 	if (a->running)
@@ -120,20 +159,11 @@ void alerts_stop(struct daemon_ctx *ctx)
 
 static char *webhook_body(const struct daemon_ctx *ctx, enum alert_state state, const char *runbook, const char *text)
 {
-	struct buf body = BUF_INIT(8192);
-	buf_add_str(&body, "{\"text\":\"");
-	struct buf plain = BUF_INIT(4096);
+	struct buf plain = BUF_INIT(2048), body = BUF_INIT(16384); /* each byte may become six */
 	buf_printf(&plain, "[%s] weir %s: %s (docs/runbook/%s.md)", state == ALERT_FIRING ? "FIRING" : "RESOLVED", ctx->name, text, runbook);
-	for (const char *p = buf_str(&plain); *p; p++) {
-		unsigned char c = (unsigned char)*p;
-		if (c == '"' || c == '\\')
-			buf_printf(&body, "\\%c", c);
-		else if (c < 0x20)
-			buf_printf(&body, "\\u%04x", c);
-		else
-			buf_add_byte(&body, c);
-	}
-	buf_add_str(&body, "\"}");
+	buf_add_str(&body, "{\"text\":");
+	json_add_string(&body, buf_str(&plain), plain.size);
+	buf_add_byte(&body, '}');
 	buf_free(&plain);
 	return (char *)buf_detach(&body);
 }
@@ -151,11 +181,14 @@ void alert_raise(struct daemon_ctx *ctx, const char *key, enum alert_state state
 
 	pthread_mutex_lock(&a->lock);
 	bool say = due(a, key, state, ctx->config ? ctx->config->alerts.cooldown_ms : 0);
-	if (say && a->running && a->queued < QUEUE_MAX) {
+	bool full = a->queued == QUEUE_MAX;
+	if (say && a->running && !full) {
 		a->queue[a->queued++] = webhook_body(ctx, state, runbook, text);
 		pthread_cond_signal(&a->wake);
 	}
 	pthread_mutex_unlock(&a->lock);
+	if (say && a->running && full)
+		metric_inc(metrics_get(ctx->metrics, "weir_alert_posts_total", "dropped", NULL, NULL));
 	if (!say)
 		return;
 	metric_inc(metrics_get(ctx->metrics, "weir_alerts_total", state == ALERT_FIRING ? "firing" : "resolved", runbook, NULL));

@@ -1,9 +1,11 @@
 /* config.h - the suite's settings: one YAML file for all four processes, environment over file, one table that makes the manual.
  *
- * docs/configuration.md is printed from the same table that parses (config.c). Every setting has a type, default, range and
+ * docs/configuration.md is printed from the same table that parses (settings.c). Every setting has a type, default, range and
  * paragraph. An unknown key, a wrong type or a value out of range is an error naming file, line, column, key and the range.
  * Environment: WEIR_<PATH> with dots as '_' ("bus.redis_url" = WEIR_BUS_REDIS_URL); a value "file:/path" of a secret is read from
- * that file. Lists (chains, endpoints, api keys) come from the file only, except WEIR_CHAINS_0_ENDPOINTS_0_URL style overrides.
+ * that file (a regular file, trailing white space cut, not empty). Lists (chains, endpoints, api keys) come from the file only; the
+ * environment may override what an element of the file's list holds (WEIR_CHAINS_0_ENDPOINTS_0_URL, WEIR_GATEWAY_KEYS_0_KEY). Other
+ * WEIR_ variables that name no setting are let be.
  * Loaded once into a const struct; two configurations can live in one process (tests do that). No globals.
  */
 #ifndef WEIR_DAEMON_CONFIG_H
@@ -41,8 +43,8 @@ struct chain_config { /* chains[] */
 	uint64_t chain_id;
 	char *genesis_hash;     /* 0x… or empty: learnt at first start and kept in the ledger */
 	uint64_t start_height;  /* first block of the ledger, default 0 */
-	int64_t finality_depth; /* blocks below head that a `finalized` tag must at least have, default 0 for dev, 64 mainnet */
-	int64_t poll_interval_ms; /* head polling, 50..60000, default 1000 */
+	int64_t finality_depth; /* blocks below head that a `finalized` tag must at least have, default 0 */
+	int64_t poll_interval_ms; /* head polling, 20..60000, default 1000 */
 	int64_t backfill_workers; /* parallel block downloads, 1..100, default 8 */
 	int64_t window;           /* blocks that may be in flight beyond the watermark, 16..65536, default 512 */
 	char *traces;             /* auto | trace_block | call_tracer | none */
@@ -51,7 +53,7 @@ struct chain_config { /* chains[] */
 	size_t endpoint_count;
 };
 
-struct api_key_config { /* gateway.admin.keys[] */
+struct api_key_config { /* gateway.keys[] */
 	char *name;
 	char *key; /* secret, >= 16 characters */
 	char *role; /* viewer | operator | admin */
@@ -89,7 +91,7 @@ struct config {
 	struct {
 		int64_t batch_blocks, batch_entries; /* one transaction holds at most so many; 256 and 40000 */
 		int64_t reorder_window;              /* blocks held out of order, default 2048 */
-		int64_t balance_cache;               /* hot balances kept in memory, default 131072 */
+		int64_t balance_cache;               /* hot balances kept in memory, default 65536 */
 		int64_t missing_after_ms;            /* a block missing so long becomes a gap and is fetched again, default 3000 */
 		int64_t reconcile_concurrency;       /* balance questions in flight, default 8 */
 		int64_t sweep_per_second;            /* untouched balances asked per second, default 50 */
@@ -115,7 +117,7 @@ struct config {
 /* Reads path (NULL: environment only), applies the environment, checks everything. On failure *err names file, line, column, key
  * and what is allowed, *ret stays NULL. The caller owns *ret: config_free. */
 int config_load(const char *path, struct config **ret, struct error *err);
-int config_parse(const char *yaml, size_t size, const char *name, struct config **ret, struct error *err); /* no environment: tests, fuzzing */
+int config_parse(const char *yaml, size_t size, const char *name, struct config **ret, struct error *err); /* no environment: tests, fuzzing. At most 1 MiB: WEIR_LIMIT */
 void config_free(struct config **);
 void config_print_markdown(struct buf *out); /* docs/configuration.md */
 void config_print_sample(struct buf *out);   /* a commented weir.yaml with every default */

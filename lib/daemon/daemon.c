@@ -307,11 +307,16 @@ int daemon_main(const struct daemon *d, int argc, char **argv)
 	struct daemon_ctx *ctx = daemon_ctx_new(d->name, config, d->metrics, d->metric_count);
 	ctx->owned_config = config;
 	struct watcher watcher = { .ctx = ctx };
-	bool watching = pthread_create(&watcher.thread, NULL, watch, &watcher) == 0;
-	int r = serve(d, ctx, &arguments, &err);
-	atomic_store(&watcher.finished, true);
-	if (watching)
+	int r;
+	if (pthread_create(&watcher.thread, NULL, watch, &watcher) != 0) {
+		r = error_set(&err, WEIR_INTERNAL, "the thread that takes signals did not start");
+	} else {
+		r = serve(d, ctx, &arguments, &err);
+		atomic_store(&watcher.finished, true);
 		pthread_join(watcher.thread, NULL);
+	}
+	if (r != 0 && err.code != r) /* whoever failed had no words */
+		error_set(&err, r, "%s", error_title(r));
 
 	status = r == 0 ? 0 : error_exit_status(r);
 	if (r != 0)

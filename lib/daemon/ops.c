@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/version.h"
+#include "wire/json.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -22,21 +23,6 @@ struct ops {
 	struct MHD_Daemon *daemon;
 };
 
-static void add_json_string(struct buf *out, const char *s)
-{
-	buf_add_byte(out, '"');
-	for (; *s; s++) {
-		unsigned char c = (unsigned char)*s;
-		if (c == '"' || c == '\\')
-			buf_printf(out, "\\%c", c);
-		else if (c < 0x20 || c >= 0x7f)
-			buf_printf(out, "\\u%04x", c);
-		else
-			buf_add_byte(out, c);
-	}
-	buf_add_byte(out, '"');
-}
-
 static unsigned health(struct daemon_ctx *ctx, struct buf *out)
 {
 	int64_t age = clock_mono_ms() - atomic_load(&ctx->ticked_ms);
@@ -55,9 +41,9 @@ static unsigned readiness(struct daemon_ctx *ctx, struct buf *out)
 		const struct check *c = &ctx->checks[i];
 		ok = ok && c->ok;
 		buf_add_str(&checks, i ? ",{\"name\":" : "{\"name\":");
-		add_json_string(&checks, c->name);
+		json_add_string(&checks, c->name, strlen(c->name));
 		buf_printf(&checks, ",\"ok\":%s,\"reason\":", c->ok ? "true" : "false");
-		add_json_string(&checks, c->reason);
+		json_add_string(&checks, c->reason, strlen(c->reason));
 		buf_add_byte(&checks, '}');
 	}
 	pthread_mutex_unlock(&ctx->lock);
@@ -103,18 +89,18 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 	(void)upload;
 	struct daemon_ctx *ctx = arg;
 	static int seen;
+	struct buf body = BUF_INIT(BODY_MAX);
+	if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) { /* at once: its body is not read */
+		buf_add_str(&body, "only GET and HEAD are served here\n");
+		return send_answer(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "text/plain", &body);
+	}
 	if (!*state) { /* first call: only the head is there */
 		*state = &seen;
 		return MHD_YES;
 	}
-	if (*upload_size) { /* a body nobody asked for: read and dropped, MHD bounds it by memory limit */
+	if (*upload_size) { /* a body nobody asked for is dropped */
 		*upload_size = 0;
 		return MHD_YES;
-	}
-	struct buf body = BUF_INIT(BODY_MAX);
-	if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) {
-		buf_add_str(&body, "only GET and HEAD are served here\n");
-		return send_answer(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "text/plain", &body);
 	}
 	for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++)
 		if (strcmp(url, routes[i].path) == 0) {
@@ -125,42 +111,56 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 	return send_answer(connection, MHD_HTTP_NOT_FOUND, "text/plain", &body);
 }
 
-/* Resolves and binds; MHD gets a listening socket, so that errors are ours to word. */
-int ops_start(struct daemon_ctx *ctx, const char *listen_address, struct error *err)
+/* "host:port" or "[v6]:port" to a bound, listening socket; MHD gets the socket, so that errors are ours to word. */
+static int listen_on(const struct daemon_ctx *ctx, const char *address, struct error *err)
 {
 	char host[256];
-	const char *colon = strrchr(listen_address, ':');
-	snprintf(host, sizeof host, "%.*s", (int)(colon - listen_address), listen_address);
+	const char *colon = strrchr(address, ':');
+	bool bracketed = address[0] == '[' && colon && colon > address + 1 && colon[-1] == ']';
+	if (!colon)
+		return error_set(err, WEIR_CONFIG, "ops.listen.%s: \"%s\" is not host:port", ctx->name, address);
+	snprintf(host, sizeof host, "%.*s", (int)(colon - address) - (bracketed ? 2 : 0), address + bracketed);
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV }, *found = NULL;
 	int g = getaddrinfo(host, colon + 1, &hints, &found);
 	if (g != 0)
-		return error_set(err, WEIR_CONFIG, "ops.listen.%s: %s: %s", ctx->name, listen_address, gai_strerror(g));
+		return error_set(err, WEIR_CONFIG, "cannot listen on %s (setting ops.listen.%s): %s", address, ctx->name, gai_strerror(g));
 	int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-	int bound = fd < 0 ? -1 : bind(fd, found->ai_addr, found->ai_addrlen);
+	int why = fd < 0 || bind(fd, found->ai_addr, found->ai_addrlen) != 0 || listen(fd, 128) != 0 ? errno : 0;
 	freeaddrinfo(found);
-	if (bound != 0 || listen(fd, 128) != 0) {
-		int code = errno == EADDRINUSE ? WEIR_ADDRESS_IN_USE : errno == EACCES ? WEIR_PERMISSION : WEIR_CONFIG;
-		error_set(err, code, "cannot listen on %s (setting ops.listen.%s): %s", listen_address, ctx->name, strerror(errno));
-		if (fd >= 0)
-			close(fd);
-		return code;
-	}
+	if (why == 0)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	int code = why == EADDRINUSE ? WEIR_ADDRESS_IN_USE : why == EACCES ? WEIR_PERMISSION : WEIR_CONFIG;
+	return error_set(err, code, "cannot listen on %s (setting ops.listen.%s): %s", address, ctx->name, strerror(why));
+}
+
+static void say_address(const struct daemon_ctx *ctx, int fd)
+{
+	struct sockaddr_storage address;
+	socklen_t size = sizeof address;
+	char host[256] = "?", port[16] = "?", shown[300];
+	if (getsockname(fd, (struct sockaddr *)&address, &size) == 0)
+		getnameinfo((struct sockaddr *)&address, size, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV);
+	snprintf(shown, sizeof shown, strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, port);
+	log_info(&ctx->log, "ops_listening", "operations listener is up", LOG_S("address", shown));
+}
+
+int ops_start(struct daemon_ctx *ctx, const char *address, struct error *err)
+{
+	int fd = listen_on(ctx, address, err);
+	if (fd < 0)
+		return fd;
 	ctx->ops = xmalloc(sizeof *ctx->ops);
 	ctx->ops->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL, NULL, on_request, ctx, MHD_OPTION_LISTEN_SOCKET, fd,
 					    MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, 10u,
 					    MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)16384, MHD_OPTION_END);
 	if (!ctx->ops->daemon) {
 		close(fd);
-		return error_set(err, WEIR_INTERNAL, "the operations listener on %s did not start", listen_address);
+		return error_set(err, WEIR_INTERNAL, "the operations listener on %s did not start", address);
 	}
-	struct sockaddr_storage address;
-	socklen_t size = sizeof address;
-	char port[16] = "?", shown[300];
-	if (getsockname(fd, (struct sockaddr *)&address, &size) == 0)
-		getnameinfo((struct sockaddr *)&address, size, NULL, 0, port, sizeof port, NI_NUMERICSERV);
-	snprintf(shown, sizeof shown, "%s:%s", host, port);
-	log_info(&ctx->log, "ops_listening", "operations listener is up", LOG_S("address", shown));
+	say_address(ctx, fd);
 	return 0;
 }
 

@@ -18,6 +18,10 @@ const struct metric_def process_metric_defs[] = {
 	{ .name = "weir_process_cpu_seconds", .kind = METRIC_GAUGE, .help = "CPU time used, user and system." },
 	{ .name = "weir_process_open_fds", .kind = METRIC_GAUGE, .help = "Open file descriptors." },
 	{ .name = "weir_alerts_total", .kind = METRIC_COUNTER, .help = "Alerts said, by state and runbook page.", .labels = { "state", "runbook" } },
+	{ .name = "weir_alert_posts_total",
+	  .kind = METRIC_COUNTER,
+	  .help = "Posts to alerts.webhook_url: sent, failed, or dropped because too many waited.",
+	  .labels = { "result" } },
 };
 const size_t process_metric_count = sizeof process_metric_defs / sizeof process_metric_defs[0];
 

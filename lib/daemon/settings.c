@@ -1,6 +1,8 @@
 /* settings.c - every setting of the suite: path, type, default, range, and the paragraph that a user reads. */
 #include "daemon/settings.h"
 
+#include <string.h>
+
 #define C(field) offsetof(struct config, field)
 #define CH(field) offsetof(struct chain_config, field)
 #define EP(field) offsetof(struct endpoint_config, field)
@@ -124,3 +126,39 @@ const struct setting settings[] = {
 	{ OWNER_ENDPOINT, "auth_header", SETTING_SECRET, EP(auth_header), "", 0, 0, NULL, "Value of the Authorization header; empty: none." },
 };
 const size_t settings_count = sizeof settings / sizeof settings[0];
+
+const struct setting_list setting_lists[] = {
+	{ OWNER_CONFIG, "chains", OWNER_CHAIN, sizeof(struct chain_config), C(chains), C(chain_count), CONFIG_CHAINS_MAX },
+	{ OWNER_CHAIN, "endpoints", OWNER_ENDPOINT, sizeof(struct endpoint_config), CH(endpoints), CH(endpoint_count), CONFIG_ENDPOINTS_MAX },
+	{ OWNER_CONFIG, "gateway.keys", OWNER_KEY, sizeof(struct api_key_config), C(gateway.keys), C(gateway.key_count), CONFIG_API_KEYS_MAX },
+};
+const size_t setting_lists_count = sizeof setting_lists / sizeof setting_lists[0];
+
+size_t setting_list_count(const struct setting_list *list, const void *owner)
+{
+	size_t count;
+	memcpy(&count, (const char *)owner + list->count_offset, sizeof count);
+	return count;
+}
+
+void *setting_list_element(const struct setting_list *list, void *owner, size_t index)
+{
+	char *array;
+	memcpy(&array, (char *)owner + list->array_offset, sizeof array);
+	return array + index * list->element_size;
+}
+
+void *setting_list_append(const struct setting_list *list, void *owner)
+{
+	size_t count = setting_list_count(list, owner);
+	if (count >= list->max)
+		return NULL;
+	char *array;
+	memcpy(&array, (char *)owner + list->array_offset, sizeof array);
+	array = xrealloc(array, count + 1, list->element_size);
+	memset(array + count * list->element_size, 0, list->element_size);
+	memcpy((char *)owner + list->array_offset, &array, sizeof array);
+	count++;
+	memcpy((char *)owner + list->count_offset, &count, sizeof count);
+	return setting_list_element(list, owner, count - 1);
+}

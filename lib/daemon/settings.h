@@ -1,4 +1,5 @@
-/* settings.h - private to lib/daemon: the table of settings that parser, manual and sample are made from. */
+/* settings.h - private to lib/daemon: the table of settings that parser, manual and sample are made from, and the steps of loading:
+ * YAML or environment text (config.c) -> one checked value (value.c) -> what a range cannot say (check.c). */
 #ifndef WEIR_DAEMON_SETTINGS_H
 #define WEIR_DAEMON_SETTINGS_H
 
@@ -31,5 +32,40 @@ struct setting {
 
 extern const struct setting settings[];
 extern const size_t settings_count;
+
+/* Which struct holds a list of which elements. */
+struct setting_list {
+	enum setting_owner owner;
+	const char *path;
+	enum setting_owner element;
+	size_t element_size, array_offset, count_offset, max;
+};
+extern const struct setting_list setting_lists[];
+extern const size_t setting_lists_count;
+
+size_t setting_list_count(const struct setting_list *, const void *owner);
+void *setting_list_element(const struct setting_list *, void *owner, size_t index);
+void *setting_list_append(const struct setting_list *, void *owner); /* a zeroed element; NULL when the list is full */
+
+/* Checks text against the setting's type and range and stores it in owner. shown: how messages name the setting. WEIR_CONFIG. */
+int setting_assign(const struct setting *, void *owner, const char *text, const char *shown, struct error *err);
+const char *setting_allowed(const struct setting *, char ret[256]); /* "1 to 100", "logfmt, json"; empty: anything */
+
+/* Where values were read, so that a check made after loading can still name file, line and column. */
+struct origin {
+	char *path;     /* owned: "chains[0].endpoints[1].url" */
+	char *variable; /* owned: the environment variable, or NULL: the file */
+	size_t line, column; /* from 1 */
+};
+struct origins {
+	const char *file;
+	struct origin *items; /* owned; one per value and list element of the file, so bounded by its size */
+	size_t count, capacity;
+};
+void origins_add(struct origins *, const char *path, const char *variable, size_t line, size_t column);
+const struct origin *origins_find(const struct origins *, const char *path); /* or of what holds it, or NULL */
+void origins_free(struct origins *);
+
+int settings_check(struct config *, const struct origins *, struct error *err);
 
 #endif
