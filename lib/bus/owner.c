@@ -494,6 +494,10 @@ static int read_streams(struct bus_owner *o, size_t max, int64_t block_ms, struc
 	bus_args_free(&a);
 	if (r != 0)
 		return r;
+	if (o->connects != o->bus->connects) {
+		freeReplyObject(reply); /* from a server that may have lost something: our cursors first */
+		return look_again(o, err);
+	}
 	/* COUNT is per stream: what is more than max is left for the next read, its cursor has not moved. */
 	for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements && r == 0; i++) {
 		const redisReply *entries = reply->element[i]->element[1];

@@ -569,6 +569,9 @@ local function owner_park(keys, argv)
     if #redis.call('XRANGE', a .. ':dlq:' .. sub, letter, letter) == 0 then return '' end
     letter_failed(a, sub, letter, argv[12])
     redis.call('SREM', a .. ':rpk:' .. sub, argv[1] .. '/' .. key)
+    for _, id in ipairs(redis.call('LRANGE', letters_of(a, sub, argv[1] .. '/' .. key), 0, -1)) do
+      redis.call('SREM', a .. ':rpm:' .. sub, id)
+    end
     return letter
   end
   if argv[9] == 'follower' and redis.call('HEXISTS', a .. ':park:' .. sub, argv[1] .. '/' .. key) == 0 then return '' end

@@ -10,8 +10,8 @@ extern struct redis_server fixture_server;
 
 struct bus *fixture_bus(const char *worker);                                  /* command time-out 3 s */
 struct bus *fixture_bus_with(const char *worker, int64_t timeout_ms, int64_t max_backlog);
-long long fixture_ask(const char *format, ...) __attribute__((format(printf, 1, 2)));   /* integer replies; errors are -1, others 0 */
-char *fixture_text(const char *format, ...) __attribute__((format(printf, 1, 2)));      /* string replies; caller frees, may be NULL */
+long long fixture_ask(const char *format, ...); /* hiredis format; integer replies; errors are -1, others 0 */
+char *fixture_text(const char *format, ...); /* string replies; caller frees, may be NULL */
 int fixture_flush(void **state);                                              /* a cmocka setup */
 /* key and body must live as long as the frame. Each gets its own event id. */
 struct frame fixture_message(uint16_t type, const char *key, const char *body);
