@@ -65,7 +65,7 @@ class World:
     def checked(self, seconds=120):
         """Every balance was compared with the chain at least once, lying tokens are flagged, and nothing is in dispute."""
         unchecked = """select count(*) from weir.balances b join weir.assets s on s.id = b.asset join weir.accounts a on a.id = b.account
-                       where not s.non_conserving and b.opening_known and b.reconciled_height is null
+                       where not s.non_conserving and b.opening_known and b.reconciled_height is null and b.amount <> 0
                        and a.address <> decode(repeat('00', 20), 'hex')"""
         stack.wait_until(f"every balance compared ({self.folder})", seconds, lambda: self.value(unchecked) == "0")
         stack.wait_until(f"no incident left ({self.folder})", seconds,

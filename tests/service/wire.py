@@ -1,0 +1,64 @@
+"""Just enough of weir's frame and of protobuf to read messages in tests, without generated code (a second reading of the formats)."""
+import struct
+
+
+def frame(raw):
+    """(message type, key, body) of one frame."""
+    magic, version = raw[:2], raw[2]
+    kind, _schema, key_size = struct.unpack_from("<HHH", raw, 4)
+    (body_size,) = struct.unpack_from("<I", raw, 12)
+    assert magic == b"WF" and version == 1 and len(raw) == 64 + key_size + body_size + 4
+    return kind, raw[64:64 + key_size].decode(), raw[64 + key_size:64 + key_size + body_size]
+
+
+def _varint(data, at):
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7f) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+
+
+def fields(data):
+    """{field number: [values]}; numbers as int, everything else as bytes."""
+    out, at = {}, 0
+    while at < len(data):
+        tag, at = _varint(data, at)
+        number, kind = tag >> 3, tag & 7
+        if kind == 0:
+            value, at = _varint(data, at)
+        elif kind == 2:
+            size, at = _varint(data, at)
+            value, at = data[at:at + size], at + size
+        else:
+            width = {1: 8, 5: 4}[kind]
+            value, at = data[at:at + width], at + width
+        out.setdefault(number, []).append(value)
+    return out
+
+
+def one(message, number, default=0):
+    return message.get(number, [default])[0]
+
+
+def _encode_varint(value):
+    out = b""
+    while value >= 0x80:
+        out += bytes([value & 0x7f | 0x80])
+        value >>= 7
+    return out + bytes([value])
+
+
+def encode(values):
+    """A message from [(field number, int | str | bytes)]."""
+    out = b""
+    for number, value in values:
+        if isinstance(value, int):
+            out += _encode_varint(number << 3) + _encode_varint(value)
+        else:
+            data = value.encode() if isinstance(value, str) else value
+            out += _encode_varint(number << 3 | 2) + _encode_varint(len(data)) + data
+    return out
