@@ -262,8 +262,8 @@ static bool parse_logs(struct receipts *r, struct evm_tx *tx, yyjson_val *list, 
 static bool parse_outcome(struct receipts *r, struct evm_tx *tx, yyjson_val **v, size_t index)
 {
 	uint64_t status;
-	tx->has_status = v[R_STATUS] != NULL;
 	tx->state_root = json_text(v[R_ROOT]);
+	tx->has_status = v[R_STATUS] && !tx->state_root.s; /* some nodes make up a status where the receipt has a root */
 	if (tx->has_status) {
 		if (!evm_hex_u64(v[R_STATUS], &status) || status > 1)
 			return FAIL_SHAPE(r->c, r->c->receipts_endpoint, "receipt %zu: status is neither 0x0 nor 0x1", index);
