@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools" / "stack"))
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tools" / "stack"), str(ROOT / "tests" / "service")]
+import ledger_oracle  # noqa: E402
 import stack  # noqa: E402
 
 FULL = os.environ.get("WEIR_SIZE") == "full"
@@ -82,3 +84,8 @@ def caught_up(suite, node, seconds=90):
         return watermark["height"] == int(head["number"], 16) and watermark["hash"] == head["hash"]
 
     stack.wait_until("the ledger at the node's head", seconds, reached, 0.1)
+
+
+def ledger_faults(postgres):
+    """Rules of the ledger that do not hold in its own tables (sums, running balances, holes, proofs): {} when it is sound."""
+    return ledger_oracle.unsound(postgres)
