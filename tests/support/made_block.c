@@ -225,7 +225,7 @@ static void print_call_trace(struct maker *m, size_t i)
 		buf_add_str(out, ",\"error\":\"execution reverted\"");
 	buf_printf(out, ",\"calls\":[{\"type\":\"CALL\",\"from\":\"%s\",\"to\":\"%s\",\"value\":\"0xa\",\"calls\":["
 			"{\"type\":\"CALL\",\"from\":\"%s\",\"to\":\"%s\",\"value\":\"0x14\",\"error\":\"execution reverted\",\"calls\":["
-			"{\"type\":\"CALL\",\"from\":\"%s\",\"to\":\"%s\",\"value\":\"0x14\"}]},"
+			"{\"type\":\"CALL\",\"from\":\"%s\",\"to\":\"%s\",\"value\":\"0x5\"}]},"
 			"{\"type\":\"DELEGATECALL\",\"from\":\"%s\",\"to\":\"%s\",\"value\":\"0xa\"},"
 			"{\"type\":\"CREATE\",\"from\":\"%s\",\"to\":\"%s\",\"value\":\"0x1\"}]}]}}",
 		   to, helper, helper, to, to, helper, helper, to, helper, child);
@@ -256,7 +256,7 @@ static void print_flat_trace(struct maker *m, size_t i)
 	print_flat(m, i, "call", t->from, to, value, "", 1, t->kind == FAILURE ? "Reverted" : NULL, t->kind == CREATION ? t->created : NULL);
 	print_flat(m, i, "call", to, helper, "0xa", "0", 3, NULL, NULL);
 	print_flat(m, i, "call", helper, to, "0x14", "0,0", 1, "Reverted", NULL);
-	print_flat(m, i, "call", to, helper, "0x14", "0,0,0", 0, NULL, NULL);
+	print_flat(m, i, "call", to, helper, "0x5", "0,0,0", 0, NULL, NULL);
 	print_flat(m, i, "delegatecall", helper, to, "0xa", "0,1", 0, NULL, NULL);
 	print_flat(m, i, "call", helper, child, "0x1", "0,2", 0, NULL, child);
 }
