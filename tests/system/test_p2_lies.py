@@ -32,7 +32,7 @@ HARMLESS = {
     "finalized-null": "the depth floor and the other tag stand in",
     "finalized-ahead": "finality only rises to blocks that the ledger holds",
 }
-TOLD_TIMES, TOLD_SECONDS, HEALED_SECONDS = 3, 8, 60
+TOLD_SECONDS, HEALED_SECONDS = 8, 60
 
 
 def catalogue():
@@ -62,12 +62,12 @@ class Liar:
 
 
 class Witness:
-    """Everything by which weir tells that something was wrong, as counters that only grow."""
+    """Everything by which weir tells that an answer or an endpoint was wrong, as counters that only grow. Incidents of the workload's lying
+    tokens (closed as non_conserving) are true, so they are left out."""
 
     COUNTERS = {"normalizer": ("weir_normalizer_checks_failed_total",),
                 "fetcher": ("weir_fetcher_job_failures_total", "weir_rpc_errors_total", "weir_alerts_total"),
-                "reconciler": ("weir_rpc_errors_total", "weir_alerts_total", "weir_reconciler_balance_mismatches_total",
-                               "weir_reconciler_blocks_unproven_total")}
+                "reconciler": ("weir_rpc_errors_total", "weir_alerts_total", "weir_reconciler_blocks_unproven_total")}
 
     def __init__(self, suite, postgres):
         self.suite, self.postgres = suite, postgres
@@ -82,8 +82,9 @@ class Witness:
             complaints = sum(1 for line in log if ("level=warn" in line or "level=error" in line) and "endpoint" in line)
             if complaints:
                 found[f"{service} log lines about an endpoint"] = complaints
-        for kind, state, resolution, n in self.postgres.query("select kind, state, coalesce(resolution, ''), count(*) from weir.incidents group by 1, 2, 3"):
-            found[f"incident {kind} {state} {resolution}".strip()] = float(n)
+        for kind, resolution, n in self.postgres.query("select kind, coalesce(resolution, 'open'), count(*) from weir.incidents "
+                                                       "where resolution is distinct from 'non_conserving' group by 1, 2"):
+            found[f"incident {kind} {resolution}"] = float(n)
         return found
 
 
@@ -118,8 +119,11 @@ class Scene:
         wait_until(f"block {height} in the ledger", seconds, there)
 
     def trusts_again(self):
-        """The breaker lets questions through to the liar again."""
-        wait_until("the breaker closed again", 90, lambda: self.suite.metric("fetcher", "weir_rpc_breaker_state", endpoint="a") == 0)
+        """Questions go to the liar again. Who lied is asked again later and later; a process started anew does not bear a grudge."""
+        for name in ("fetcher", "reconciler"):
+            if self.suite.metric(name, "weir_rpc_breaker_state", endpoint="a") != 0:
+                self.restart(name)
+                wait_until(f"weir-{name} ready", 30, lambda n=name: self.suite.ready(n))
 
     def restart(self, name):
         self.suite.processes[name].stop()
@@ -134,12 +138,11 @@ class Scene:
             self.restart("fetcher")
             before = {what: value for what, value in before.items() if not what.startswith("fetcher weir")}  # its counters begin anew
         try:
-            wait_until("the lie told", TOLD_SECONDS, lambda: self.liar.told(name) - told >= TOLD_TIMES, 0.1)
+            wait_until("the lie told", TOLD_SECONDS, lambda: self.liar.told(name) > told, 0.1)
         except TimeoutError:
             pass
-        outcome = {"told": self.liar.told(name) - told, "healed": True}
-        self.liar.stop()
-        try:
+        outcome = {"healed": True}
+        try:  # healed from the other endpoint: the lie goes on meanwhile
             self.reaches(self.node.height() + 2)
         except TimeoutError:
             outcome["healed"] = False
@@ -147,6 +150,8 @@ class Scene:
             outcome["named"] = wait_until("named", 0 if name in HARMLESS else 10, lambda: more(before, self.witness.seen()))
         except TimeoutError:
             outcome["named"] = {}
+        self.liar.stop()
+        outcome["told"] = self.liar.told(name) - told
         return outcome
 
     def end(self):
@@ -184,12 +189,10 @@ def test_honest_data_raises_no_alarm(world, size):
     scene.reaches(scene.node.height() + size(60, 300), 240)
     scene.end()
     alarms = more({}, scene.witness.seen())
-    # What the lying tokens of the workload bring about is no false alarm: their incidents close as non-conserving.
-    alarms = {what: n for what, n in alarms.items() if "non_conserving" not in what and "balance_mismatches" not in what}
     assert alarms == {}, (alarms, before)
 
 
-@pytest.mark.parametrize("lie", ["balance-wrong", "http-500"])
+@pytest.mark.parametrize("lie", ["balance-wrong", "http-500", "trace-inner-value"])
 def test_a_lie_that_never_ends(world, lie):
     """Told on and on: the ledger stays level with the chain on the honest endpoint."""
     scene = Scene(world)
