@@ -113,8 +113,8 @@ class Scene:
         def there():
             if self.suite.chain("dev")["watermark"]["height"] < height:
                 return False
-            block = self.suite.get(f"/v1/chains/dev/blocks/{height}")[1]
-            return block["hash"] == self.node.call("eth_getBlockByNumber", hex(height), False)["hash"]
+            truth = self.node.call("eth_getBlockByNumber", hex(height), False)
+            return truth and self.suite.get(f"/v1/chains/dev/blocks/{height}")[1]["hash"] == truth["hash"]
 
         wait_until(f"block {height} in the ledger", seconds, there)
 

@@ -162,9 +162,9 @@ class Postgres:
         self.root = os.geteuid() == 0
         self.folder = pathlib.Path(folder)
         self.sockets = pathlib.Path(tempfile.mkdtemp(prefix="weir-"))
-        if self.root and not self._reachable():
-            # a folder below /root is closed to user postgres
-            self.folder = pathlib.Path(tempfile.gettempdir()) / ("weir-pg-" + re.sub(r"\W+", "-", str(folder))[-60:])
+        self.borrowed = self.root and not self._reachable()
+        if self.borrowed:  # a folder below /root is closed to user postgres
+            self.folder = pathlib.Path(tempfile.mkdtemp(prefix="weir-pg-"))
         self.folder.mkdir(parents=True, exist_ok=True)
         self.data = self.folder / "data"
         self.url = f"host={self.sockets} user=weir dbname=weir"
@@ -220,6 +220,8 @@ class Postgres:
         if self.process:
             self.process.stop(20, how)
         shutil.rmtree(self.sockets, ignore_errors=True)
+        if self.borrowed:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def restart(self, how=signal.SIGINT):
         self.process.stop(20, how)
