@@ -81,7 +81,8 @@ static int find_ancestor(struct follower *f, int endpoint, struct chain_block_re
 
 static int publish_fork(struct follower *f, const struct chain_block_ref *ancestor, struct error *err)
 {
-	Weir__V1__ChainFork message = WEIR__V1__CHAIN_FORK__INIT;
+	Weir__V1__ChainFork message;
+	weir__v1__chain_fork__init(&message);
 	Weir__V1__BlockRef refs[3];
 	const struct height *old = fetch_window_find(&f->window, f->window.highest_known);
 	uint8_t zero[32] = { 0 };

@@ -172,7 +172,8 @@ int head_publish(struct follower *f, struct error *err)
 {
 	if (!f->owning || !f->has_seen || f->fork_suspected || (!f->head_news && !f->head_dirty))
 		return 0;
-	Weir__V1__ChainHead message = WEIR__V1__CHAIN_HEAD__INIT;
+	Weir__V1__ChainHead message;
+	weir__v1__chain_head__init(&message);
 	struct chain_block_ref safe = floored(f, f->safe), finalized = floored(f, f->finalized);
 	Weir__V1__BlockRef head = message_of(&f->seen_head), safe_ref = message_of(&safe), finalized_ref = message_of(&finalized);
 	message.chain = (char *)(uintptr_t)f->chain.name;

@@ -28,7 +28,8 @@ static const char *const reasons[] = { "none", "backfill", "tip", "refetch" };
 
 static int publish_block(struct follower *f, struct job *j, struct error *err)
 {
-	Weir__V1__RawBlock raw = WEIR__V1__RAW_BLOCK__INIT;
+	Weir__V1__RawBlock raw;
+	weir__v1__raw_block__init(&raw);
 	Weir__V1__Part parts[CHAIN_PARTS_MAX], *list[CHAIN_PARTS_MAX];
 	for (size_t i = 0; i < j->part_count; i++) {
 		struct endpoint_status status;

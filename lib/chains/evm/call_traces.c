@@ -8,7 +8,7 @@ static const char *const call_names[] = { "type", "from", "to", "value", "error"
 
 static const struct {
 	const char *type;
-	int kind;
+	enum trace_kind kind;
 } call_kinds[] = {
 	{ "CALL", TRACE_CALL },     { "STATICCALL", TRACE_STATIC }, { "DELEGATECALL", TRACE_DELEGATED }, { "CALLCODE", TRACE_DELEGATED },
 	{ "CREATE", TRACE_CREATE }, { "CREATE2", TRACE_CREATE },    { "SELFDESTRUCT", TRACE_DESTROY },   { "SUICIDE", TRACE_DESTROY },

@@ -106,7 +106,7 @@ static bool read_reward(struct list *l, yyjson_val **action)
 }
 
 /* OpenEthereum's words for kinds of calls; "callcode" moves value from the caller to itself. */
-static int kind_of(struct text type)
+static enum trace_kind kind_of(struct text type)
 {
 	if (type.s && (strcmp(type.s, "delegatecall") == 0 || strcmp(type.s, "callcode") == 0))
 		return TRACE_DELEGATED;

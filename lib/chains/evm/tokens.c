@@ -40,7 +40,7 @@ static bool word_address(const uint8_t *word, const uint8_t **ret)
 
 static struct chain_asset token(const struct evm_log *log, Weir__V1__TokenStandard standard)
 {
-	struct chain_asset asset = { .standard = standard, .contract_size = 20 };
+	struct chain_asset asset = { .standard = (int)standard, .contract_size = 20 };
 	memcpy(asset.contract, log->address, 20);
 	return asset;
 }

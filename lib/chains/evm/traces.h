@@ -27,9 +27,11 @@ struct trace_walk { /* through one block's traces, in order of execution */
 	size_t depth;
 };
 
+enum trace_kind { TRACE_CALL, TRACE_STATIC, TRACE_DELEGATED, TRACE_CREATE, TRACE_DESTROY };
+
 /* One call of a trace, in either form. */
 struct trace_call {
-	enum { TRACE_CALL, TRACE_STATIC, TRACE_DELEGATED, TRACE_CREATE, TRACE_DESTROY } kind;
+	enum trace_kind kind;
 	uint8_t from[20], to[20];
 	struct u256 value; /* what a self-destruct had */
 	bool failed;
