@@ -16,7 +16,6 @@ void admin_reconcile(struct call *);
 void admin_rewind(struct call *);
 void admin_gaps(struct call *);
 void admin_incidents(struct call *);
-void admin_explain(struct call *);
 
 /* Puts what the operator did into the audit stream and the log. False: the stream could not be written; answered with 503. */
 bool admin_audit(struct call *, const char *action, const char *detail);

@@ -70,7 +70,7 @@ static const char *const balances_sql =
 	"   left join lateral (select e.balance from weir_api.entries e where e.chain = $1 and e.account = $2 and e.asset = s.id and e.height <= $3"
 	"                       and not e.superseded order by e.height desc, e.ordinal desc limit 1) e on true"
 	"   left join weir_api.observations o on o.account = $2 and o.asset = s.id and o.height = $3 and o.hash = $4"
-	"  where e.balance is not null or s.non_conserving order by s.id";
+	"  where e.balance is not null or (s.non_conserving and s.first_height <= $3) order by s.id";
 
 static const char *finality_at(const struct chain_heights *h, int64_t height)
 {

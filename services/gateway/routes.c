@@ -23,7 +23,7 @@ const struct route client_routes[] = {
 const size_t client_route_count = sizeof client_routes / sizeof client_routes[0];
 
 #define CHAIN { "chain", PARAMETER_TEXT, 1, 32, false }
-#define REASON(required) { "reason", PARAMETER_TEXT, 1, 200, required }
+#define REASON(least, required) { "reason", PARAMETER_TEXT, least, 200, required }
 
 const struct route admin_routes[] = {
 	{ "GET", "/admin/v1/status", ROLE_VIEWER, admin_status, { { 0 } } },
@@ -39,16 +39,13 @@ const struct route admin_routes[] = {
 	    { "reason", PARAMETER_TEXT, 1, 64, false }, { "all", PARAMETER_BOOL, 0, 0, false }, { "why", PARAMETER_TEXT, 1, 200, true } } },
 	{ "POST", "/admin/v1/chains/{chain}/refetch", ROLE_OPERATOR, admin_refetch,
 	  { { "from_height", PARAMETER_INT, 0, HEIGHT_MAX, true }, { "to_height", PARAMETER_INT, 0, HEIGHT_MAX, false }, { "hash", PARAMETER_TEXT, 66, 66, false },
-	    REASON(false) } },
-	{ "POST", "/admin/v1/chains/{chain}/pause", ROLE_OPERATOR, admin_pause, { REASON(false) } },
+	    REASON(0, false) } },
+	{ "POST", "/admin/v1/chains/{chain}/pause", ROLE_OPERATOR, admin_pause, { REASON(0, false) } },
 	{ "POST", "/admin/v1/chains/{chain}/resume", ROLE_OPERATOR, admin_resume, { { 0 } } },
 	{ "POST", "/admin/v1/chains/{chain}/reconcile", ROLE_OPERATOR, admin_reconcile,
 	  { { "account", PARAMETER_TEXT, 1, 80, false }, { "asset", PARAMETER_TEXT, 1, 160, false } } },
-	{ "POST", "/admin/v1/chains/{chain}/rewind", ROLE_ADMIN, admin_rewind, { { "to_height", PARAMETER_INT, 0, HEIGHT_MAX, true }, REASON(true) } },
+	{ "POST", "/admin/v1/chains/{chain}/rewind", ROLE_ADMIN, admin_rewind, { { "to_height", PARAMETER_INT, 0, HEIGHT_MAX, true }, REASON(1, true) } },
 	{ "GET", "/admin/v1/gaps", ROLE_VIEWER, admin_gaps, { CHAIN, { "open", PARAMETER_BOOL, 0, 0, false }, PAGE } },
 	{ "GET", "/admin/v1/incidents", ROLE_VIEWER, admin_incidents, { CHAIN, { "open", PARAMETER_BOOL, 0, 0, false }, PAGE } },
-	{ "GET", "/admin/v1/explain", ROLE_VIEWER, admin_explain,
-	  { { "chain", PARAMETER_TEXT, 1, 32, true }, { "account", PARAMETER_TEXT, 1, 80, true }, { "asset", PARAMETER_TEXT, 1, 160, true },
-	    { "height", PARAMETER_INT, 0, HEIGHT_MAX, false }, PAGE } },
 };
 const size_t admin_route_count = sizeof admin_routes / sizeof admin_routes[0];

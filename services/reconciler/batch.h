@@ -35,6 +35,7 @@ struct batch_block {
 	int64_t height;
 	int16_t branch;
 	size_t first_entry; /* index into pair_of */
+	bool cut;           /* an entry was written with less than its delta: readers must take it from the ledger */
 };
 
 struct batch {

@@ -164,8 +164,9 @@ class Gateway {
 // ---- comparing ---------------------------------------------------------------------------------------------------------------
 
 class Comparison {
-  constructor({ node, gateway, journal, parallel }) {
-    Object.assign(this, { node, gateway, journal, parallel });
+  constructor({ node, gateway, journal, parallel, start }) {
+    Object.assign(this, { node, gateway, journal, parallel, start });
+    this.untouched = 0;
     this.standards = new Map(journal.tokens.map((t) => [t.address, t.standard]));
     this.accounts = journal.accounts;
     this.checked = 0;
@@ -212,11 +213,17 @@ class Comparison {
     const standard = this.standards.get(asset.split(':')[0]);
     let node;
     let gateway;
+    let row;
     for (let i = 0; i < ASK_AGAIN; i++) {
       if (i > 0) await sleep(ASK_AGAIN_MS);
       node = (await this.node.one(account, asset, height, standard)).toString();
-      gateway = (await this.gateway.balances(account, height)).find((row) => row.asset === asset)?.amount ?? '0';
+      row = (await this.gateway.balances(account, height)).find((r) => r.asset === asset);
+      gateway = row?.amount ?? '0';
       if (node === gateway) return;
+    }
+    if (row === undefined && node === (await this.node.one(account, asset, Math.max(this.start - 1, 0), standard)).toString()) {
+      this.untouched++; // the ledger holds what moved: this balance is what it was before the ledger began
+      return;
     }
     this.mismatches.push({ account, asset, height, node, gateway });
   }
@@ -284,14 +291,14 @@ export async function compare({ rpc, gateway: url, chain, journal, heights, coun
   const gateway = new Gateway(url, chain, { parallel, waitMs });
   try {
     const watermark = await gateway.watermark();
-    const comparison = new Comparison({ node, gateway, journal, parallel });
+    const comparison = new Comparison({ node, gateway, journal, parallel, start });
     const chosen = heights ? [...new Set([...heights.filter((h) => h <= watermark), watermark])] : chooseHeights({ start, watermark, count, seed });
     for (const height of chosen) await comparison.atHeight(height, height === watermark);
     const { blocks, missing, duplicate } = await comparison.blocks(start, watermark);
     const { unflagged, wronglyFlagged } = await comparison.flags();
-    const { checked, mismatches } = comparison;
+    const { checked, mismatches, untouched } = comparison;
     return {
-      checked, accounts: journal.accounts.length, assets: journal.tokens.length + 1, heights: chosen, watermark,
+      checked, untouched, accounts: journal.accounts.length, assets: journal.tokens.length + 1, heights: chosen, watermark,
       mismatch_count: mismatches.length, mismatches: mismatches.slice(0, MISMATCHES_SHOWN), missing, duplicate, blocks,
       flagged_ok: unflagged.length === 0 && wronglyFlagged.length === 0, unflagged, wrongly_flagged: wronglyFlagged,
       equal: mismatches.length + missing + duplicate + unflagged.length + wronglyFlagged.length === 0,
