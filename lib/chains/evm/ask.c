@@ -256,53 +256,119 @@ int evm_answer(const struct chain *chain, enum chain_question question, const st
 
 /* -- errors --------------------------------------------------------------------------------------------------------------- */
 
-/* What nodes and providers write; the code alone says little (-32000 is used for everything). */
+/* What nodes and providers write, in lower case; the code alone says little (-32000 is used for everything, -32005 for rates and for
+ * sizes). The first words found decide, so what is special comes before what is general. */
 static const struct {
 	const char *words;
 	int code;
 } patterns[] = {
+	/* the contract said no */
 	{ "execution reverted", WEIR_NOT_FOUND },
+	{ "vm execution error", WEIR_NOT_FOUND },
+	{ "vm exception", WEIR_NOT_FOUND },
+	{ "evm error", WEIR_NOT_FOUND },
+	{ "evm revert", WEIR_NOT_FOUND },
+	{ "reverted", WEIR_NOT_FOUND },
 	{ "out of gas", WEIR_NOT_FOUND },
+	{ "gas required exceeds", WEIR_NOT_FOUND },
 	{ "invalid opcode", WEIR_NOT_FOUND },
-	{ "EVM error", WEIR_NOT_FOUND },
-	{ "revert", WEIR_NOT_FOUND },
-	{ "rate limit", WEIR_RATE_LIMITED },
-	{ "too many requests", WEIR_RATE_LIMITED },
-	{ "exceeded", WEIR_RATE_LIMITED },
-	{ "capacity", WEIR_RATE_LIMITED },
-	{ "method not found", WEIR_UNSUPPORTED },
-	{ "does not exist/is not available", WEIR_UNSUPPORTED },
-	{ "not supported", WEIR_UNSUPPORTED },
-	{ "not available", WEIR_UNSUPPORTED },
-	{ "not implemented", WEIR_UNSUPPORTED },
+	{ "invalid jump", WEIR_NOT_FOUND },
+	{ "stack underflow", WEIR_NOT_FOUND },
+	/* the node does not have it: state pruned, block unknown */
 	{ "missing trie node", WEIR_NOT_FOUND },
+	{ "trie node not found", WEIR_NOT_FOUND },
+	{ "historical state", WEIR_NOT_FOUND },
+	{ "state histories", WEIR_NOT_FOUND },
+	{ "state not available", WEIR_NOT_FOUND },
+	{ "state is not available", WEIR_NOT_FOUND },
+	{ "no state available", WEIR_NOT_FOUND },
+	{ "state recently", WEIR_NOT_FOUND },
+	{ "proof window", WEIR_NOT_FOUND },
+	{ "pruned", WEIR_NOT_FOUND },
+	{ "pruning", WEIR_NOT_FOUND },
 	{ "header not found", WEIR_NOT_FOUND },
+	{ "for hash not found", WEIR_NOT_FOUND },
 	{ "unknown block", WEIR_NOT_FOUND },
 	{ "block not found", WEIR_NOT_FOUND },
-	{ "BlockOutOfRange", WEIR_NOT_FOUND },
-	{ "pruned", WEIR_NOT_FOUND },
-	{ "historical state", WEIR_NOT_FOUND },
-	{ "query returned more than", WEIR_LIMIT },
-	{ "response size", WEIR_LIMIT },
-	{ "range", WEIR_LIMIT },
-	{ "too large", WEIR_LIMIT },
+	{ "hash is not currently canonical", WEIR_NOT_FOUND },
+	{ "blockoutofrange", WEIR_NOT_FOUND },
+	{ "block out of range", WEIR_NOT_FOUND },
+	{ "beyond current head", WEIR_NOT_FOUND },
+	{ "resource not found", WEIR_NOT_FOUND },
+	{ "genesis is not traceable", WEIR_NOT_FOUND },
+	/* it took too long */
+	{ "deadline exceeded", WEIR_TIMEOUT },
 	{ "timeout", WEIR_TIMEOUT },
 	{ "timed out", WEIR_TIMEOUT },
+	/* too much at once */
+	{ "query returned more than", WEIR_LIMIT },
+	{ "query exceeds", WEIR_LIMIT },
+	{ "response size", WEIR_LIMIT },
+	{ "response is too big", WEIR_LIMIT },
+	{ "too large", WEIR_LIMIT },
+	{ "exceeds limit", WEIR_LIMIT },
+	{ "exceeds the range", WEIR_LIMIT },
+	{ "block range", WEIR_LIMIT },
+	{ "blocks range", WEIR_LIMIT },
+	{ "batch size", WEIR_LIMIT },
+	{ "batch limit", WEIR_LIMIT },
+	{ "too many requests in batch", WEIR_LIMIT },
+	{ "maximum allowed", WEIR_LIMIT },
+	/* not for this caller, or not by this node */
+	{ "on your current plan", WEIR_UNSUPPORTED },
+	{ "upgrade your", WEIR_UNSUPPORTED },
+	{ "paid tier", WEIR_UNSUPPORTED },
+	{ "not whitelisted", WEIR_UNSUPPORTED },
+	{ "not enabled", WEIR_UNSUPPORTED },
+	{ "disabled", WEIR_UNSUPPORTED },
+	{ "method not found", WEIR_UNSUPPORTED },
+	{ "does not exist/is not available", WEIR_UNSUPPORTED },
+	{ "unsupported", WEIR_UNSUPPORTED },
+	{ "not supported", WEIR_UNSUPPORTED },
+	{ "not implemented", WEIR_UNSUPPORTED },
+	{ "tracer not found", WEIR_UNSUPPORTED },
+	/* too fast */
+	{ "rate limit", WEIR_RATE_LIMITED },
+	{ "rate exceeded", WEIR_RATE_LIMITED },
+	{ "too many requests", WEIR_RATE_LIMITED },
+	{ "request limit", WEIR_RATE_LIMITED },
+	{ "request count exceeded", WEIR_RATE_LIMITED },
+	{ "throughput", WEIR_RATE_LIMITED },
+	{ "capacity", WEIR_RATE_LIMITED },
+	{ "compute units", WEIR_RATE_LIMITED },
+	{ "credits", WEIR_RATE_LIMITED },
+	{ "quota", WEIR_RATE_LIMITED },
+	/* it is not well */
+	{ "syncing", WEIR_UNAVAILABLE },
+	{ "unavailable", WEIR_UNAVAILABLE },
+	{ "no backend", WEIR_UNAVAILABLE },
+	{ "bad gateway", WEIR_UNAVAILABLE },
+	{ "connection refused", WEIR_UNAVAILABLE },
+};
+
+/* JSON-RPC 2.0, EIP-1474, and codes of providers. */
+static const struct {
+	int64_t rpc;
+	int code;
+} codes[] = {
+	{ -32601, WEIR_UNSUPPORTED }, { -32004, WEIR_UNSUPPORTED },  { -32001, WEIR_NOT_FOUND },    { -32002, WEIR_UNAVAILABLE },
+	{ -32603, WEIR_UNAVAILABLE }, { -32005, WEIR_RATE_LIMITED }, { -32016, WEIR_RATE_LIMITED }, { -32007, WEIR_RATE_LIMITED },
+	{ -32029, WEIR_RATE_LIMITED }, { -32090, WEIR_RATE_LIMITED }, { -32097, WEIR_RATE_LIMITED }, { 429, WEIR_RATE_LIMITED },
+	{ 3, WEIR_NOT_FOUND }, /* geth: reverted, with data */
 };
 
 int evm_classify(const struct chain *chain, int64_t code, const char *message)
 {
 	(void)chain;
-	if (code == 3) /* geth: execution reverted with data */
-		return WEIR_NOT_FOUND;
-	if (code == -32601 || code == -32004)
+	if (code == -32601) /* leaves no doubt, whatever the words */
 		return WEIR_UNSUPPORTED;
-	if (code == -32005 || code == 429)
-		return WEIR_RATE_LIMITED;
 	for (size_t i = 0; i < sizeof patterns / sizeof patterns[0]; i++)
 		if (strcasestr(message, patterns[i].words))
 			return patterns[i].code;
-	return code == -32603 ? WEIR_UNAVAILABLE : WEIR_PROTOCOL;
+	for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
+		if (codes[i].rpc == code)
+			return codes[i].code;
+	return WEIR_PROTOCOL;
 }
 
 /* -- heads and parts ------------------------------------------------------------------------------------------------------ */
