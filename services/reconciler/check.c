@@ -186,6 +186,9 @@ int check_flush(struct check *c, struct error *err)
 
 static bool equals(struct i256 ledger, struct u256 chain)
 {
+#ifdef WEIR_MUTANT_NO_RECONCILIATION
+	return true;
+#endif
 	return !i256_is_negative(ledger) && u256_cmp(i256_abs(ledger), chain) == 0;
 }
 

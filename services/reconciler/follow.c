@@ -226,11 +226,13 @@ static int commit_floors(struct follow *f, struct error *err)
 	return code;
 }
 
-static int read_blocks(struct follow *f, bool busy, struct error *err)
+/* *ret_more: as much as was asked for came, so there is probably more. */
+static int read_blocks(struct follow *f, bool busy, bool *ret_more, struct error *err)
 {
 	struct bus_message *messages = NULL;
 	size_t n = 0;
 	int code = bus_owner_read(f->blocks, READ_MAX, busy ? 0 : IDLE_READ_MS, &messages, &n, err);
+	*ret_more = !code && n >= READ_MAX;
 	for (size_t i = 0; !code && i < n; i++) {
 		if (messages[i].frame_ok)
 			code = follow_take(f, &messages[i], err);
@@ -371,6 +373,21 @@ static bool next_is_here(const struct follow *f)
 						   window_find(&f->window, ledger->watermark + 1, ledger->watermark_hash) != NULL;
 }
 
+/* Reads while there is more, up to a full transaction. Beyond half of the window blocks wait in Redis, where they cost nothing. */
+static int fill_window(struct follow *f, struct error *err)
+{
+	bool more = true;
+	int code = 0;
+	while (!code && more) {
+		bool busy = next_is_here(f), crowded = f->window.count > f->window.max_count / 2 || f->window.bytes > f->window.max_bytes / 2;
+		if (busy && (crowded || f->window.count >= (size_t)f->config->reconciler.batch_blocks))
+			return 0;
+		code = read_blocks(f, busy, &more, err);
+		follow_renew(f);
+	}
+	return code;
+}
+
 static int work(struct follow *f, struct error *err)
 {
 	bool some = false;
@@ -382,11 +399,10 @@ static int work(struct follow *f, struct error *err)
 		f->stale = false;
 		follow_view(f);
 	}
-	bool busy = next_is_here(f), crowded = f->window.count > f->window.max_count / 2 || f->window.bytes > f->window.max_bytes / 2;
 	if (f->ledger->paused)
 		clock_sleep_ms(IDLE_READ_MS);
-	else if (!busy || !crowded) /* what waits in Redis costs nothing */
-		code = read_blocks(f, busy, err);
+	else
+		code = fill_window(f, err);
 	if (!code)
 		code = follow_advance(f, &some, err);
 	if (!code)

@@ -61,7 +61,11 @@ static int supersede(struct ledger *ledger, int64_t to_height, size_t *ret_block
 	pg_i32(&p[0], ledger->id);
 	pg_i64(&p[1], to_height);
 	pg_i64(&p[2], ledger_opening_height(ledger));
-	int code = pg_query(ledger->pg, reverse_entries, p, 2, NULL, err);
+	const char *first = reverse_entries;
+#ifdef WEIR_MUTANT_NO_REVERSAL
+	first = "select $1::int4, $2::int8";
+#endif
+	int code = pg_query(ledger->pg, first, p, 2, NULL, err);
 	if (!code)
 		code = pg_query(ledger->pg, restore_balances, p, 3, NULL, err);
 	if (!code)

@@ -103,7 +103,7 @@ static void assert_sound(struct ledger *ledger)
 			 0);
 }
 
-static void a_batch_is_in_the_ledger_once(void **state)
+static void P1_a_batch_is_in_the_ledger_once_and_leaves_no_hole(void **state)
 {
 	(void)state;
 	struct ledger *ledger = open_ledger("batch", 0);
@@ -435,7 +435,7 @@ static int stop(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_batch_is_in_the_ledger_once),
+		cmocka_unit_test(P1_a_batch_is_in_the_ledger_once_and_leaves_no_hole),
 		cmocka_unit_test(events_follow_each_commit_in_order),
 		cmocka_unit_test(P5_a_zombie_writes_nothing),
 		cmocka_unit_test(P4_a_fork_is_reversed_and_kept),
