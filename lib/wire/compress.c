@@ -40,7 +40,7 @@ int compress_zstd(struct compressor *c, struct bytes data, struct buf *out, stru
 
 int decompress_zstd(struct compressor *c, struct bytes data, uint64_t size, size_t max, struct arena *arena, struct bytes *ret, struct error *err)
 {
-	if (size > max)
+	if (size > max || size > SIZE_MAX / 2)
 		return error_set(err, WEIR_LIMIT, "%llu bytes decompressed; at most %zu are accepted", (unsigned long long)size, max);
 	uint8_t *room = arena_alloc(arena, size + 16); /* padding: yyjson may read in place behind it */
 	if (!room)
