@@ -128,12 +128,14 @@ int bus_owner_read(struct bus_owner *, size_t max, int64_t timeout_ms, struct bu
 /* Everything of klass up to and including (generation, sequence) is done; renews the lease. */
 int bus_owner_commit(struct bus_owner *, uint8_t klass, uint64_t generation, uint64_t sequence, struct error *);
 int bus_owner_renew(struct bus_owner *, struct error *);
-/* Park a message (and from now on its key's followers; leave frame.key out of a copy of the message to let them pass). A message that
+/* Park a message, and from now on its key's followers: reads put them aside; those of the same batch the caller parks, too (see
+ * bus_owner_parked). Leave frame.key out of a copy of the message to let followers pass. A message that
  * came as a replay goes back to its letter, and the replay of its key stops. Every replay that is read must be parked or resolved. */
 int bus_owner_park(struct bus_owner *, const struct bus_message *, const struct error *, struct error *);
 bool bus_owner_parked(const struct bus_owner *, struct bytes key);
 int bus_owner_resolve(struct bus_owner *, const struct bus_message *replayed, struct error *); /* a replay succeeded */
-/* True when the stream lost entries behind our floor or went back (Redis flushed or rolled back) since the last call. */
+/* True when Redis was flushed, went back or was started again since the last call: what was on its way may be lost, even when our own
+ * places are not. Have it published again. */
 bool bus_owner_rolled_back(struct bus_owner *);
 
 /* -- tail -------------------------------------------------------------------------------------------------------------- */

@@ -12,7 +12,7 @@
 extern const char *const bus_classes[CLASSES]; /* critical, high, normal, low */
 
 #define BLOCK_SLICE_MS 200    /* how often waiting looks whether the program stops */
-#define REPLAY_EVERY_MS 500   /* how often a lane looks for letters to try again */
+#define REPLAY_EVERY_MS 100   /* how often a lane looks for letters to try again */
 #define REPLAY_HOLD_MS 60000  /* a letter taken for replay and not settled comes back after this */
 
 struct bus {

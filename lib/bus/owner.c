@@ -28,6 +28,7 @@ struct bus_owner {
 	char anchor[KEY_MAX], token[96];
 	int64_t lease_ms, renew_ms, replay_ms;
 	uint64_t connects;
+	char run[64]; /* the server that we know */
 	bool owning, rolled_back;
 	struct lane lanes[CLASSES];
 	struct bus_batch batch;
@@ -205,10 +206,13 @@ static void take_positions(struct bus_owner *o, redisReply *const *row, bool res
 			lane->handed = (struct place){ 0, 0 };
 		}
 	}
-	if (lost) {
-		o->rolled_back = true;
+	if (lost)
 		bus_count(o->bus, "weir_bus_loss_suspected_total", o->chain, o->topic, o->subscription, 1);
-	}
+	/* A server that was killed may have lost up to two seconds (while an fsync runs, it answers before it writes), also of what is
+	 * not here yet, which no position of ours can show. */
+	if (lost || (*o->run && strcmp(o->run, o->bus->run) != 0))
+		o->rolled_back = true;
+	memcpy(o->run, o->bus->run, sizeof o->run);
 	o->connects = o->bus->connects;
 }
 
@@ -398,8 +402,11 @@ int bus_owner_park(struct bus_owner *o, const struct bus_message *m, const struc
 		if (o->batch.messages[i].klass == m->klass && strcmp(o->batch.messages[i].id, m->id) == 0)
 			read = &o->batch.messages[i].frame;
 	frame_write(read, &frame);
-	bool ignored;
-	int r = park(o, m, (struct bytes){ frame.data, frame.size }, why, "head", &ignored, err);
+	bool is_free = false, follows = !*m->letter && bus_owner_parked(o, m->frame.key);
+	struct bytes bytes = { frame.data, frame.size };
+	int r = park(o, m, bytes, why, follows ? "follower" : "head", &is_free, err);
+	if (r == 0 && follows && is_free) /* its head was purged meanwhile */
+		r = park(o, m, bytes, why, "head", &is_free, err);
 	buf_free(&frame);
 	return r;
 }

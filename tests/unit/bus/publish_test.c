@@ -107,7 +107,7 @@ static void test_killed_connection(void **state)
 	struct bus_publisher *p = publisher(bus, TOPIC_BLOCKS, "p");
 	for (int i = 0; i < 20; i++) {
 		assert_int_equal(publish_one(p, "x"), 0);
-		assert_int_equal(fixture_ask("CLIENT KILL TYPE normal"), 1);
+		assert_true(fixture_ask("CLIENT KILL TYPE normal") >= 1);
 	}
 	assert_int_equal(fixture_ask("XLEN " NORMAL), 20);
 	bus_publisher_close(&p);
@@ -289,9 +289,18 @@ static void test_kill_redis_while_publishing(void **state)
 			snprintf(bodies[i], sizeof bodies[i], "%lu", published + i);
 			f[i] = fixture_message(MESSAGE_CHAIN_HEAD, "k", bodies[i]);
 		}
-		int r;
-		while ((r = bus_publish(p, f, 8, NULL)) != 0) {
-			assert_true(r == WEIR_UNAVAILABLE || r == WEIR_TIMEOUT);
+		struct error err = { 0 };
+		while (bus_publish(p, f, 8, &err) != 0) {
+			/* A kill may take what was answered while an fsync ran: the producer hears of it and sends that again. */
+			uint64_t tail = 0;
+			if (err.code == WEIR_GAP && bus_tail_sequence(p, CLASS_NORMAL, &tail, &err) == 0) {
+				assert_true(tail < published);
+				print_message("Redis lost %lu\n", published - (unsigned long)tail);
+				published = (unsigned long)tail;
+				goto again;
+			}
+			if (err.code != WEIR_UNAVAILABLE && err.code != WEIR_TIMEOUT)
+				fail_msg("%s", err.text);
 			if (alive)
 				continue;
 			redis_server_kill(&fixture_server); /* is dead, wants waiting for */
@@ -300,6 +309,7 @@ static void test_kill_redis_while_publishing(void **state)
 				alive = 1;
 		}
 		published += 8;
+	again:;
 	}
 	pthread_join(thread, NULL);
 	assert_int_equal(fixture_ask("XLEN " NORMAL), published);

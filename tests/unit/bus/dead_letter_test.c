@@ -1,0 +1,213 @@
+/* dead_letter_test.c - the dead-letter queue as an operator uses it: list, filter, show, replay, purge, and what a letter tells. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "support/bus_fixture.h"
+
+#include "weir/v1/dead_letter.pb-c.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SUB "normalizer"
+
+static const struct bus_retry_policy policy = { .attempts = 3, .base_ms = 1, .max_ms = 2 };
+
+static struct bus_worker *worker(struct bus *bus)
+{
+	struct bus_worker *w;
+	assert_int_equal(bus_worker_open(bus, "test", TOPIC_RAW, SUB, &policy, &w, NULL), 0);
+	return w;
+}
+
+static size_t take(struct bus_worker *w, struct bus_message **m)
+{
+	size_t n;
+	assert_int_equal(bus_worker_read(w, 10, 3000, m, &n, NULL), 0);
+	return n;
+}
+
+/* n letters: keys k0, k1, …; the odd ones are backfill, every third is INVALID, the others MISMATCH. */
+static void make_letters(struct bus *bus, struct bus_worker *w, int n)
+{
+	for (int i = 0; i < n; i++) {
+		char key[16];
+		struct bus_message *m;
+		snprintf(key, sizeof key, "k%d", i);
+		fixture_publish(bus, TOPIC_RAW, fixture_message(i % 2 ? MESSAGE_RAW_BLOCK_BACKFILL : MESSAGE_RAW_BLOCK_TIP, key, key));
+		assert_int_equal(take(w, &m), 1);
+		fixture_settle(w, &m[0], BUS_REJECT, i % 3 ? WEIR_MISMATCH : WEIR_INVALID);
+	}
+}
+
+struct seen {
+	char ids[200][48];
+	size_t count, stop_after;
+	Weir__V1__DeadLetter *last;
+};
+
+static bool see(const char *id, struct bytes body, void *arg)
+{
+	struct seen *s = arg;
+	assert_true(s->count < 200);
+	snprintf(s->ids[s->count++], sizeof s->ids[0], "%s", id);
+	if (s->last)
+		weir__v1__dead_letter__free_unpacked(s->last, NULL);
+	s->last = weir__v1__dead_letter__unpack(NULL, body.size, body.data);
+	assert_non_null(s->last);
+	return s->stop_after == 0 || s->count < s->stop_after;
+}
+
+static void forget(struct seen *s)
+{
+	if (s->last)
+		weir__v1__dead_letter__free_unpacked(s->last, NULL);
+	memset(s, 0, sizeof *s);
+}
+
+static size_t count_of(struct bus *bus, const struct dead_letter_filter *f, const char *cursor, size_t limit, struct seen *s)
+{
+	forget(s);
+	assert_int_equal(dead_letter_list(bus, "test", SUB, f, cursor, limit, see, s, NULL), 0);
+	return s->count;
+}
+
+static void test_list(void **state)
+{
+	(void)state;
+	struct bus *bus = fixture_bus("w");
+	struct bus_worker *w = worker(bus);
+	static struct seen s, all;
+	make_letters(bus, w, 150);
+	assert_int_equal(count_of(bus, NULL, NULL, 0, &all), 150);
+	assert_int_equal(count_of(bus, NULL, NULL, 10, &s), 10);
+	assert_int_equal(count_of(bus, NULL, all.ids[9], 0, &s), 140);
+	assert_string_equal(s.ids[0], all.ids[10]);
+	assert_int_equal(count_of(bus, &(struct dead_letter_filter){ .type = "raw_block_tip" }, NULL, 0, &s), 75);
+	assert_int_equal(count_of(bus, &(struct dead_letter_filter){ .reason = "invalid" }, NULL, 0, &s), 50);
+	assert_int_equal(count_of(bus, &(struct dead_letter_filter){ .type = "raw_block_tip", .reason = "invalid" }, NULL, 0, &s), 25);
+	assert_int_equal(count_of(bus, &(struct dead_letter_filter){ .key = "k7" }, NULL, 0, &s), 1);
+	assert_string_equal(s.last->key, "k7");
+	forget(&s);
+	s.stop_after = 3;
+	assert_int_equal(dead_letter_list(bus, "test", SUB, NULL, NULL, 0, see, &s, NULL), 0);
+	assert_int_equal(s.count, 3);
+	assert_int_equal(dead_letter_list(bus, "test", SUB, NULL, "not an id", 0, see, &s, NULL), WEIR_INVALID);
+	assert_int_equal(dead_letter_show(bus, "test", SUB, "1-1", see, &s, NULL), WEIR_NOT_FOUND);
+	assert_int_equal(dead_letter_show(bus, "test", SUB, "; drop", see, &s, NULL), WEIR_INVALID);
+	forget(&s);
+	forget(&all);
+	bus_worker_close(&w);
+	bus_close(&bus);
+}
+
+/* A letter tells each failure, by whom and why, also those of replays, and holds the frame as it was. */
+static void test_letter_tells_all_attempts(void **state)
+{
+	(void)state;
+	struct bus *bus = fixture_bus("w");
+	struct bus_worker *w = worker(bus);
+	struct bus_message *m;
+	static struct seen s;
+	uint64_t n;
+	static const int why[] = { WEIR_TIMEOUT, WEIR_UNAVAILABLE, WEIR_RATE_LIMITED, WEIR_INVALID };
+	fixture_publish(bus, TOPIC_RAW, fixture_message(MESSAGE_RAW_BLOCK_TIP, "7", "body"));
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(take(w, &m), 1);
+		fixture_settle(w, &m[0], BUS_RETRY, why[i]);
+	}
+	assert_int_equal(dead_letter_replay(bus, "test", SUB, NULL, NULL, 0, "me", &n, NULL), 0);
+	assert_int_equal(take(w, &m), 1);
+	fixture_settle(w, &m[0], BUS_REJECT, why[3]);
+	assert_int_equal(count_of(bus, NULL, NULL, 0, &s), 1);
+	assert_int_equal(s.last->n_attempts, 4);
+	for (size_t i = 0; i < 4; i++) {
+		assert_string_equal(s.last->attempts[i]->error_code, error_name(why[i]));
+		assert_string_equal(s.last->attempts[i]->worker, "w");
+		assert_non_null(strstr(s.last->attempts[i]->error, "because of"));
+	}
+	assert_int_equal(s.last->replays, 1);
+	assert_string_equal(s.last->key, "7");
+	assert_string_equal(s.last->type, "raw_block_tip");
+	assert_string_equal(s.last->stream, "weir:{test}:raw:high");
+	struct frame f;
+	assert_int_equal(frame_read((struct bytes){ s.last->frame.data, s.last->frame.len }, &f, NULL), 0);
+	assert_memory_equal(f.body.data, "body", 4);
+	assert_int_equal(take(w, &m), 0); /* it stays a dead letter until somebody asks again */
+	forget(&s);
+	bus_worker_close(&w);
+	bus_close(&bus);
+}
+
+static void test_replay_and_purge_some(void **state)
+{
+	(void)state;
+	struct bus *bus = fixture_bus("w");
+	struct bus_worker *w = worker(bus);
+	struct bus_message *m;
+	static struct seen s;
+	uint64_t n;
+	make_letters(bus, w, 10);
+	assert_int_equal(count_of(bus, NULL, NULL, 0, &s), 10);
+	const char *two[] = { s.ids[3], s.ids[4] };
+	assert_int_equal(dead_letter_replay(bus, "test", SUB, NULL, two, 2, "me", &n, NULL), 0);
+	assert_int_equal(n, 2);
+	assert_int_equal(dead_letter_replay(bus, "test", SUB, NULL, two, 2, "me", &n, NULL), 0);
+	assert_int_equal(n, 0);
+	assert_int_equal(take(w, &m), 2);
+	assert_true(m[0].replay && m[1].replay);
+	struct bus_message second = m[1];
+	fixture_settle(w, &m[0], BUS_DONE, 0);
+	assert_int_equal(dead_letter_purge(bus, "test", SUB, NULL, two, 2, "me", "wrong", &n, NULL), 0);
+	assert_int_equal(n, 1); /* the other one, while it is being replayed */
+	fixture_settle(w, &second, BUS_DONE, 0);
+	assert_int_equal(dead_letter_purge(bus, "test", SUB, &(struct dead_letter_filter){ .reason = "invalid" }, NULL, 0, "me", "known", &n, NULL), 0);
+	assert_int_equal(n, 3);
+	assert_int_equal(dead_letter_count(bus, "test", SUB, &n, NULL), 0);
+	assert_int_equal(n, 5);
+	assert_int_equal(fixture_ask("XLEN weir:{test}:audit"), 4);
+	assert_int_equal(fixture_ask("HLEN weir:{test}:dlqi:" SUB), 5);
+	const char *bad[] = { "x" };
+	assert_int_equal(dead_letter_purge(bus, "test", SUB, NULL, bad, 1, "me", "x", &n, NULL), WEIR_INVALID);
+	forget(&s);
+	bus_worker_close(&w);
+	bus_close(&bus);
+}
+
+/* Taken for replay by a worker that is closed: the next one gets it. */
+static void test_replay_survives_the_worker(void **state)
+{
+	(void)state;
+	struct bus *bus = fixture_bus("w");
+	struct bus_worker *w = worker(bus);
+	struct bus_message *m;
+	uint64_t n;
+	make_letters(bus, w, 1);
+	assert_int_equal(dead_letter_replay(bus, "test", SUB, NULL, NULL, 0, "me", &n, NULL), 0);
+	assert_int_equal(take(w, &m), 1);
+	fixture_settle(w, &m[0], BUS_RETRY, WEIR_TIMEOUT);
+	bus_worker_close(&w);
+	w = worker(bus);
+	assert_int_equal(take(w, &m), 1);
+	assert_true(m[0].replay);
+	fixture_settle(w, &m[0], BUS_DONE, 0);
+	assert_int_equal(dead_letter_count(bus, "test", SUB, &n, NULL), 0);
+	assert_int_equal(n, 0);
+	bus_worker_close(&w);
+	bus_close(&bus);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_list, fixture_flush),
+		cmocka_unit_test_setup(test_letter_tells_all_attempts, fixture_flush),
+		cmocka_unit_test_setup(test_replay_and_purge_some, fixture_flush),
+		cmocka_unit_test_setup(test_replay_survives_the_worker, fixture_flush),
+	};
+	return fixture_run(tests);
+}
