@@ -90,7 +90,7 @@ struct chain_answer {
 	const char *text;
 };
 
-/* The parts of one block, in the order they should be asked. */
+/* The parts of one block, in the order they should be asked. A call without method: wanted, but nobody offers it. */
 struct chain_part_call {
 	Weir__V1__PartKind kind;
 	struct chain_call call;

@@ -414,6 +414,8 @@ size_t evm_parts(const struct chain *chain, const struct chain_capabilities *hav
 		ret[n++] = (struct chain_part_call){ WEIR__V1__PART_KIND__PART_KIND_CALL_TRACES,
 						     { trace, arena_printf(arena, "[\"%s\",{\"tracer\":\"callTracer\"}]", block) },
 						     true };
+	else if (height > 0 && strcmp(traces, "none") != 0)
+		ret[n++] = (struct chain_part_call){ WEIR__V1__PART_KIND__PART_KIND_CALL_TRACES, { NULL, NULL }, true };
 	if (height > 0 && state_diff && have->state_diff)
 		ret[n++] = (struct chain_part_call){
 			WEIR__V1__PART_KIND__PART_KIND_STATE_DIFF,

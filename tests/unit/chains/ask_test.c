@@ -216,7 +216,7 @@ static void expect_parts(const struct chain *chain, struct chain_capabilities ha
 	struct buf text = BUF_INIT(1000);
 	size_t n = chain->family->parts(chain, &have, traces, diff, height, hash, arena, calls);
 	for (size_t i = 0; i < n; i++)
-		buf_printf(&text, "%s%s%s", i ? " " : "", calls[i].call.method, calls[i].optional ? "?" : "");
+		buf_printf(&text, "%s%s%s", i ? " " : "", calls[i].call.method ? calls[i].call.method : "nobody", calls[i].optional ? "?" : "");
 	assert_string_equal(buf_str(&text), methods);
 	buf_free(&text);
 }
@@ -230,7 +230,8 @@ static void test_parts(void **state)
 	expect_parts(&dev, all, "call_tracer", false, 5, hash, "eth_getBlockByHash eth_getBlockReceipts debug_traceBlockByHash?");
 	expect_parts(&dev, all, "none", false, 5, NULL, "eth_getBlockByNumber eth_getBlockReceipts");
 	expect_parts(&dev, calls, "auto", true, 5, hash, "eth_getBlockByHash eth_getBlockReceipts debug_traceBlockByHash?");
-	expect_parts(&dev, none, "auto", true, 5, hash, "eth_getBlockByHash");
+	expect_parts(&dev, none, "auto", true, 5, hash, "eth_getBlockByHash nobody?");
+	expect_parts(&dev, none, "none", true, 5, hash, "eth_getBlockByHash");
 	expect_parts(&dev, all, "auto", true, 0, hash, "eth_getBlockByHash eth_getBlockReceipts"); /* genesis is not traceable */
 	expect_parts(&mainnet, calls, "auto", false, 1000000, hash,
 		     "eth_getBlockByHash eth_getBlockReceipts debug_traceBlockByHash? eth_getUncleByBlockHashAndIndex? eth_getUncleByBlockHashAndIndex?");
