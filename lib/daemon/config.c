@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <yaml.h>
 
+#define DEPTH_MAX 32
 #define FILE_MAX (1u << 20)
 #define VALUE_MAX 4096
 #define KEY_MAX 64
@@ -200,6 +201,31 @@ static int not_yaml(const yaml_parser_t *parser, const char *file, struct error 
 			 parser->problem ? parser->problem : "syntax error");
 }
 
+/* libyaml's loader has no limit of depth, and its work grows with the square of it. */
+static int check_depth(const char *yaml, size_t size, const char *file, struct error *err)
+{
+	yaml_parser_t parser;
+	if (!yaml_parser_initialize(&parser))
+		return error_set(err, WEIR_INTERNAL, "%s: YAML parser could not start", file);
+	yaml_parser_set_input_string(&parser, (const unsigned char *)yaml, size);
+	unsigned depth = 0;
+	int r = 0;
+	for (bool over = false; r == 0 && !over;) {
+		yaml_event_t event;
+		if (!yaml_parser_parse(&parser, &event))
+			break; /* the loader says what is wrong */
+		depth += event.type == YAML_SEQUENCE_START_EVENT || event.type == YAML_MAPPING_START_EVENT;
+		depth -= event.type == YAML_SEQUENCE_END_EVENT || event.type == YAML_MAPPING_END_EVENT;
+		over = event.type == YAML_STREAM_END_EVENT;
+		if (depth > DEPTH_MAX)
+			r = error_set(err, WEIR_CONFIG, "%s:%zu:%zu: nested deeper than %d", file, event.start_mark.line + 1, event.start_mark.column + 1,
+				      DEPTH_MAX);
+		yaml_event_delete(&event);
+	}
+	yaml_parser_delete(&parser);
+	return r;
+}
+
 /* Nothing may follow the first document: it would be ignored without a word. */
 static int expect_end(yaml_parser_t *parser, const char *file, struct error *err)
 {
@@ -218,10 +244,12 @@ static int load_yaml(struct config *config, const char *yaml, size_t size, struc
 {
 	yaml_parser_t parser;
 	yaml_document_t document;
+	int r = check_depth(yaml, size, origins->file, err);
+	if (r != 0)
+		return r;
 	if (!yaml_parser_initialize(&parser))
 		return error_set(err, WEIR_INTERNAL, "%s: YAML parser could not start", origins->file);
 	yaml_parser_set_input_string(&parser, (const unsigned char *)yaml, size);
-	int r = 0;
 	if (!yaml_parser_load(&parser, &document)) {
 		r = not_yaml(&parser, origins->file, err);
 	} else {

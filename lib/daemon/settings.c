@@ -114,7 +114,7 @@ const struct setting settings[] = {
 	{ OWNER_CHAIN, "traces", SETTING_STRING, CH(traces), "auto", 0, 0, trace_kinds,
 	  "Where internal transfers come from: trace_block, debug_traceBlockByHash with callTracer, whichever the node has, or none." },
 	{ OWNER_CHAIN, "state_diff", SETTING_BOOL, CH(state_diff), "false", 0, 0, NULL, "Also fetch prestateTracer diffs and check native balances by them." },
-	{ OWNER_ENDPOINT, "name", SETTING_STRING, EP(name), "", 0, 0, NULL, "Short name for logs, metrics and certificates; default e0, e1, …" },
+	{ OWNER_ENDPOINT, "name", SETTING_STRING, EP(name), "", 0, 0, NULL, "Short name for logs, metrics and certificates; by default e0, e1, and so on." },
 	{ OWNER_ENDPOINT, "url", SETTING_STRING, EP(url), "", 0, 0, NULL, "http:// or https:// JSON-RPC address." },
 	{ OWNER_ENDPOINT, "ws_url", SETTING_STRING, EP(ws_url), "", 0, 0, NULL, "ws:// or wss:// address for new heads; empty: poll." },
 	{ OWNER_ENDPOINT, "head", SETTING_BOOL, EP(head), "true", 0, 0, NULL, "May tell the head." },
