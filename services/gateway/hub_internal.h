@@ -39,6 +39,8 @@ struct sub {
 	uint64_t mark; /* sequence of the event looked at last */
 	char request_id[200];
 	bool busy; /* a job is out */
+	struct replay_job *piece; /* owned: read, and being given as the queue has room */
+	size_t given;             /* pushes of it */
 	struct sub *next_of_conn;
 	struct sub *next_of_bucket, *next_of_chain, *previous_of_chain;
 };

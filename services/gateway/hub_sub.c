@@ -59,6 +59,7 @@ static void detach(struct sub *sub)
 	atomic_fetch_sub(&conn->hub->subscriptions, 1);
 	metric_set(conn->hub->metrics.subscriptions, (double)atomic_load(&conn->hub->subscriptions));
 	sub->conn = NULL;
+	replay_job_free(&sub->piece);
 	if (!sub->busy)
 		free(sub);
 }
@@ -85,10 +86,27 @@ static void submit(struct sub *sub, enum replay_task task, int64_t height)
 	replay_submit(sub->conn->hub->gateway->replay, job);
 }
 
-/* From where it stands as far as memory goes, then from the ledger while there is room. */
+/* Gives as much of the piece at hand as the queue takes. False: there is more. */
+static bool give_piece(struct sub *sub)
+{
+	struct replay_job *piece = sub->piece;
+	for (; sub->given < piece->count; sub->given++) {
+		if (sub->conn->queue_bytes > sub->conn->hub->queue_max / 2)
+			return false;
+		conn_push(sub->conn, sub, piece->pushes[sub->given].tail, piece->pushes[sub->given].sequence, piece->pushes[sub->given].index);
+	}
+	sub->offset.sequence = piece->offset.sequence;
+	sub->offset.index = piece->offset.index;
+	replay_job_free(&sub->piece);
+	return true;
+}
+
+/* What was read; then from where it stands as far as memory goes; then the ledger again. */
 static void move_on(struct sub *sub)
 {
-	if (sub->busy || sub->state == SUB_LIVE || sub->conn->closing || live_join(sub))
+	if (sub->busy || sub->state == SUB_LIVE || sub->conn->closing)
+		return;
+	if ((sub->piece && !give_piece(sub)) || sub->conn->closing || live_join(sub))
 		return;
 	sub->state = SUB_WAITING;
 	if (sub->conn->queue_bytes < sub->conn->hub->queue_max / 4)
@@ -125,23 +143,23 @@ static void located(struct sub *sub, const struct replay_job *job)
 	move_on(sub);
 }
 
-static void read_piece(struct sub *sub, const struct replay_job *job)
+/* True: the job is kept. */
+static bool take_piece(struct sub *sub, struct replay_job *job)
 {
 	struct hub *hub = sub->conn->hub;
 	bool moved = job->code == 0 && (job->offset.sequence != sub->offset.sequence || job->offset.index != sub->offset.index);
-	for (size_t i = 0; !job->code && i < job->count; i++)
-		conn_push(sub->conn, sub, job->pushes[i].tail, job->pushes[i].sequence, job->pushes[i].index);
 	if (moved) {
-		sub->offset.sequence = job->offset.sequence;
-		sub->offset.index = job->offset.index;
+		sub->piece = job;
+		sub->given = 0;
 		sub->state = SUB_WAITING;
 		move_on(sub);
-		return;
+		return true;
 	}
 	if (job->code && job->code != WEIR_UNAVAILABLE && job->code != WEIR_FULL && job->code != WEIR_CANCELED)
 		log_warn(&hub->log, "replay_failed", "a subscription waits; it is tried again", LOG_ERR(&job->error), LOG_S("client", sub->conn->remote));
 	sub->state = SUB_RETRYING;
 	sub->retry_ms = clock_mono_ms() + RETRY_MS;
+	return false;
 }
 
 void sub_replayed(struct hub *hub, struct replay_job *job)
@@ -151,10 +169,10 @@ void sub_replayed(struct hub *hub, struct replay_job *job)
 	sub->busy = false;
 	if (!sub->conn)
 		free(sub);
-	else if (job->task == REPLAY_READ)
-		read_piece(sub, job);
-	else
+	else if (job->task != REPLAY_READ)
 		located(sub, job);
+	else if (take_piece(sub, job))
+		return;
 	replay_job_free(&job);
 }
 
