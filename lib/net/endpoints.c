@@ -13,6 +13,7 @@
 #define SMOOTHING 0.2 /* weight of the newest latency */
 #define LIE_PAUSE_MS 5000
 #define LIE_PAUSE_MAX_MS 60000
+#define LACKS_MS 600000 /* then it is tried again: nodes are upgraded, and some only had a bad moment */
 #define LIE_MEMORY_MS 600000 /* after so long without a lie the pauses are short again */
 
 struct endpoint {
@@ -26,6 +27,7 @@ struct endpoint {
 	struct backoff probe_backoff;
 	struct endpoint_status learnt; /* its fields that are learnt; the rest is filled in on demand */
 	int64_t lie_pause_ms, lied_ms;
+	int64_t lacks_until_ms;
 	int64_t requests;              /* HTTP requests under way */
 	int64_t load;                  /* calls assigned */
 	struct metric *http_requests, *bytes, *breaker_state;
@@ -196,7 +198,11 @@ void endpoints_count_error(struct endpoints *set, size_t index, int code)
 void endpoints_status(struct endpoints *set, size_t index, struct endpoint_status *ret)
 {
 	pthread_mutex_lock(&set->lock);
-	const struct endpoint *e = &set->list[index];
+	struct endpoint *e = &set->list[index];
+	if (e->lacks_until_ms && clock_mono_ms() >= e->lacks_until_ms) {
+		e->learnt.lacks_block_receipts = e->learnt.lacks_call_tracer = e->learnt.lacks_flat_traces = e->learnt.lacks_state_diff = false;
+		e->lacks_until_ms = 0;
+	}
 	*ret = e->learnt;
 	ret->name = e->name;
 	ret->roles = e->roles;
@@ -232,7 +238,8 @@ void endpoints_note_lacks(struct endpoints *set, size_t index, const char *featu
 		if (strcmp(features[i].name, feature) != 0 || *lacks)
 			continue;
 		*lacks = true;
-		log_info(&set->log, "endpoint_lacks", "it is not asked for this again", LOG_S("endpoint", e->name), LOG_S("feature", feature));
+		e->lacks_until_ms = clock_mono_ms() + LACKS_MS;
+		log_info(&set->log, "endpoint_lacks", "it is not asked for this for a while", LOG_S("endpoint", e->name), LOG_S("feature", feature));
 	}
 	pthread_mutex_unlock(&set->lock);
 }

@@ -20,7 +20,7 @@ struct http_request {
 	int64_t timeout_ms;
 };
 struct http_result {
-	int code;               /* 0 for status 200; 401 and 403 PERMISSION, 404 and 405 UNSUPPORTED, 413 LIMIT, 429 RATE_LIMITED, 5xx UNAVAILABLE … */
+	int code;               /* 0 for status 200; 401 and 403 PERMISSION, 413 LIMIT, 429 RATE_LIMITED, 5xx UNAVAILABLE, else PROTOCOL */
 	struct error error;
 	long status;            /* 0: no answer at all */
 	int64_t retry_after_ms; /* as the server asks, 0: it does not */

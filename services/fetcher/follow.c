@@ -222,17 +222,21 @@ static int all_wrong(struct follower *f, struct error *err)
 static void report(struct follower *f)
 {
 	struct endpoint_status s;
-	char name[64], reason[300] = "";
+	char name[128], reason[300] = "";
 	bool good = false;
 	for (size_t i = 0; i < endpoints_count(f->endpoints); i++) {
 		endpoints_status(f->endpoints, i, &s);
-		good = good || s.breaker != BREAKER_OPEN;
-		if (s.breaker == BREAKER_OPEN)
+		good = good || (s.breaker == BREAKER_CLOSED && !s.wrong_chain); /* half open: being probed, nothing has answered yet */
+		if (s.breaker != BREAKER_CLOSED || s.wrong_chain)
 			snprintf(reason, sizeof reason, "endpoint %s: %s", s.name, s.last_error);
+		snprintf(name, sizeof name, "wrong chain %s %s", f->chain.name, s.name);
+		alert_raise(f->fetcher->ctx, name, s.wrong_chain ? ALERT_FIRING : ALERT_RESOLVED, "chain-endpoints", "chain %s: %s; it is not used",
+			    f->chain.name, s.wrong_chain ? s.last_error : "the endpoint serves this chain again");
 	}
 	snprintf(name, sizeof name, "endpoints %s", f->chain.name);
 	daemon_check_set(f->fetcher->ctx, name, good, good ? "" : reason);
-	alert_raise(f->fetcher->ctx, name, good ? ALERT_RESOLVED : ALERT_FIRING, "chain-endpoints", "chain %s: no endpoint answers; %s", f->chain.name, reason);
+	alert_raise(f->fetcher->ctx, name, good ? ALERT_RESOLVED : ALERT_FIRING, "chain-endpoints", "chain %s: %s%s", f->chain.name,
+		    good ? "endpoints answer" : "no endpoint answers; ", good ? "" : reason);
 }
 
 static int wake_fd(const struct follower *f)

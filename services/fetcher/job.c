@@ -17,6 +17,7 @@
 #define RETRY_BASE_MS 50
 #define RETRY_MAX_MS 5000
 #define RECEIPTS_MAX (256u << 20)
+#define LACKING_TRIES 3 /* then an optional part is left out, even though an endpoint that is away now may have it */
 
 void job_free(struct job **job)
 {
@@ -107,12 +108,40 @@ static const char *feature_of(Weir__V1__PartKind kind)
 	}
 }
 
+static bool lacks(const struct endpoint_status *s, Weir__V1__PartKind kind)
+{
+	switch ((int)kind) {
+	case WEIR__V1__PART_KIND__PART_KIND_CALL_TRACES:
+		return s->lacks_call_tracer;
+	case WEIR__V1__PART_KIND__PART_KIND_FLAT_TRACES:
+		return s->lacks_flat_traces;
+	default:
+		return s->lacks_state_diff;
+	}
+}
+
+/* An endpoint was just found not to have it: somebody else may, or the same endpoint has the other kind of traces. */
+static void try_without(struct job *j, const struct job_part *part, const struct rpc_answer *answer)
+{
+	bool elsewhere = false;
+	struct endpoint_status s;
+	for (size_t i = 0; i < endpoints_count(j->f->endpoints); i++) {
+		endpoints_status(j->f->endpoints, i, &s);
+		elsewhere = elsewhere || !lacks(&s, part->kind);
+	}
+	fail(j, elsewhere ? WEIR_UNSUPPORTED : WEIR_CANCELED, answer->endpoint, answer->error.text);
+}
+
 static void part_failed(struct job *j, struct job_part *part, const struct rpc_answer *answer)
 {
 	struct follower *f = j->f;
 	const char *feature = feature_of(part->kind);
 	if (answer->code == WEIR_UNSUPPORTED && feature) {
 		endpoints_note_lacks(f->endpoints, answer->endpoint, feature);
+		if (part->optional && j->tries < LACKING_TRIES) {
+			try_without(j, part, answer);
+			return;
+		}
 		if (part->kind == WEIR__V1__PART_KIND__PART_KIND_RECEIPTS) {
 			part->missing = true; /* one by one instead, once the block says which */
 			snprintf(part->why, sizeof part->why, "singly");
@@ -240,6 +269,10 @@ static void begin(struct job *j)
 	for (size_t i = 0; i < j->part_count; i++) {
 		j->parts[i].kind = calls[i].kind;
 		j->parts[i].optional = calls[i].optional;
+		if (!calls[i].call.method) { /* wanted, but nobody has it */
+			j->parts[i].missing = true;
+			snprintf(j->parts[i].why, sizeof j->parts[i].why, "%s: no endpoint offers it", error_name(WEIR_UNSUPPORTED));
+		}
 		has_receipts = has_receipts || calls[i].kind == WEIR__V1__PART_KIND__PART_KIND_RECEIPTS;
 	}
 	if (!has_receipts && j->part_count < CHAIN_PARTS_MAX) /* no endpoint has eth_getBlockReceipts */

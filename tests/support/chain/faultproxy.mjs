@@ -64,6 +64,11 @@ class Story {
     return this.#active.map(({ lie, height, left, method }) => ({ name: lie.name, height, left: left === Infinity ? null : left, method }));
   }
 
+  /** The methods that a lie told now is confined to. */
+  methodsOf(name) {
+    return this.#active.filter((a) => a.lie.name === name && a.method !== null).map((a) => a.method);
+  }
+
   asked(call) {
     if (typeof call?.method === 'string') this.methods[call.method] = (this.methods[call.method] ?? 0) + 1;
   }
@@ -205,7 +210,7 @@ const BODIES = {
   'result-missing': (asked) => each(asked, (id) => JSON.stringify({ jsonrpc: '2.0', id })),
   'rpc-error': (asked) => failure(asked, -32000, 'header not found'),
   'rpc-limit': (asked) => failure(asked, -32005, 'query returned more than 10000 results'),
-  'rpc-unsupported': (asked) => failure(asked, -32601, 'the method does not exist/is not available'),
+  'rpc-unsupported': (asked, body, methods) => refused(asked, body, methods),
   'id-wrong': (asked, body) => JSON.stringify(mapAnswer(body, (item) => ({ ...item, id: 987654321 }))),
   'batch-partial': (asked, body) => JSON.stringify(JSON.parse(body).slice(0, Math.floor(asked.length / 2))),
   'batch-swapped': (asked, body) => {
@@ -222,6 +227,12 @@ function each(asked, make) {
   return Array.isArray(asked) ? `[${parts.join(',')}]` : parts[0];
 }
 const failure = (asked, code, message) => each(asked, (id) => JSON.stringify({ jsonrpc: '2.0', id, error: { code, message } }));
+/** As a node without these methods answers: the other calls of the batch have their results. None named: all. */
+const refused = (asked, body, methods) => {
+  const ids = new Set(list(asked).filter((call) => methods.length === 0 || methods.includes(call?.method)).map((call) => call?.id));
+  const error = { code: -32601, message: 'the method does not exist/is not available' };
+  return JSON.stringify(mapAnswer(body, (item) => (ids.has(item.id) ? { jsonrpc: '2.0', id: item.id, error } : item)));
+};
 const mapAnswer = (body, change) => {
   const answer = JSON.parse(body);
   return Array.isArray(answer) ? answer.map(change) : change(answer);
@@ -290,7 +301,7 @@ function httpHandler(story, upstream, agent) {
       let body = answer.body;
       if (lie !== null) {
         if (MANNERS[lie]) return MANNERS[lie](res, asked, body.toString());
-        body = BODIES[lie](asked, body.toString());
+        body = BODIES[lie](asked, body.toString(), story.methodsOf(lie));
       } else if (asked !== undefined) body = (await rewritten(story, asked, body)) ?? body;
       return res.writeHead(answer.status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }).end(body);
     } catch (error) {
@@ -348,7 +359,7 @@ async function answerOverSocket(story, calls, text, client) {
   const lie = await story.transport(list(asked));
   if (lie === null) return (await rewritten(story, asked, text)) ?? text;
   if (lie === 'hang') return null;
-  if (BODIES[lie]) return BODIES[lie](asked, text);
+  if (BODIES[lie]) return BODIES[lie](asked, text, story.methodsOf(lie));
   if (lie === 'huge') return JSON.stringify({ ...message, result: `0x${HUGE_CHUNK.repeat(HUGE_BYTES / HUGE_CHUNK.length)}` });
   client.terminate();
   return null;
