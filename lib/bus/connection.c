@@ -54,6 +54,20 @@ struct address {
 	int port, database;
 };
 
+/* Digits up to end; -1: anything else, or too many of them. */
+static int small_number(const char *text, const char *end)
+{
+	int value = 0;
+	if (text == end || end - text > 6)
+		return -1;
+	for (; text < end; text++) {
+		if (*text < '0' || *text > '9')
+			return -1;
+		value = value * 10 + (*text - '0');
+	}
+	return value;
+}
+
 /* redis://[user:password@]host[:port][/db], rediss://…, unix:///path */
 static int parse_url(const char *url, struct address *ret, struct error *err)
 {
@@ -86,9 +100,9 @@ static int parse_url(const char *url, struct address *ret, struct error *err)
 	size_t host = colon ? (size_t)(colon - rest) : length;
 	snprintf(ret->host, sizeof ret->host, "%.*s", (int)host - (end ? 2 : 0), rest + (end ? 1 : 0));
 	if (colon)
-		ret->port = atoi(colon + 1);
-	if (*path == '/')
-		ret->database = atoi(path + 1);
+		ret->port = small_number(colon + 1, path);
+	if (*path == '/' && path[1])
+		ret->database = small_number(path + 1, path + strlen(path));
 	if (!*ret->host || ret->port < 1 || ret->port > 65535 || ret->database < 0)
 		return error_set(err, WEIR_CONFIG, "bus.redis_url has no host, no valid port or no valid database number");
 	return 0;
@@ -249,12 +263,13 @@ static int connect_now(struct bus *bus, struct error *err)
 	if (!bus->redis || bus->redis->err)
 		return failed(bus, "connecting", bus->redis ? bus->redis->errstr : "no memory", err);
 	redisSetTimeout(bus->redis, timeout);
+	redisContext *redis = bus->redis;
 	if (!a.local)
-		redisEnableKeepAlive(bus->redis);
+		redisEnableKeepAlive(redis);
 	if (a.tls && (r = start_tls(bus, a.host, err)) != 0)
 		return r;
-	(void)fcntl(bus->redis->fd, F_SETFL, fcntl(bus->redis->fd, F_GETFL) | O_NONBLOCK);
-	bus->redis->flags &= ~REDIS_BLOCK;
+	(void)fcntl(redis->fd, F_SETFL, fcntl(redis->fd, F_GETFL) | O_NONBLOCK);
+	redis->flags &= ~REDIS_BLOCK;
 	r = handshake(bus, &a, clock_mono_ms() + wait, err);
 	if (r != 0) {
 		bus_drop(bus);
@@ -338,7 +353,7 @@ int bus_check(struct bus *bus, struct error *err)
 	if (r != 0)
 		return r;
 	log_url(bus->url, shown);
-	if (info_field(info->str, "redis_version:", value) && atoi(value) < 7)
+	if (info_field(info->str, "redis_version:", value) && strtol(value, NULL, 10) < 7)
 		r = error_set(err, WEIR_VERSION, "Redis %s has version %s; 7.0 or newer is needed", shown, value);
 	else if (info_field(info->str, "maxmemory_policy:", value) && strcmp(value, "noeviction") != 0)
 		r = error_set(err, WEIR_CONFIG,

@@ -146,7 +146,7 @@ bool bus_batch_letter(struct bus_message *m, const redisReply *entry)
 	struct bytes body = bytes_of(bus_reply_field(entry->element[1], "d"));
 	int c = klass && klass->str ? bus_class_of(klass->str) : -1;
 	Weir__V1__DeadLetter *letter = weir__v1__dead_letter__unpack(NULL, body.size, body.data);
-	if (!letter || c < 0) {
+	if (!letter || c < 0 || !body.data) {
 		if (letter)
 			weir__v1__dead_letter__free_unpacked(letter, NULL);
 		return false;

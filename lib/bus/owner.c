@@ -382,7 +382,7 @@ static int park(struct bus_owner *o, const struct bus_message *m, struct bytes f
 	buf_free(&fragment);
 	if (r != 0)
 		return r;
-	*ret_free = reply->len == 0;
+	*ret_free = reply && reply->len == 0;
 	freeReplyObject(reply);
 	if (*ret_free) {
 		parked_remove(o, m->frame.key);

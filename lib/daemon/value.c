@@ -93,7 +93,7 @@ static int set_string(char **target, const char *text, const char *shown, struct
 
 static int assign_secret(char **target, const char *text, const char *shown, struct error *err)
 {
-	char secret[SECRET_MAX];
+	char secret[SECRET_MAX] = "";
 	if (strncmp(text, "file:", 5) != 0)
 		return set_string(target, text, shown, err);
 	struct error why = { 0 };

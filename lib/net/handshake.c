@@ -105,9 +105,9 @@ int handshake_read(struct bytes answer, const char *key, size_t *ret_size, struc
 		return answer.size >= HANDSHAKE_MAX ? error_set(err, WEIR_PROTOCOL, "WebSocket handshake: head of more than %d bytes", HANDSHAKE_MAX)
 						    : WEIR_TIMEOUT;
 	const char *end = blank + 4;
-	int status = 0;
-	if (end - text < 14 || strncmp(text, "HTTP/1.1 ", 9) != 0 || sscanf(text + 9, "%3d", &status) != 1)
+	if (end - text < 14 || strncmp(text, "HTTP/1.1 ", 9) != 0 || strspn(text + 9, "0123456789") != 3)
 		return error_set(err, WEIR_PROTOCOL, "WebSocket handshake: the answer is not HTTP/1.1");
+	int status = (text[9] - '0') * 100 + (text[10] - '0') * 10 + (text[11] - '0');
 	if (status != 101)
 		return refused(status, err);
 	char accept[29];

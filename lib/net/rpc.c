@@ -374,9 +374,10 @@ static void send_calls(struct rpc *rpc, size_t endpoint, struct call **calls, si
 	x->endpoint = endpoint;
 	x->count = n;
 	x->body.max = RPC_ANSWER_MAX;
+	memcpy(x->calls, calls, n * sizeof *calls);
 	int64_t now = clock_mono_ms(), timeout = rpc->options.timeout_ms;
 	for (size_t i = 0; i < n; i++) {
-		struct call *c = x->calls[i] = calls[i];
+		struct call *c = x->calls[i];
 		dequeue(rpc, c);
 		endpoints_assign(rpc->options.endpoints, endpoint, 1);
 		c->answered = false;
@@ -463,7 +464,7 @@ static void refuse(struct rpc *rpc, struct call *c, int code)
 
 static void dispatch_queue(struct rpc *rpc, struct queue *q)
 {
-	struct call *calls[BATCH_MAX];
+	struct call *calls[BATCH_MAX] = { NULL };
 	int64_t now = clock_mono_ms();
 	size_t waiting = 0;
 	for (struct call *c = q->first; c && waiting < LOOK_MAX;) {

@@ -188,7 +188,7 @@ static bool give_message(struct feed *feed, const struct bus_message *message)
 		return true;
 	int code = message->frame.type != MESSAGE_LEDGER_EVENT ? error_set(&err, WEIR_INVALID, "not a ledger event") :
 								 event_read(&feed->chain->chain, message->frame.body, &event, &err);
-	if (!code && event->sequence == next && message->sequence == next) {
+	if (!code && event && event->sequence == next && message->sequence == next) {
 		give(feed, event);
 		return true;
 	}

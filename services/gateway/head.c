@@ -8,6 +8,7 @@
 #include <nettle/base64.h>
 #include <nettle/sha1.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -150,9 +151,9 @@ bool http_read_head(struct exchange *x, const char *method, const char *version,
 	take_request_id(&x->request, s.request_id);
 	take_remote(x);
 	bool http11 = strcmp(version, "HTTP/1.1") == 0;
-	unsigned long long length = 0;
-	char end = 0;
-	bool sized = s.length && isdigit((unsigned char)s.length[0]) && strlen(s.length) < 19 && sscanf(s.length, "%llu%c", &length, &end) == 1;
+	size_t digits = s.length ? strspn(s.length, "0123456789") : 0;
+	bool sized = digits > 0 && digits < 19 && s.length[digits] == 0;
+	unsigned long long length = sized ? strtoull(s.length, NULL, 10) : 0;
 	const struct {
 		bool wrong;
 		struct head_problem problem;

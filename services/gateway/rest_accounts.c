@@ -141,7 +141,7 @@ static bool query_balances(struct call *call, int64_t account_id, int64_t height
 
 void rest_balances(struct call *call)
 {
-	struct bytes account;
+	struct bytes account = { 0 };
 	uint8_t buffer[32];
 	int64_t account_id = 0, height = 0;
 	struct chain_heights heights;
@@ -255,7 +255,7 @@ static void put_account_entries(struct call *call, const struct pg_result *r, in
 
 void rest_account_entries(struct call *call)
 {
-	struct bytes account;
+	struct bytes account = { 0 };
 	uint8_t buffer[32];
 	int64_t account_id = 0, limit = call_number(call, "limit", LIMIT_DEFAULT);
 	int32_t asset_id = 0;

@@ -31,7 +31,7 @@ static int compare_at(struct follow *f, int64_t height, uint64_t exclude, enum a
 static int find_ancestor(struct follow *f, int64_t top, int64_t *ret, size_t *ret_endpoint, struct error *err)
 {
 	int64_t floor = f->ledger->start - 1, high = top, low = floor;
-	enum agreement agreement;
+	enum agreement agreement = UNKNOWN;
 	int code = 0;
 	/* The fetcher's word first, then doubling steps. */
 	for (int64_t step = 1; !code && high > floor + 1; step *= 2) {

@@ -35,7 +35,7 @@ static const char *path_text(struct trace_walk *w, const char *ending)
 			*at++ = '.';
 		at = add_number(at, w->path[i]);
 	}
-	strcpy(at, ending);
+	memcpy(at, ending, strlen(ending) + 1);
 	return text;
 }
 
