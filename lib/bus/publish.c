@@ -98,7 +98,11 @@ static int publish_batch(struct bus_publisher *p, const struct frame *frames, si
 	bus_args_add(&a, p->producer);
 	bus_args_add(&a, p->epoch);
 	bus_args_add_u64(&a, p->next);
+#ifdef WEIR_MUTANT_NO_BACKLOG_LIMIT
+	bus_args_add_u64(&a, 1u << 30);
+#else
 	bus_args_add_u64(&a, (uint64_t)p->bus->options.max_backlog);
+#endif
 	for (size_t i = 0; i < n && r == 0; i++) {
 		bus_args_add(&a, class_name(&frames[i]));
 		bus_args_add_bytes(&a, (struct bytes){ whole.data + offsets[i], offsets[i + 1] - offsets[i] });
