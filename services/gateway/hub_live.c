@@ -8,6 +8,8 @@
 #define OPENINGS WEIR__V1__LEDGER_EVENT__EVENT_OPENINGS_RECORDED
 #define FINALITY WEIR__V1__LEDGER_EVENT__EVENT_FINALITY_PROMOTED
 
+#define PUSH_BYTES 600 /* about what an entry takes in a queue, rather more than less */
+
 enum outcome { DELIVERED, NEEDS_LEDGER };
 
 /* ---- who listens ------------------------------------------------------------------------------------------------------------------------- */
@@ -204,6 +206,12 @@ static void give_retracted_items(struct sub *sub, const struct event *event, con
 		give_ids(sub, event, ids, n, last);
 }
 
+/* Would the event leave room in the client's queue? One that is piled up whole would close the connection of a client that reads well. */
+static bool fits(const struct sub *sub, const struct event *event)
+{
+	return sub->filter.has_account || event->item_count * PUSH_BYTES < sub->conn->hub->queue_max / 2;
+}
+
 static enum outcome give_entries(struct sub *sub, struct event *event)
 {
 	const struct event *source = event;
@@ -215,7 +223,7 @@ static enum outcome give_entries(struct sub *sub, struct event *event)
 		if (source && was_given(sub, event, source, &given) == DELIVERED && !given)
 			return DELIVERED;
 	}
-	if (!source || !source->has_items || source->item_count > LIVE_ITEMS_MAX)
+	if (!source || !source->has_items || source->item_count > LIVE_ITEMS_MAX || !fits(sub, source))
 		return NEEDS_LEDGER;
 	if (sub->topic == TOPIC_OF_ACCOUNTS) /* balances are the ledger's to say */
 		return any_matches(sub, source) ? NEEDS_LEDGER : DELIVERED;
@@ -325,6 +333,10 @@ bool live_join(struct sub *sub)
 	if (sub->offset.index >= 0 || !chain->known || sub->offset.sequence + 1 < chain->oldest)
 		return false;
 	while (sub->offset.sequence < chain->newest) {
+		if (sub->conn->queue_bytes > sub->conn->hub->queue_max / 4) {
+			sub->state = SUB_WAITING; /* for room: memory is read at the client's pace, too */
+			return true;
+		}
 		struct event *event = chain->ring[(sub->offset.sequence + 1) % RING_EVENTS];
 		sub->mark = event->sequence;
 		if (deliver(sub, event) == NEEDS_LEDGER)
