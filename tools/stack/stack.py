@@ -105,6 +105,13 @@ class Process:
             self.kill()
             return self.child.returncode
 
+    def check_sanitizers(self):
+        """A build with sanitizers writes what it found into the log, and may go on."""
+        text = self.log.read_text(errors="replace")
+        found = re.search(r"(ERROR: AddressSanitizer|ERROR: LeakSanitizer|WARNING: ThreadSanitizer|: runtime error: ).*", text)
+        if found:
+            raise AssertionError(f"{self.name}: {text[found.start():found.start() + 6000]}")
+
     def kill(self):
         if self.child is not None:
             self.send(signal.SIGKILL)
@@ -370,7 +377,10 @@ class Suite:
         for name in reversed(list(self.processes)):
             self.processes[name].send(signal.SIGCONT)
             self.processes[name].send(signal.SIGTERM)
-        return {name: process.wait() for name, process in self.processes.items()}
+        statuses = {name: process.wait() for name, process in self.processes.items()}
+        for process in self.processes.values():
+            process.check_sanitizers()
+        return statuses
 
 
 def dev_chain(node, name="dev", endpoints=None, **more):
