@@ -65,6 +65,7 @@ struct chain_block_ref {
 	uint8_t hash[32];
 	uint8_t parent_hash[32];
 	uint64_t timestamp;
+	bool proven; /* the whole header was there and gives the hash: so height and parent are that block's. Not for notices. */
 };
 
 struct chain_asset { /* an asset as the ledger names it; "native", "0x…", "0x…:id" in text */

@@ -348,7 +348,7 @@ static void on_http_done(const struct http_result *result, void *arg)
 		}
 		if (c->code == 0)
 			endpoints_observe(rpc->options.endpoints, x->endpoint, c->request.method, result->seconds);
-		else if (code == 0)
+		else if (code == 0 && !(c->code == WEIR_NOT_FOUND && c->request.no_is_answer))
 			endpoints_count_error(rpc->options.endpoints, x->endpoint, c->code);
 		settle(rpc, c);
 	}

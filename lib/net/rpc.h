@@ -102,6 +102,7 @@ struct rpc_request {
 	int64_t timeout_ms;      /* of everything; default 30000 */
 	unsigned attempts;       /* at most so many endpoints, default 3 */
 	bool tip;                /* latency matters: not delayed for batching */
+	bool no_is_answer;       /* WEIR_NOT_FOUND (a call that reverts, state that is gone) is no error of the endpoint: not counted */
 	rpc_done_fn *on_done;
 	void *arg;
 };

@@ -82,7 +82,6 @@ struct follower { /* one chain: its thread's whole state */
 	struct chain_block_ref head, safe, finalized; /* as published last; hash all zero: none */
 	bool has_head, head_asked, head_dirty;
 	struct chain_block_ref seen_head; /* newest that a node told */
-	size_t seen_endpoint;
 	bool has_seen, head_news;
 	int64_t announced_ms; /* when seen_head was announced */
 
@@ -93,6 +92,8 @@ struct follower { /* one chain: its thread's whole state */
 	double limit; /* adaptive: jobs in flight */
 	uint64_t generation; /* grows with each fork or restart: results of older jobs are dropped */
 	bool fork_suspected;
+	size_t fork_endpoint; /* who told what contradicts: it has to show its branch … */
+	bool fork_by_block;   /* … and was it a block (its header proven), or only a head? */
 	uint64_t event_number;
 };
 
@@ -128,6 +129,7 @@ int head_publish(struct follower *, struct error *);
 /* -- fork.c ------------------------------------------------------------------------------------------------------------------------ */
 /* Does this block contradict what we know? */
 bool fork_contradicts(struct follower *, const struct chain_block_ref *);
+void fork_suspect(struct follower *, size_t endpoint, bool by_block);
 /* Finds the ancestor and publishes ChainFork. 0 also when it turned out to be none. */
 int fork_resolve(struct follower *, struct error *);
 

@@ -230,8 +230,8 @@ static void report(struct follower *f)
 		if (s.breaker != BREAKER_CLOSED || s.wrong_chain)
 			snprintf(reason, sizeof reason, "endpoint %s: %s", s.name, s.last_error);
 		snprintf(name, sizeof name, "wrong chain %s %s", f->chain.name, s.name);
-		alert_raise(f->fetcher->ctx, name, s.wrong_chain ? ALERT_FIRING : ALERT_RESOLVED, "chain-endpoints", "chain %s: %s; it is not used",
-			    f->chain.name, s.wrong_chain ? s.last_error : "the endpoint serves this chain again");
+		alert_raise(f->fetcher->ctx, name, s.wrong_chain ? ALERT_FIRING : ALERT_RESOLVED, "chain-endpoints", "chain %s: %s%s", f->chain.name,
+			    s.wrong_chain ? s.last_error : "the endpoint serves this chain again", s.wrong_chain ? "; it is not used" : "");
 	}
 	snprintf(name, sizeof name, "endpoints %s", f->chain.name);
 	daemon_check_set(f->fetcher->ctx, name, good, good ? "" : reason);

@@ -29,6 +29,13 @@ bool fork_contradicts(struct follower *f, const struct chain_block_ref *block)
 	return above && above->known && !is_zero(above->parent_hash) && memcmp(above->parent_hash, block->hash, 32) != 0;
 }
 
+void fork_suspect(struct follower *f, size_t endpoint, bool by_block)
+{
+	f->fork_suspected = true;
+	f->fork_endpoint = endpoint;
+	f->fork_by_block = by_block;
+}
+
 static int ask_block(struct follower *f, enum chain_question question, const struct chain_args *args, int only, struct chain_answer *ret,
 		     size_t *ret_endpoint, struct error *err)
 {
@@ -41,7 +48,11 @@ static int ask_block(struct follower *f, enum chain_question question, const str
 	struct rpc_request request = { .method = call.method, .params = call.params, .role = ENDPOINT_HEAD, .only = only, .attempts = 3, .tip = true,
 				       .timeout_ms = 10000 };
 	r = rpc_ask(f->rpc, &request, f->arena, &result, ret_endpoint, err);
-	return r ? r : f->chain.family->answer(&f->chain, question, args, result, f->arena, ret, err);
+	if (r == 0)
+		r = f->chain.family->answer(&f->chain, question, args, result, f->arena, ret, err);
+	if (r == 0 && ret->found && !ret->block.proven)
+		r = error_set(err, WEIR_PROTOCOL, "the hash of block %" PRIu64 " does not follow from its header", ret->block.height);
+	return r;
 }
 
 /* The block of ours that the node still has. Starts at the highest height that both know, and follows parents down. */
@@ -109,17 +120,41 @@ static int publish_fork(struct follower *f, const struct chain_block_ref *ancest
 	return publish_message(f, f->blocks, MESSAGE_CHAIN_FORK, ancestor->height, packed, size, err);
 }
 
+/* What is being fetched may belong to either branch: it is asked for again. */
+static void drop_fetched(struct follower *f)
+{
+	f->generation++;
+	for (size_t i = 0; i <= f->window.mask; i++)
+		if (f->window.slots[i].used && f->window.slots[i].state == HEIGHT_IN_FLIGHT)
+			f->window.slots[i].state = HEIGHT_WANTED;
+}
+
+/* A block that fits no branch of its own node: a lie, or the node changed its mind. Often enough, and others are asked. */
+static void blame(struct follower *f, int code, const char *why)
+{
+	if (f->fork_by_block)
+		endpoints_note_failure(f->endpoints, f->fork_endpoint, code, why);
+}
+
+/* That node cannot show its branch: let the others say what the head is. */
+static void not_shown(struct follower *f, int code, const struct error *err)
+{
+	log_warn(&f->log, "fork_not_shown", "the node that told another branch cannot show it; what it told is asked for again", LOG_ERR(err));
+	if (code == WEIR_NOT_FOUND || code == WEIR_PROTOCOL)
+		blame(f, code, err->text);
+	drop_fetched(f);
+	f->has_seen = false;
+	f->head_due_ms = 0;
+	f->fork_suspected = false;
+}
+
 int fork_resolve(struct follower *f, struct error *err)
 {
 	struct chain_block_ref ancestor = { 0 };
 	bool fork = false;
-	int r = find_ancestor(f, (int)f->seen_endpoint, &ancestor, &fork, err);
+	int r = find_ancestor(f, (int)f->fork_endpoint, &ancestor, &fork, err);
 	if (r == WEIR_NOT_FOUND || r == WEIR_PROTOCOL || r == WEIR_UNAVAILABLE || r == WEIR_TIMEOUT) {
-		/* That node cannot show its branch: let the others say what the head is. */
-		log_warn(&f->log, "fork_not_shown", "the node that told another branch cannot show it; the head is asked for again", LOG_ERR(err));
-		f->has_seen = false;
-		f->head_due_ms = 0;
-		f->fork_suspected = false;
+		not_shown(f, r, err);
 		return 0;
 	}
 	if (r != 0)
@@ -137,12 +172,9 @@ int fork_resolve(struct follower *f, struct error *err)
 		fetch_window_learn(&f->window, ancestor.height, ancestor.hash, ancestor.parent_hash);
 	} else {
 		log_info(&f->log, "fork_dismissed", "the branch that was told is ours after all");
+		blame(f, WEIR_PROTOCOL, "it told a block that does not follow its own chain");
 	}
-	/* What is being fetched may belong to either branch: above the ancestor it is asked for again. */
-	f->generation++;
-	for (size_t i = 0; i <= f->window.mask; i++)
-		if (f->window.slots[i].used && f->window.slots[i].state == HEIGHT_IN_FLIGHT)
-			f->window.slots[i].state = HEIGHT_WANTED;
+	drop_fetched(f);
 	f->fork_height = ancestor.height + 1;
 	f->fork_until_ms = clock_mono_ms() + FORK_SETTLES_MS;
 	f->fork_suspected = false;

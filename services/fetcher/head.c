@@ -51,12 +51,11 @@ static void note(struct follower *f, size_t endpoint, const struct chain_block_r
 	if (!higher && !contradicts)
 		return; /* a node behind the others, or one that went back and may come again */
 	f->seen_head = *block;
-	f->seen_endpoint = endpoint;
 	f->has_seen = true;
 	f->head_news = true;
 	f->announced_ms = clock_wall_ms();
 	if (contradicts)
-		f->fork_suspected = true;
+		fork_suspect(f, endpoint, false);
 	fetcher_gauge(f, "weir_fetcher_head_height", (double)block->height);
 }
 

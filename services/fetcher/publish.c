@@ -64,6 +64,23 @@ static int publish_block(struct follower *f, struct job *j, struct error *err)
 	return r;
 }
 
+static size_t teller(const struct job *j)
+{
+	for (size_t i = 0; i < j->part_count; i++)
+		if (j->parts[i].kind == WEIR__V1__PART_KIND__PART_KIND_BLOCK)
+			return j->parts[i].endpoint;
+	return 0;
+}
+
+/* A header that does not give the block's hash says nothing about parents: it goes out, for the proof to name, and is not believed here. */
+static void note_published(struct follower *f, const struct job *j)
+{
+	if (j->block.proven)
+		fetch_window_learn(&f->window, j->block.height, j->block.hash, j->block.parent_hash);
+	fetch_window_at(&f->window, j->block.height)->state = HEIGHT_PUBLISHED;
+	fetcher_gauge(f, "weir_fetcher_published_height", (double)f->window.highest_known);
+}
+
 /* In order of height as far as they are here: the ledger has less to hold. */
 static void sort_ready(struct follower *f)
 {
@@ -84,17 +101,14 @@ int publish_ready(struct follower *f, struct error *err)
 		struct job *j = f->ready[done];
 		bool stale = j->generation != f->generation;
 		bool refetch = j->request.reason == WEIR__V1__FETCH_REASON__FETCH_REASON_REFETCH;
-		if (!stale && !refetch && fork_contradicts(f, &j->block)) {
-			f->fork_suspected = true; /* resolved by the loop; this job is then dropped or goes out */
+		if (!stale && !refetch && j->block.proven && fork_contradicts(f, &j->block)) {
+			fork_suspect(f, teller(j), true); /* resolved by the loop; the block is then asked for again */
 			break;
 		}
 		if (!stale && (r = publish_block(f, j, err)) != 0)
 			break;
-		if (!stale && !refetch) {
-			fetch_window_learn(&f->window, j->block.height, j->block.hash, j->block.parent_hash);
-			fetch_window_at(&f->window, j->block.height)->state = HEIGHT_PUBLISHED;
-			fetcher_gauge(f, "weir_fetcher_published_height", (double)f->window.highest_known);
-		}
+		if (!stale && !refetch)
+			note_published(f, j);
 		if (!stale)
 			fetcher_count(f, "weir_fetcher_blocks_total", reasons[j->request.reason % 4], 1);
 		job_free(&f->ready[done]);

@@ -128,6 +128,7 @@ static int ask_block(struct node *node, enum chain_question question, const stru
 	struct chain_call call;
 	struct bytes result;
 	arena_reset(node->arena);
+	*ret_endpoint = 0;
 	int code = family->question(node->chain, question, args, node->arena, &call, err);
 	if (code)
 		return code;
@@ -144,25 +145,33 @@ static int ask_block(struct node *node, enum chain_question question, const stru
 		*ret = (struct chain_answer){ .found = false };
 		return 0;
 	}
-	return code ? code : family->answer(node->chain, question, args, result, node->arena, ret, err);
+	if (code)
+		return code;
+	struct error why = { 0 };
+	code = family->answer(node->chain, question, args, result, node->arena, ret, &why);
+	if (!code && ret->found && !ret->block.proven)
+		code = error_set(&why, WEIR_PROTOCOL, "the hash of block %llu does not follow from its header", (unsigned long long)ret->block.height);
+	if (code) {
+		endpoints_note_failure(node->options.endpoints, *ret_endpoint, code, why.text);
+		error_set(err, code, "%s", why.text);
+	}
+	return code;
 }
 
 int node_block_at(struct node *node, uint64_t height, uint64_t exclude, bool *ret_found, struct chain_block_ref *ret, size_t *ret_endpoint,
 		  struct error *err)
 {
 	struct chain_args args = { .height = height };
-	struct chain_answer answer = { 0 };
-	int code = ask_block(node, CHAIN_ASK_BY_HEIGHT, &args, exclude, &answer, ret_endpoint, err);
-	if (code)
-		return code;
-	*ret_found = answer.found;
-	*ret = answer.block;
-	if (answer.found && answer.block.height != height) {
-		endpoints_note_failure(node->options.endpoints, *ret_endpoint, WEIR_PROTOCOL, "a block of another height");
-		return error_set(err, WEIR_PROTOCOL, "asked for block %llu, an endpoint answered block %llu", (unsigned long long)height,
-				 (unsigned long long)answer.block.height);
+	int code = WEIR_PROTOCOL;
+	/* Who answers what cannot be that block is passed over; when all do, that is the answer. */
+	for (size_t asked = 0; code == WEIR_PROTOCOL && asked < node_endpoints(node); asked++) {
+		struct chain_answer answer = { 0 };
+		code = ask_block(node, CHAIN_ASK_BY_HEIGHT, &args, exclude, &answer, ret_endpoint, err);
+		exclude |= UINT64_C(1) << *ret_endpoint;
+		*ret_found = answer.found;
+		*ret = answer.block;
 	}
-	return 0;
+	return code;
 }
 
 int node_head(struct node *node, struct chain_block_ref *ret, struct error *err)
@@ -242,6 +251,7 @@ static int ask(struct node *node, enum chain_question question, struct bytes acc
 					       .only = -1,
 					       .timeout_ms = 15000,
 					       .attempts = 3,
+					       .no_is_answer = true,
 					       .on_done = on_balance,
 					       .arg = call };
 		code = rpc_call(node->rpc, &request);

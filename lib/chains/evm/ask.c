@@ -128,6 +128,7 @@ static yyjson_doc *parse(struct bytes result, struct arena *arena)
 
 static bool read_ref(yyjson_val *block, struct chain_block_ref *ret)
 {
+	ret->proven = false;
 	return evm_hex_u64(yyjson_obj_get(block, "number"), &ret->height) && evm_hex_bytes(yyjson_obj_get(block, "hash"), ret->hash, 32) &&
 	       evm_hex_bytes(yyjson_obj_get(block, "parentHash"), ret->parent_hash, 32) &&
 	       evm_hex_u64(yyjson_obj_get(block, "timestamp"), &ret->timestamp);
@@ -145,6 +146,7 @@ static int block_answer(yyjson_val *root, const struct chain_args *args, enum ch
 	if (question == CHAIN_ASK_BY_HASH && memcmp(ret->block.hash, args->hash, 32) != 0)
 		return error_set(err, WEIR_PROTOCOL, "asked for a block by hash, answered another one");
 	ret->found = true;
+	ret->block.proven = evm_header_gives_hash(root);
 	return 0;
 }
 
@@ -452,6 +454,7 @@ int evm_peek_block(const struct chain *chain, struct bytes result, struct arena 
 		return error_set(err, WEIR_NOT_FOUND, "the node does not have this block");
 	if (!read_ref(root, ret))
 		return error_set(err, WEIR_PROTOCOL, "not a block: number, hash, parentHash or timestamp is missing or malformed");
+	ret->proven = evm_header_gives_hash(root);
 	yyjson_val *transactions = yyjson_obj_get(root, "transactions");
 	if (!yyjson_is_arr(transactions))
 		return error_set(err, WEIR_PROTOCOL, "block without a list of transactions");

@@ -66,6 +66,15 @@ static bool parse_header(struct evm_header *h, yyjson_val **v, yyjson_val *json)
 	return good;
 }
 
+bool evm_parse_header(struct evm_header *ret, yyjson_val *block)
+{
+	struct json_schema schema;
+	yyjson_val *v[H_COUNT];
+	memset(ret, 0, sizeof *ret);
+	json_schema_init(&schema, header_names);
+	return json_read(&schema, block, v) && parse_header(ret, v, block);
+}
+
 bool evm_parse_uncle(struct evm_block *b, yyjson_val *root, struct evm_certificate *c)
 {
 	struct json_schema schema;

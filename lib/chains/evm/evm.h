@@ -172,6 +172,7 @@ Weir__V1__Certificate *evm_certificate_message(const struct evm_certificate *, c
 /* -- steps. Each returns false after evm_fail. ------------------------------------------------------------------------------ */
 
 bool evm_parse_block(struct evm_block *, yyjson_val *root, struct evm_certificate *);
+bool evm_parse_header(struct evm_header *, yyjson_val *block); /* alone; false: malformed */
 bool evm_parse_uncle(struct evm_block *, yyjson_val *root, struct evm_certificate *); /* one more; null: there is none */
 bool evm_parse_receipts(struct evm_block *, yyjson_val *root, struct evm_certificate *); /* with receipt and log coherence */
 bool evm_parse_call_traces(struct evm_block *, yyjson_val *root, struct evm_certificate *);
@@ -189,6 +190,8 @@ void evm_encode_withdrawal(const struct evm_withdrawal *, struct buf *out);
 /* Where a top-level creation puts its contract: keccak256(rlp([sender, nonce])) (yellow paper §7). */
 void evm_created_address(const uint8_t sender[20], uint64_t nonce, uint8_t ret[20]);
 
+/* Does the block's hash follow from its header (prove.c)? */
+bool evm_header_gives_hash(yyjson_val *block);
 void evm_prove(struct evm_block *, const Weir__V1__RawBlock *, struct evm_certificate *);
 
 /* Entries (read.c, tokens.c): appended to the message. */

@@ -13,6 +13,7 @@
 #define FAIL(c, check, endpoint, ...) evm_fail(c, WEIR__V1__CHECK_NAME__CHECK_NAME_##check, endpoint, __VA_ARGS__)
 #define PASS(c, check, endpoint) evm_pass(c, WEIR__V1__CHECK_NAME__CHECK_NAME_##check, endpoint)
 #define ENCODED_MAX (512u << 20)
+#define HEADER_MAX (1u << 20)
 
 struct proof {
 	struct evm_block *b;
@@ -51,51 +52,74 @@ static bool is_known(const char *name)
 
 /* Forks append fields to the header. One that this version does not know is taken as the node shows it, behind the known ones: a 32-byte
  * word as data, anything shorter as a number. Whether that is right, the hash tells. Names them in ret. */
-static bool hash_with_unknown(struct proof *p, size_t payload, uint8_t hash[32], char *ret, size_t ret_size)
+static bool hash_with_unknown(const struct evm_header *h, struct buf *encoded, struct buf *scratch, size_t payload, uint8_t hash[32], char *ret,
+			      size_t ret_size)
 {
-	yyjson_obj_iter iter = yyjson_obj_iter_with(p->b->header.json);
-	size_t known = p->encoded.size;
+	yyjson_obj_iter iter = yyjson_obj_iter_with(h->json);
+	size_t known = encoded->size;
 	ret[0] = 0;
 	for (yyjson_val *key; (key = yyjson_obj_iter_next(&iter));) {
 		struct text text = json_text(yyjson_obj_iter_get_val(key));
 		if (!text.s || is_known(yyjson_get_str(key)))
 			continue;
-		bool added = text.n == 66 ? rlp_add_hex_data(&p->encoded, text.s, text.n) : rlp_add_hex_quantity(&p->encoded, text.s, text.n);
+		bool added = text.n == 66 ? rlp_add_hex_data(encoded, text.s, text.n) : rlp_add_hex_quantity(encoded, text.s, text.n);
 		size_t used = strlen(ret);
 		if (added)
 			snprintf(ret + used, ret_size - used, "%s%.40s", used ? ", " : "", yyjson_get_str(key));
 	}
-	if (p->encoded.size == known || p->encoded.overflow)
+	if (encoded->size == known || encoded->overflow)
 		return false;
 	uint8_t head[9];
-	size_t size = p->encoded.size - payload, n = rlp_list_header(size, head);
-	buf_reset(&p->scratch);
-	buf_add(&p->scratch, head, n);
-	buf_add(&p->scratch, p->encoded.data + payload, size);
-	keccak256(p->scratch.data, p->scratch.size, hash);
+	size_t size = encoded->size - payload, n = rlp_list_header(size, head);
+	buf_reset(scratch);
+	buf_add(scratch, head, n);
+	buf_add(scratch, encoded->data + payload, size);
+	keccak256(scratch->data, scratch->size, hash);
 	return true;
+}
+
+/* The hash that the header's fields give. False: one of them is not hex. *unknown names fields of forks that were needed. */
+static bool hash_of(const struct evm_header *h, struct buf *encoded, struct buf *scratch, uint8_t ret[32], char *unknown, size_t unknown_size)
+{
+	uint8_t longer[32];
+	unknown[0] = 0;
+	buf_reset(encoded);
+	evm_encode_header(h, encoded);
+	if (encoded->overflow)
+		return false;
+	keccak256(encoded->data, encoded->size, ret);
+#ifdef WEIR_MUTANT_NO_HEADER_HASH
+	memcpy(ret, h->hash, 32);
+#endif
+	/* a list of more than 255 bytes (the bloom alone has 256) and less than 64 KiB begins with three bytes of header */
+	if (memcmp(ret, h->hash, 32) != 0 && hash_with_unknown(h, encoded, scratch, 3, longer, unknown, unknown_size))
+		memcpy(ret, longer, 32);
+	return true;
+}
+
+bool evm_header_gives_hash(yyjson_val *block)
+{
+	struct evm_header h;
+	struct buf encoded = BUF_INIT(HEADER_MAX), scratch = BUF_INIT(HEADER_MAX);
+	uint8_t hash[32];
+	char unknown[160];
+	bool gives = evm_parse_header(&h, block) && hash_of(&h, &encoded, &scratch, hash, unknown, sizeof unknown) && memcmp(hash, h.hash, 32) == 0;
+	buf_free(&encoded);
+	buf_free(&scratch);
+	return gives;
 }
 
 static void header_hash(struct proof *p, const Weir__V1__RawBlock *raw)
 {
 	const struct evm_header *h = &p->b->header;
-	uint8_t hash[32], longer[32];
+	uint8_t hash[32];
 	char unknown[160], what[240] = "block hash";
-	buf_reset(&p->encoded);
-	evm_encode_header(h, &p->encoded);
-	if (p->encoded.overflow) {
+	if (!hash_of(h, &p->encoded, &p->scratch, hash, unknown, sizeof unknown)) {
 		FAIL(p->c, HEADER_HASH, p->c->block_endpoint, "a header field is not hex");
 		return;
 	}
-	keccak256(p->encoded.data, p->encoded.size, hash);
-#ifdef WEIR_MUTANT_NO_HEADER_HASH
-	memcpy(hash, h->hash, 32);
-#endif
-	/* a list of more than 255 bytes (the bloom alone has 256) and less than 64 KiB begins with three bytes of header */
-	if (memcmp(hash, h->hash, 32) != 0 && hash_with_unknown(p, 3, longer, unknown, sizeof unknown)) {
+	if (*unknown)
 		snprintf(what, sizeof what, "block hash (with fields of a fork that this version does not know: %s)", unknown);
-		memcpy(hash, longer, 32);
-	}
 	if (h->height != raw->height)
 		FAIL(p->c, HEADER_HASH, p->c->block_endpoint, "asked for block %llu, answered block %llu", (unsigned long long)raw->height,
 		     (unsigned long long)h->height);

@@ -20,6 +20,7 @@ static struct arena *arena;
 #define WHO "0x00000000000000000000000000000000000000a1"
 #define TOKEN "0xcccccccccccccccccccccccccccccccccccccccc"
 #define HASH "0x1111111111111111111111111111111111111111111111111111111111111111"
+#define EMPTY_ROOT "0x56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421"
 #define WORD_A1 "00000000000000000000000000000000000000000000000000000000000000a1"
 
 static struct chain_args args_for(const char *asset_text, int standard, bool by_hash)
@@ -266,6 +267,44 @@ static void test_peek(void **state)
 	}
 }
 
+/* Ethereum's block 0, with the parent given. */
+static struct bytes genesis_with_parent(const char *parent)
+{
+	char *text = arena_printf(arena,
+				  "{\"number\":\"0x0\",\"hash\":\"0xd4e56740f876aef8c010b86a40d5f56745a118d0906a34e69aec8c0db1cb8fa3\","
+				  "\"parentHash\":\"%s\",\"sha3Uncles\":\"0x1dcc4de8dec75d7aab85b567b6ccd41ad312451b948a7413f0a142fd40d49347\","
+				  "\"miner\":\"0x%040d\",\"stateRoot\":\"0xd7f8974fb5ac78d9ac099b9ad5018bedc2ce0a72dad1827a1709da30580f0544\","
+				  "\"transactionsRoot\":\"" EMPTY_ROOT "\",\"receiptsRoot\":\"" EMPTY_ROOT "\",\"logsBloom\":\"0x%0512d\","
+				  "\"difficulty\":\"0x400000000\",\"gasLimit\":\"0x1388\",\"gasUsed\":\"0x0\",\"timestamp\":\"0x0\","
+				  "\"extraData\":\"0x11bbe8db4e347b4e8c937c1c8370e4b5ed33adb3db69cbdb7a38e1e50b1b82fa\",\"mixHash\":\"0x%064d\","
+				  "\"nonce\":\"0x0000000000000042\",\"transactions\":[],\"uncles\":[]}",
+				  parent, 0, 0, 0);
+	return (struct bytes){ (const uint8_t *)text, strlen(text) };
+}
+
+/* Only a header that gives the block's hash says which parent the block has. */
+static void test_header_gives_hash(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *parent;
+		bool proven;
+	} cases[] = { { "0x0000000000000000000000000000000000000000000000000000000000000000", true }, { HASH, false } };
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct bytes text = genesis_with_parent(cases[i].parent);
+		struct chain_answer answer;
+		struct chain_block_ref ref;
+		const uint8_t *transactions;
+		size_t count;
+		struct error err;
+		assert_int_equal(dev.family->answer(&dev, CHAIN_ASK_BY_HEIGHT, &(struct chain_args){ .height = 0 }, text, arena, &answer, &err), 0);
+		assert_true(answer.found);
+		assert_int_equal(answer.block.proven, cases[i].proven);
+		assert_int_equal(dev.family->peek_block(&dev, text, arena, &ref, &transactions, &count, &err), 0);
+		assert_int_equal(ref.proven, cases[i].proven);
+	}
+}
+
 static void test_text(void **state)
 {
 	(void)state;
@@ -338,7 +377,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_questions), cmocka_unit_test(test_answers), cmocka_unit_test(test_errors),       cmocka_unit_test(test_notices),
 		cmocka_unit_test(test_parts),	  cmocka_unit_test(test_peek),	  cmocka_unit_test(test_text),	       cmocka_unit_test(test_reconcilable),
-		cmocka_unit_test(test_families),
+		cmocka_unit_test(test_families), cmocka_unit_test(test_header_gives_hash),
 	};
 	return cmocka_run_group_tests(tests, open_all, close_all);
 }
