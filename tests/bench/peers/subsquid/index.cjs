@@ -1,24 +1,11 @@
 // The same work as ponder/: every Transfer of one token as a row, and balances. Ends by itself at block TO.
 const { EvmBatchProcessor } = require("@subsquid/evm-processor");
 const { TypeormDatabase } = require("@subsquid/typeorm-store");
-const { EntitySchema } = require("typeorm");
+const { Transfer, Balance } = require("./lib/model");
 
 const TOPIC = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef";
 const token = process.env.TOKEN.toLowerCase();
 const last = Number(process.env.TO);
-
-class Transfer { constructor(fields) { Object.assign(this, fields); } }
-class Balance { constructor(fields) { Object.assign(this, fields); } }
-const numeric = { type: "numeric", transformer: { to: (v) => v?.toString(), from: (v) => (v == null ? v : BigInt(v)) } };
-const TransferSchema = new EntitySchema({
-  name: "Transfer", target: Transfer, tableName: "transfer",
-  columns: { id: { type: "text", primary: true }, height: { type: "int" }, sender: { type: "text" }, recipient: { type: "text" }, value: numeric },
-});
-const BalanceSchema = new EntitySchema({
-  name: "Balance", target: Balance, tableName: "balance",
-  columns: { id: { type: "text", primary: true }, amount: numeric },
-});
-module.exports = { entities: [TransferSchema, BalanceSchema] };
 
 const processor = new EvmBatchProcessor()
   .setRpcEndpoint({ url: process.env.RPC_URL, capacity: 10, maxBatchCallSize: 100 })
