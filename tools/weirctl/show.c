@@ -7,6 +7,7 @@
 
 #define COLUMNS_MAX 12
 #define CELL_MAX 80
+#define PREFIX_MAX 80
 
 yyjson_val *value_at(yyjson_val *item, const char *path)
 {
@@ -18,12 +19,23 @@ yyjson_val *value_at(yyjson_val *item, const char *path)
 	return item;
 }
 
+/* Texts come from nodes and messages too: a control character in one would write over the table, or over the terminal's settings. */
+static void copy_plain(const char *text, char ret[96])
+{
+	size_t n = 0;
+	for (; text[n] && n < CELL_MAX; n++)
+		ret[n] = (unsigned char)text[n] < 0x20 || text[n] == 0x7f ? ' ' : text[n];
+	while (text[n] && n > 0 && ((unsigned char)text[n] & 0xc0) == 0x80) /* not into the middle of a character */
+		n--;
+	snprintf(ret + n, 96 - n, "%s", text[n] ? "…" : "");
+}
+
 const char *value_text(yyjson_val *value, char ret[96])
 {
 	if (!value || yyjson_is_null(value))
 		snprintf(ret, 96, "-");
 	else if (yyjson_is_str(value))
-		snprintf(ret, 96, "%.*s", CELL_MAX, yyjson_get_str(value));
+		copy_plain(yyjson_get_str(value), ret);
 	else if (yyjson_is_bool(value))
 		snprintf(ret, 96, "%s", yyjson_get_bool(value) ? "yes" : "no");
 	else if (yyjson_is_sint(value))
@@ -37,45 +49,87 @@ const char *value_text(yyjson_val *value, char ret[96])
 	return ret;
 }
 
-static void print_json(yyjson_doc *doc, yyjson_write_flag flag)
+void show_json(yyjson_doc *doc)
 {
-	size_t size;
-	char *text = yyjson_write(doc, flag, &size);
-	if (text)
-		printf("%s\n", text);
+	char *text = yyjson_write(doc, 0, NULL);
+	printf("%s\n", text ? text : "");
 	free(text);
 }
 
-void show_document(const struct settings *s, yyjson_doc *doc)
+/* Characters, not bytes of UTF-8. */
+static size_t width_of(const char *text)
 {
-	print_json(doc, s->json ? 0 : YYJSON_WRITE_PRETTY_TWO_SPACES);
+	size_t n = 0;
+	for (; *text; text++)
+		n += ((unsigned char)*text & 0xc0) != 0x80;
+	return n;
 }
 
-void show_list(const struct settings *s, yyjson_doc *doc, const struct column *columns, size_t n)
+static void show_row(char cells[COLUMNS_MAX][96], const size_t *widths, size_t n)
 {
-	if (s->json) {
-		print_json(doc, 0);
-		return;
-	}
-	yyjson_val *root = yyjson_doc_get_root(doc), *items = yyjson_is_arr(root) ? root : yyjson_obj_get(root, "items"), *item;
+	for (size_t c = 0; c + 1 < n; c++)
+		printf("%s%*s  ", cells[c], (int)(widths[c] - width_of(cells[c])), "");
+	printf("%s\n", cells[n - 1]);
+}
+
+void show_items(yyjson_val *items, const struct column *columns, size_t n)
+{
 	size_t widths[COLUMNS_MAX], i, max;
-	char cell[96];
-	for (size_t c = 0; c < n; c++)
+	char cells[COLUMNS_MAX][96];
+	yyjson_val *item;
+	for (size_t c = 0; c < n; c++) {
 		widths[c] = strlen(columns[c].head);
-	yyjson_arr_foreach(items, i, max, item)
-		for (size_t c = 0; c < n; c++) {
-			size_t width = strlen(value_text(value_at(item, columns[c].path), cell));
-			if (width > widths[c])
-				widths[c] = width;
+		yyjson_arr_foreach(items, i, max, item)
+		{
+			size_t width = width_of(value_text(value_at(item, columns[c].path), cells[c]));
+			widths[c] = width > widths[c] ? width : widths[c];
 		}
-	for (size_t c = 0; c < n; c++)
-		printf("%-*s%s", (int)widths[c], columns[c].head, c + 1 < n ? "  " : "\n");
+		snprintf(cells[c], sizeof cells[c], "%s", columns[c].head);
+	}
+	show_row(cells, widths, n);
 	yyjson_arr_foreach(items, i, max, item)
+	{
 		for (size_t c = 0; c < n; c++)
-			printf("%-*s%s", (int)widths[c], value_text(value_at(item, columns[c].path), cell), c + 1 < n ? "  " : "\n");
+			value_text(value_at(item, columns[c].path), cells[c]);
+		show_row(cells, widths, n);
+	}
 	if (yyjson_arr_size(items) == 0)
 		printf("(none)\n");
-	yyjson_val *next = yyjson_obj_get(root, "next_cursor");
-	if (yyjson_is_str(next))
-		printf("more: --cursor %s\n", yyjson_get_str(next));
+}
+
+/* A list of objects, its columns named as its first one's members. */
+static void show_objects(const char *name, yyjson_val *items)
+{
+	struct column columns[COLUMNS_MAX];
+	size_t n = 0, i, max;
+	yyjson_val *key, *value;
+	yyjson_obj_foreach(yyjson_arr_get_first(items), i, max, key, value)
+	{
+		if (n < COLUMNS_MAX) {
+			columns[n].head = columns[n].path = yyjson_get_str(key);
+			n++;
+		}
+	}
+	printf("%s:\n", name);
+	if (n > 0)
+		show_items(items, columns, n);
+	else
+		printf("(none)\n");
+}
+
+void show_facts(yyjson_val *object, const char *prefix)
+{
+	size_t i, max;
+	yyjson_val *key, *value;
+	char name[PREFIX_MAX], cell[96];
+	yyjson_obj_foreach(object, i, max, key, value)
+	{
+		snprintf(name, sizeof name, "%s%s%s", prefix, *prefix ? "." : "", yyjson_get_str(key));
+		if (yyjson_is_obj(value) && strlen(name) + 1 < sizeof name)
+			show_facts(value, name);
+		else if (yyjson_is_arr(value))
+			show_objects(name, value);
+		else
+			printf("%-20s  %s\n", name, value_text(value, cell));
+	}
 }
