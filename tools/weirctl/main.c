@@ -137,9 +137,8 @@ static const char *environment(const char *name, const char *otherwise)
 	return value && *value ? value : otherwise;
 }
 
-static int run(struct settings *s, unsigned given, int argc, char **argv, struct error *err)
+static int run(struct settings *s, unsigned given, int argc, char **argv, char key[512], struct error *err)
 {
-	char key[512];
 	int words = 0;
 	const struct command *command = find(argc, argv, &words, err);
 	if (!command || check(command, given, argc - words, err) || read_key(&s->key, key, err))
@@ -152,6 +151,7 @@ int main(int argc, char **argv)
 {
 	struct error err = { 0 };
 	unsigned given = 0;
+	char key[512];
 	struct settings s = { .api = environment("WEIR_API", "http://127.0.0.1:8080"),
 			      .admin = environment("WEIR_ADMIN", "http://127.0.0.1:8081"),
 			      .key = environment("WEIR_KEY", ""),
@@ -174,7 +174,7 @@ int main(int argc, char **argv)
 		s.all = s.all || option == ALL;
 		s.json = s.json || option == JSON;
 	}
-	int r = run(&s, given, argc - optind, argv + optind, &err);
+	int r = run(&s, given, argc - optind, argv + optind, key, &err);
 	if (fclose(stdout) != 0 && r == 0)
 		r = error_set(&err, WEIR_IO, "the output could not be written: %s", strerror(errno));
 	if (r != 0)

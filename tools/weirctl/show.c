@@ -23,7 +23,7 @@ yyjson_val *value_at(yyjson_val *item, const char *path)
 static void copy_plain(const char *text, char ret[96])
 {
 	size_t n = 0;
-	for (; text[n] && n < CELL_MAX; n++)
+	for (; n < CELL_MAX && text[n]; n++)
 		ret[n] = (unsigned char)text[n] < 0x20 || text[n] == 0x7f ? ' ' : text[n];
 	while (text[n] && n > 0 && ((unsigned char)text[n] & 0xc0) == 0x80) /* not into the middle of a character */
 		n--;
