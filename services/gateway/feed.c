@@ -32,6 +32,7 @@ struct feed {
 	_Atomic uint64_t sequence;
 	bool known;          /* sequence means something */
 	bool redis_ok, ledger_ok;
+	bool told_unknown;   /* that the ledger does not have the chain yet */
 	unsigned behind;     /* looks in a row at which the journal was shorter than what we gave */
 	char redis_check[80], ledger_check[80];
 	struct metric *healed, *position;
@@ -174,6 +175,9 @@ static void heal(struct feed *feed)
 		struct error none;
 		error_set(&none, WEIR_UNAVAILABLE, "the ledger does not have chain %s yet: is its reconciler running?", feed->chain->chain.name);
 		daemon_check_set(feed->gateway->ctx, feed->ledger_check, false, none.text);
+		if (!feed->told_unknown)
+			log_warn(&feed->log, "ledger_unknown", "waiting for it", LOG_ERR(&none));
+		feed->told_unknown = true;
 	}
 }
 

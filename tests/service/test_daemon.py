@@ -1,0 +1,234 @@
+"""What all four processes have in common: the command line, signals, the operations listener, logs, alerts."""
+import http.server
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools" / "stack"))
+
+import stack  # noqa: E402
+
+OK, USAGE, CONFIG, STUCK, INPUT = 0, 64, 78, 79, 66
+GENESIS = ("--timestamp", "1700000000")
+SECRET = "swordfish-and-nothing-else"
+
+
+def call(name, *arguments, env=None):
+    program = pathlib.Path(os.environ.get("WEIR_BIN", ROOT / "build" / "bin")) / f"weir-{name}"
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("WEIR_")}
+    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=30, check=False, env=dict(clean, **(env or {})))
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Redis, PostgreSQL and a node for the module; each test has its own suite."""
+    folder = tmp_path_factory.mktemp("daemon")
+    os.chmod(folder, 0o755)
+
+    class World:
+        pass
+
+    world = World()
+    world.folder = folder
+    world.redis = stack.Redis(folder / "redis").start()
+    world.postgres = stack.Postgres(folder / "postgres").start()
+    world.node = stack.anvil(folder / "anvil.log", *GENESIS)
+    yield world
+    for part in (world.node, world.postgres, world.redis):
+        part.stop()
+
+
+@pytest.fixture
+def suite(world, tmp_path):
+    """suite(settings, names): started; stopped at the end."""
+    suites = []
+
+    def make(settings=None, names=stack.SERVICES, wait=60, chain=None):
+        made = stack.Suite(tmp_path / f"suite{len(suites)}", world.redis.url, world.postgres.url, [stack.dev_chain(world.node, **(chain or {}))], settings)
+        suites.append(made)
+        return made.start(names, wait)
+
+    yield make
+    for made in suites:
+        made.stop()
+
+
+# ---- command line ------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", stack.SERVICES)
+def test_help_version_and_what_is_not_understood(name):
+    shown = call(name, "--help")
+    assert shown.returncode == OK and f"weir-{name}" in shown.stdout and "--config" in shown.stdout and "--check" in shown.stdout
+    assert call(name, "--version").stdout.startswith(f"weir-{name} ")
+    for wrong in (["--confg", "x"], ["extra"], ["--config"]):
+        refused = call(name, *wrong)
+        assert refused.returncode == USAGE and "--help" in refused.stderr, (wrong, refused)
+    missing = call(name, "--config", "/nowhere/weir.yaml")
+    assert missing.returncode != OK and "/nowhere/weir.yaml" in missing.stderr
+
+
+def test_the_sample_is_a_configuration_with_two_things_to_fill_in(tmp_path):
+    sample = tmp_path / "weir.yaml"
+    sample.write_text(call("gateway", "--print-sample-config").stdout)
+    assert sample.read_text().count("\n") > 40
+    for name in stack.SERVICES:
+        checked = call(name, "--config", str(sample), "--check")
+        assert checked.returncode not in (USAGE, 70) and "no such setting" not in checked.stderr, checked.stderr
+
+
+@pytest.mark.parametrize("name", stack.SERVICES)
+def test_check_tries_the_surroundings_and_starts_nothing(world, suite, name):
+    made = suite(names=())
+    good = call(name, "--config", str(made.config), "--check")
+    assert good.returncode == OK, good.stderr
+    dead = call(name, "--config", str(made.config), "--check", env={"WEIR_BUS_REDIS_URL": "unix:///nowhere/redis"})
+    if name != "gateway":
+        assert dead.returncode == 69 and "/nowhere/redis" in dead.stderr, (dead.returncode, dead.stderr)
+
+
+# ---- signals -----------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_drains(suite, number):
+    made = suite()
+    for name, process in made.processes.items():
+        process.send(number)
+    for name, process in made.processes.items():
+        assert process.wait(20) == OK, (name, process.tail())
+        assert "event=stopped" in process.log.read_text()
+
+
+@pytest.mark.parametrize("name", ["reconciler", "gateway"])
+def test_a_drain_that_is_stuck_ends_with_its_own_status(world, suite, name):
+    """PostgreSQL holds still in the middle of things: the process says so and goes within shutdown_timeout."""
+    made = suite({"shutdown_timeout": "1s", "postgres": {"statement_timeout": "10m", "connect_timeout": "2m"}})
+    frozen = [pid for pid in descendants(world.postgres.process.pid)]
+    try:
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        world.node.call("anvil_mine", "0x3")
+        process = made.processes[name]
+        process.send(signal.SIGTERM)
+        status = process.wait(20)
+    finally:
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
+    assert status in (OK, STUCK), process.tail()  # what had nothing in hand drains at once
+    if status == STUCK:
+        assert "shutdown_timeout" in process.log.read_text()
+
+
+def descendants(pid):
+    """The process and its children, e.g. PostgreSQL's backends."""
+    found = [pid]
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            except OSError:
+                continue
+            if parent == pid:
+                found.append(int(entry.name))
+    return found
+
+
+# ---- operations listener -----------------------------------------------------------------------------------------------------------------
+
+
+def test_operations_listener(suite):
+    made = suite()
+    for name in stack.SERVICES:
+        base = f"http://127.0.0.1:{made.ops[name]}"
+        assert stack.http_json(base + "/healthz")[0] == 200
+        status, body, _ = stack.http_json(base + "/readyz")
+        assert status == 200 and body["checks"], body
+        metrics = made.metrics(name)
+        assert any(series.startswith("weir_build_info") or series.startswith("process_") for series in metrics), list(metrics)[:5]
+        assert stack.http_json(base + "/admin")[0] == 404
+        assert stack.http_json(base + "/readyz", "POST", {})[0] == 405
+
+
+def test_P10_readiness_follows_redis(world, suite):
+    made = suite(names=("reconciler", "normalizer", "fetcher"))
+    world.redis.kill()
+    try:
+        for name in made.processes:
+            stack.wait_until(f"{name} not ready", 30, lambda n=name: not made.ready(n))
+            status, body, _ = stack.http_json(f"http://127.0.0.1:{made.ops[name]}/readyz")
+            assert status == 503 and "redis" in json.dumps(body).lower(), body
+            assert stack.http_json(f"http://127.0.0.1:{made.ops[name]}/healthz")[0] == 200, "it waits; there is nothing to restart it for"
+    finally:
+        world.redis.start()
+    for name in made.processes:
+        stack.wait_until(f"{name} ready again", 30, lambda n=name: made.ready(n))
+
+
+# ---- logs and alerts ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_logs_as_json(suite):
+    made = suite({"log": {"format": "json", "level": "debug"}})
+    for name, process in made.processes.items():
+        lines = process.log.read_text().splitlines()
+        assert len(lines) >= 2
+        for line in lines:
+            said = json.loads(line)
+            assert {"time", "level", "process", "event"} <= set(said) and said["process"] == name, line
+
+
+@pytest.mark.parametrize("name", stack.SERVICES)
+def test_P9_secrets_come_from_files_and_are_never_told(world, suite, tmp_path, name):
+    secret = tmp_path / "secret"
+    secret.write_text(SECRET + "\n")
+    made = suite({"log": {"level": "debug"}, "bus": {"password": f"file:{secret}", "username": "somebody"},
+                  "postgres": {"url": f"{world.postgres.url} password={SECRET}"}, "gateway": {"keys": [{"name": "k", "key": SECRET, "role": "admin"}]}},
+                 names=())
+    if name == "gateway":  # it looks for Redis once the ledger has its chain
+        suite(names=("reconciler",))
+    made.start((name,), wait=0)
+    process = made.processes[name]
+    stack.wait_until("it has something to say about Redis", 30, lambda: "event=" in process.log.read_text() and (
+        not process.alive() or "redis" in process.log.read_text().lower()))
+    shown = process.log.read_text()
+    if process.alive():
+        shown += json.dumps(made.metrics(name)) + json.dumps(stack.http_json(f"http://127.0.0.1:{made.ops[name]}/readyz")[1])
+    assert SECRET not in shown
+
+
+def test_P10_an_alert_reaches_the_webhook_once(world, suite):
+    posted = []
+
+    class Hook(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            posted.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    hook = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+    threading.Thread(target=hook.serve_forever, daemon=True).start()
+    port = stack.free_port()
+    try:
+        suite({"alerts": {"webhook_url": f"http://127.0.0.1:{hook.server_port}/hook"}}, names=("fetcher",), wait=0,
+              chain={"endpoints": [{"name": "dead", "url": f"http://127.0.0.1:{port}"}]})
+        alert = stack.wait_until("the alert was posted", 30, lambda: posted and posted[0])
+        assert "no endpoint answers" in alert["text"] and "dead" in alert["text"] and "chain-endpoints" in alert["text"], alert
+        late = stack.anvil(world.folder / "late.log", "--port", str(port), *GENESIS)
+        try:
+            stack.wait_until("it was taken back", 60, lambda: len(posted) > 1)
+            assert len(posted) == 2 and "endpoints answer" in posted[1]["text"], posted
+        finally:
+            late.stop()
+    finally:
+        hook.shutdown()
