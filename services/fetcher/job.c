@@ -167,6 +167,14 @@ static bool may_be_null(const struct job *j, const struct job_part *part)
 	return part->kind == WEIR__V1__PART_KIND__PART_KIND_UNCLE || (part->kind == WEIR__V1__PART_KIND__PART_KIND_BLOCK && j->request.hash != NULL);
 }
 
+/* Has the endpoint told a head at least so high? If not, it is no failure of its that it lacks the block which another one promised. */
+static bool claims(struct follower *f, size_t endpoint, uint64_t height)
+{
+	struct endpoint_status status;
+	endpoints_status(f->endpoints, endpoint, &status);
+	return status.head_height == 0 || status.head_height >= height; /* 0: it is not asked for heads */
+}
+
 static void on_part(const struct rpc_answer *answer, void *arg)
 {
 	struct call *call = arg;
@@ -180,8 +188,10 @@ static void on_part(const struct rpc_answer *answer, void *arg)
 	else if (answer->code != 0)
 		part_failed(j, part, answer);
 	else if (is_null(answer->result) && !may_be_null(j, part)) {
-		endpoints_note_failure(j->f->endpoints, answer->endpoint, WEIR_NOT_FOUND, "answered null for a block that exists");
-		fail(j, WEIR_NOT_FOUND, answer->endpoint, "answered null for a block that exists");
+		static const char why[] = "answered null for a block that exists";
+		if (claims(j->f, answer->endpoint, j->request.height))
+			endpoints_note_failure(j->f->endpoints, answer->endpoint, WEIR_NOT_FOUND, why);
+		fail(j, WEIR_NOT_FOUND, answer->endpoint, why);
 	} else {
 		if (part->kind == WEIR__V1__PART_KIND__PART_KIND_BLOCK)
 			look_at_block(j, answer);

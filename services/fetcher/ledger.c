@@ -100,7 +100,7 @@ static void refetch(struct follower *f, const Weir__V1__Refetch *command)
 		int index = endpoints_find(f->endpoints, command->exclude_endpoints[i]);
 		if (index >= 0) {
 			exclude |= (uint64_t)1 << index;
-			if (strstr(command->reason, "unproven"))
+			if (command->excluded_lied)
 				endpoints_note_lie(f->endpoints, (size_t)index, command->reason);
 		}
 	}

@@ -96,6 +96,20 @@ static enum verdict confirm(struct check *c, struct doubt *d)
 	return repeated >= 2 ? VERDICT_DIFFERENT : VERDICT_UNKNOWN;
 }
 
+/* Who told a balance that the ledger and another endpoint contradict, and tells it again, lies: the others are asked for a while. A node that
+ * was making a block at that moment tells the right one now. */
+static void blame(struct check *c, const struct doubt *d)
+{
+	const struct bytes account = { d->touch.account, d->touch.account_size };
+	uint64_t others = ~(UINT64_C(1) << d->endpoint);
+	struct u256 amount;
+	size_t endpoint;
+	if (node_endpoints(c->node) > 1 &&
+	    node_balance(c->node, account, &d->touch.asset, (uint64_t)d->touch.height, d->touch.hash, others, &amount, &endpoint, NULL) == 0 &&
+	    endpoint == d->endpoint && !equals(d->touch.amount, amount))
+		endpoints_note_lie(c->endpoints, endpoint, "it tells another balance than the ledger and another endpoint");
+}
+
 /* Does the doubt still speak about the ledger as it is? A reorg may have passed. */
 static int still_stands(struct check *c, struct doubt *d, bool *ret, struct error *err)
 {
@@ -261,6 +275,25 @@ static int open_incident(struct check *c, struct doubt *d, struct error *err)
 	return code;
 }
 
+static bool is_native(const struct doubt *d)
+{
+	return d->touch.asset.contract_size == 0;
+}
+
+/* The native asset cannot be flagged as one that lies: a difference that stays needs somebody to look. */
+static void alert(struct check *c, const struct doubt *d, enum alert_state state)
+{
+	char key[96], summary[300];
+	summary_of(c, d, summary);
+	snprintf(key, sizeof key, "mismatch:%s:%lld", c->chain->name, (long long)d->incident);
+	if (state == ALERT_FIRING)
+		alert_raise(c->ctx, key, state, "mismatch", "chain %s: %s; block %lld was read again and says the same", c->chain->name, summary,
+			    (long long)d->first_wrong);
+	else
+		alert_raise(c->ctx, key, state, "mismatch", "chain %s: the difference of incident %lld is gone", c->chain->name,
+			    (long long)d->incident);
+}
+
 static int change_incident(struct check *c, const struct doubt *d, const char *state, const char *resolution, struct error *err)
 {
 	struct buf evidence = BUF_INIT(EVIDENCE_MAX);
@@ -280,6 +313,8 @@ static int change_incident(struct check *c, const struct doubt *d, const char *s
 	if (!code) {
 		log_info(&c->log, "incident", summary, LOG_I("incident", d->incident), LOG_S("state", state),
 			 LOG_S("resolution", resolution ? resolution : ""));
+		if (resolution && is_native(d))
+			alert(c, d, ALERT_RESOLVED);
 		code = count_open(c, err);
 	}
 	return code;
@@ -415,11 +450,6 @@ static int flag_asset(struct check *c, const struct doubt *d, struct error *err)
 	return count_open(c, err);
 }
 
-static bool is_native(const struct doubt *d)
-{
-	return d->touch.asset.contract_size == 0;
-}
-
 /* After the block was read again and found the same. */
 static int conclude_same(struct check *c, struct error *err)
 {
@@ -427,13 +457,8 @@ static int conclude_same(struct check *c, struct error *err)
 	int code;
 	if (is_native(d)) {
 		code = change_incident(c, d, "open", NULL, err);
-		if (!code) {
-			char key[96], summary[300];
-			summary_of(c, d, summary);
-			snprintf(key, sizeof key, "mismatch:%s:%lld", c->chain->name, (long long)d->incident);
-			alert_raise(c->ctx, key, ALERT_FIRING, "mismatch", "chain %s: %s; block %lld was read again and says the same", c->chain->name,
-				    summary, (long long)d->first_wrong);
-		}
+		if (!code)
+			alert(c, d, ALERT_FIRING);
 	} else {
 		code = flag_asset(c, d, err);
 	}
@@ -454,14 +479,15 @@ static int conclude_replaced(struct check *c, struct error *err)
 	if (c->view.watermark < d->first_wrong) /* not applied again yet */
 		return 0;
 	int code = check_canonical(c, d->first_wrong, hash, &found, err);
-	if (!code)
-		code = ledger_balance_at(c, &d->touch, d->first_wrong, &ours, err);
+	if (code || !found) /* taken back a moment ago: the view is older */
+		return code;
+	code = ledger_balance_at(c, &d->touch, d->first_wrong, &ours, err);
 	if (code)
 		return code;
-	if (found && node_balance(c->node, (struct bytes){ d->touch.account, d->touch.account_size }, &d->touch.asset, (uint64_t)d->first_wrong, hash, 0,
+	if (node_balance(c->node, (struct bytes){ d->touch.account, d->touch.account_size }, &d->touch.asset, (uint64_t)d->first_wrong, hash, 0,
 				  &theirs, &endpoint, NULL))
 		return 0; /* no answer now */
-	bool healed = found && equals(ours, theirs);
+	bool healed = equals(ours, theirs);
 	code = change_incident(c, d, healed ? "closed" : "open", healed ? "healed" : NULL, err);
 	if (!code)
 		c->current.incident = 0;
@@ -545,8 +571,10 @@ static int consider(struct check *c, struct doubt *d, struct error *err)
 		check_skip(c, "superseded", 1);
 		return 0;
 	}
-	if (verdict == VERDICT_EQUAL)
+	if (verdict == VERDICT_EQUAL) {
 		check_store(c, &d->touch, i256_abs(d->touch.amount), false);
+		blame(c, d);
+	}
 	if (verdict == VERDICT_UNKNOWN)
 		check_skip(c, "unstable", 1);
 	return verdict == VERDICT_DIFFERENT ? pursue(c, d, err) : 0;

@@ -95,7 +95,8 @@ int gaps_tick(struct follow *, struct error *);
 int gap_unproven(struct follow *, const struct block_facts *, const Weir__V1__NormalizedBlock *, struct error *);
 int gap_dead_letter(struct follow *, int64_t height, const char *why, struct error *);
 void gaps_forget_to(struct follow *, int64_t watermark);
-int follow_refetch(struct follow *, const struct gap *, const uint8_t *hash, const char *reason, struct error *);
+/* lied: those whom the gap excludes told it wrong. */
+int follow_refetch(struct follow *, const struct gap *, const uint8_t *hash, bool lied, const char *reason, struct error *);
 /* publish.c: journal -> topic "ledger". */
 int follow_publish_new(struct follow *, struct error *); /* the events of the last commit, and what is due before them */
 int follow_publish_due(struct follow *, struct error *);

@@ -19,7 +19,7 @@
 
 /* ---- commands to the fetcher ------------------------------------------------------------------------------------------------------- */
 
-int follow_refetch(struct follow *f, const struct gap *gap, const uint8_t *hash, const char *reason, struct error *err)
+int follow_refetch(struct follow *f, const struct gap *gap, const uint8_t *hash, bool lied, const char *reason, struct error *err)
 {
 	union {
 		const char *in;
@@ -50,6 +50,7 @@ int follow_refetch(struct follow *f, const struct gap *gap, const uint8_t *hash,
 		excluded[i] = g.out->exclude[i];
 	refetch.n_exclude_endpoints = gap->exclude_count;
 	refetch.exclude_endpoints = excluded;
+	refetch.excluded_lied = lied;
 	struct frame frame = { .type = MESSAGE_COMMAND, .schema_version = 1, .created_unix_ms = (uint64_t)clock_wall_ms() };
 	uint64_t random[2] = { random_u64(), random_u64() };
 	memcpy(frame.event_id, random, 16);
@@ -211,7 +212,7 @@ static int try_again(struct follow *f, struct gap *gap, const char *detail, stru
 		gap->exclude_count = 0;
 	gap->next_ms = clock_mono_ms() + delay_of(f, gap);
 	int code = update_row(f, gap, detail, err);
-	return code ? code : follow_refetch(f, gap, NULL, gap->reason, err);
+	return code ? code : follow_refetch(f, gap, NULL, strcmp(gap->reason, "unproven") == 0, gap->reason, err);
 }
 
 static int open_gap(struct follow *f, int64_t from, int64_t to, const char *reason, const char *detail, struct gap **ret, struct error *err)

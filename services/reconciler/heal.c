@@ -40,7 +40,7 @@ int heal_tick(struct follow *f, struct error *err)
 	if (!code)
 		code = exclude_first_endpoints(f, heal.height, &gap, err);
 	if (!code)
-		code = follow_refetch(f, &gap, heal.hash, "a balance differs from the chain", err);
+		code = follow_refetch(f, &gap, heal.hash, false, "a balance differs from the chain", err);
 	if (!code)
 		mailbox_heal_is(f->mailbox, heal.height, HEAL_ASKED);
 	return code;
@@ -90,6 +90,17 @@ static int compare(struct follow *f, const Weir__V1__NormalizedBlock *block, boo
 	return code;
 }
 
+/* A balance differs from the chain, and another endpoint tells other entries: who told the block first told it wrong. What follows is then
+ * not fetched from there again. */
+static int tell_who_lied(struct follow *f, const struct mail_heal *heal, struct error *err)
+{
+	struct gap gap = { .from = heal->height, .to = heal->height, .attempts = 2 };
+	int code = exclude_first_endpoints(f, heal->height, &gap, err);
+	if (code || gap.exclude_count == 0)
+		return code;
+	return follow_refetch(f, &gap, heal->hash, true, "another endpoint tells other entries, and the balance that differs is theirs", err);
+}
+
 int heal_compare(struct follow *f, const struct block_facts *facts, const struct bus_message *message, bool *ret_taken, struct error *err)
 {
 	struct mail_heal heal;
@@ -114,6 +125,9 @@ int heal_compare(struct follow *f, const struct block_facts *facts, const struct
 	}
 	log_warn(&f->log, "block_replaced", "read again elsewhere, the block has other entries: it and what follows are applied again",
 		 LOG_I("height", heal.height), LOG_H("hash", heal.hash, 32));
+	code = tell_who_lied(f, &heal, err);
+	if (code)
+		return code;
 	/* Held first: after the retraction it is the next block of the ledger. */
 	window_add(&f->window, facts, message->frame.body, message->klass, message->generation, message->sequence);
 	code = follow_retract(f, heal.height - 1, true, "a block was read wrong", err);

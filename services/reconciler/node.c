@@ -1,11 +1,13 @@
 /* node.c - asking nodes. Questions and answers belong to the chain family, transport and failover to lib/net. */
 #include "node.h"
 
+#include "base/clock.h"
 #include "wire/hex.h"
 
 #include <string.h>
 
 #define ARENA_MAX ((size_t)64 << 20)
+#define DISPUTE_MAX_MS 20000 /* so long the ledger waits for the checker to find out which of two endpoints lies about openings */
 
 struct node {
 	struct node_options options;
@@ -13,6 +15,7 @@ struct node {
 	struct rpc *rpc;
 	struct arena *arena; /* of the question at hand */
 	struct cache *had_code; /* contract -> did it exist before the ledger's first block? */
+	int64_t disputed_ms; /* since when endpoints tell different openings; 0: they don't */
 	struct chain_call identify[2];
 	struct arena *identify_arena;
 };
@@ -303,15 +306,23 @@ int node_balance(struct node *node, struct bytes account, const struct chain_ass
 
 /* ---- openings ---------------------------------------------------------------------------------------------------------------------- */
 
+/* Who told an opening. No block proves it, since it is from before the first one: it takes another endpoint's word, where there is another. */
+struct opinion {
+	bool asked, disputed;
+	size_t endpoint;
+};
+
 struct opening_run {
 	struct node *node;
+	bool second; /* the others are asked about what was told */
 	int failed; /* first retriable failure */
-	size_t waiting;
+	size_t waiting, disputes;
 };
 
 struct opening_call {
 	struct opening_run *run;
 	struct opening *opening; /* or NULL: the question was for the contract's code */
+	struct opinion *opinion;
 	struct contract_key contract;
 };
 
@@ -334,15 +345,32 @@ static void settle_opening(struct node *node, struct opening *opening, const str
 		opening->known = true;
 }
 
+static void compare_opening(struct opening_run *run, struct opening *opening, struct opinion *opinion, const struct node_balance *balance)
+{
+	struct opening other = { .account = opening->account, .asset = opening->asset };
+	if (balance->endpoint == opinion->endpoint) /* there is nobody else at present */
+		return;
+	settle_opening(run->node, &other, balance);
+	if (other.known && !opening->known)
+		*opening = other;
+	opinion->disputed = other.known && i256_cmp(other.amount, opening->amount) != 0;
+	run->disputes += opinion->disputed;
+}
+
 static void on_opening(const struct node_balance *balance, void *arg)
 {
 	struct opening_call *call = arg;
 	struct opening_run *run = call->run;
+	bool answered = !balance->code || balance->code == WEIR_NOT_FOUND;
 	run->waiting--;
-	if (balance->code && balance->code != WEIR_NOT_FOUND)
+	if (!answered && !run->second)
 		run->failed = balance->code;
-	else if (call->opening)
+	if (answered && call->opening && run->second)
+		compare_opening(run, call->opening, call->opinion, balance);
+	if (answered && call->opening && !run->second) {
+		call->opinion->endpoint = balance->endpoint;
 		settle_opening(run->node, call->opening, balance);
+	}
 	if (!call->opening) {
 		const uint8_t had = balance->code == WEIR_NOT_FOUND ? CODE_MAYBE :
 				    balance->code			? CODE_UNKNOWN :
@@ -353,11 +381,13 @@ static void on_opening(const struct node_balance *balance, void *arg)
 	free(call);
 }
 
-static int submit(struct opening_run *run, struct opening *opening, const struct contract_key *contract, uint64_t height, const uint8_t hash[32])
+static int submit(struct opening_run *run, struct opening *opening, struct opinion *opinion, const struct contract_key *contract, uint64_t height,
+		  const uint8_t hash[32])
 {
 	struct node *node = run->node;
 	struct opening_call *call = xmalloc(sizeof *call);
-	*call = (struct opening_call){ .run = run, .opening = opening };
+	*call = (struct opening_call){ .run = run, .opening = opening, .opinion = opinion };
+	uint64_t exclude = run->second ? UINT64_C(1) << opinion->endpoint : 0;
 	if (contract)
 		call->contract = *contract;
 	const size_t limit = node->options.concurrency > 0 ? node->options.concurrency * 8 : 64;
@@ -366,7 +396,7 @@ static int submit(struct opening_run *run, struct opening *opening, const struct
 	run->waiting++;
 	int code = contract ? ask(node, CHAIN_ASK_HAS_CODE, (struct bytes){ call->contract.bytes, contract->size }, NULL, height, hash, 0, on_opening,
 				  call) :
-			      ask(node, CHAIN_ASK_BALANCE, opening->account, opening->asset, height, hash, 0, on_opening, call);
+			      ask(node, CHAIN_ASK_BALANCE, opening->account, opening->asset, height, hash, exclude, on_opening, call);
 	if (code) {
 		run->waiting--;
 		free(call);
@@ -394,18 +424,19 @@ static int ask_for_code(struct opening_run *run, uint64_t height, const uint8_t 
 		if (known && *known != CODE_UNKNOWN)
 			continue;
 		cache_put(run->node->had_code, &key, &asked);
-		code = submit(run, NULL, &key, height, hash);
+		code = submit(run, NULL, NULL, &key, height, hash);
 	}
 	int finished = finish(run, err);
 	return code ? error_set(err, code, "the question for a contract's code could not be asked") : finished;
 }
 
-int node_openings(void *arg, uint64_t height, const uint8_t hash[32], struct opening *openings, size_t n, struct error *err)
+/* The first answers; opinions[i].asked tells which openings had to be asked for. */
+static int ask_first(struct opening_run *run, uint64_t height, const uint8_t hash[32], struct opening *openings, struct opinion *opinions, size_t n,
+		     struct error *err)
 {
-	struct node *node = arg;
-	struct opening_run run = { .node = node };
-	int code = ask_for_code(&run, height, hash, openings, n, err);
-	for (size_t i = 0; !code && !run.failed && i < n; i++) {
+	struct node *node = run->node;
+	int code = ask_for_code(run, height, hash, openings, n, err);
+	for (size_t i = 0; !code && !run->failed && i < n; i++) {
 		struct opening *opening = &openings[i];
 		const char *reason;
 		opening->known = true;
@@ -416,8 +447,58 @@ int node_openings(void *arg, uint64_t height, const uint8_t hash[32], struct ope
 		const uint8_t *had = opening->asset->contract_size > 0 ? cache_get(node->had_code, &key) : NULL;
 		if (had && *had == CODE_NO)
 			continue;
-		code = submit(&run, opening, NULL, height, hash);
+		opinions[i].asked = true;
+		code = submit(run, opening, &opinions[i], NULL, height, hash);
 	}
-	int finished = finish(&run, err);
+	int finished = finish(run, err);
 	return code ? error_set(err, code, "the question for an opening balance could not be asked") : finished;
+}
+
+/* Endpoints that tell different openings: which one is right, the checker finds out by what they say about balances that blocks prove. When
+ * it does not, the opening is not known, which is better than wrong. */
+static int settle_disputes(struct opening_run *run, struct opening *openings, const struct opinion *opinions, size_t n, struct error *err)
+{
+	struct node *node = run->node;
+	int64_t now = clock_mono_ms();
+	if (run->disputes == 0) {
+		node->disputed_ms = 0;
+		return 0;
+	}
+	if (node->disputed_ms == 0)
+		node->disputed_ms = now;
+	if (now - node->disputed_ms < DISPUTE_MAX_MS)
+		return error_set(err, WEIR_UNAVAILABLE, "endpoints tell %zu opening balances differently; the ledger waits until one is found lying",
+				 run->disputes);
+	for (size_t i = 0; i < n; i++)
+		if (opinions[i].disputed)
+			openings[i].known = false;
+	log_warn(node->options.log, "openings_disputed", "endpoints tell these opening balances differently; they count as unknown",
+		 LOG_U("openings", run->disputes));
+	return 0;
+}
+
+static int ask_second(struct opening_run *run, uint64_t height, const uint8_t hash[32], struct opening *openings, struct opinion *opinions, size_t n,
+		      struct error *err)
+{
+	int code = 0;
+	run->second = true;
+	for (size_t i = 0; !code && i < n; i++)
+		if (opinions[i].asked)
+			code = submit(run, &openings[i], &opinions[i], NULL, height, hash);
+	int finished = finish(run, err);
+	if (code || finished)
+		return code ? error_set(err, code, "the second question for an opening balance could not be asked") : finished;
+	return settle_disputes(run, openings, opinions, n, err);
+}
+
+int node_openings(void *arg, uint64_t height, const uint8_t hash[32], struct opening *openings, size_t n, struct error *err)
+{
+	struct node *node = arg;
+	struct opening_run run = { .node = node };
+	struct opinion *opinions = xcalloc(n + 1, sizeof *opinions);
+	int code = ask_first(&run, height, hash, openings, opinions, n, err);
+	if (!code && node_endpoints(node) > 1)
+		code = ask_second(&run, height, hash, openings, opinions, n, err);
+	xfree(&opinions);
+	return code;
 }
