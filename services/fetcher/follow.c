@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define STATE_EVERY_MS 200
+#define STATE_UNKNOWN_MS 20 /* the ledger has not said anything yet */
 #define STATE_HUNGRY_MS 5 /* at the edge of the window: the ledger may have moved */
 #define COMMANDS_EVERY_MS 100
 #define ACQUIRE_EVERY_MS 500
@@ -67,7 +68,7 @@ static int classify(void *arg, int64_t code, const char *message)
 	return f->chain.family->classify(&f->chain, code, message);
 }
 
-static int open_rpc(struct follower *f, struct error *err)
+int follower_open_rpc(struct follower *f, struct error *err)
 {
 	struct chain_call id, genesis;
 	f->identity = arena_new(1 << 16);
@@ -112,7 +113,7 @@ static int open_all(struct follower *f, struct error *err)
 	if (r == 0)
 		r = bus_publisher_open(f->bus, f->chain.name, TOPIC_BLOCKS, "fetcher", &f->blocks, err);
 	if (r == 0)
-		r = open_rpc(f, err);
+		r = follower_open_rpc(f, err);
 	return r ? r : head_open(f, err);
 }
 
@@ -174,7 +175,7 @@ static int bus_turn(struct follower *f, struct error *err)
 	if (r != 0 || !f->owning)
 		return r;
 	if (now >= f->state_due_ms) {
-		f->state_due_ms = now + (at_edge(f) ? STATE_HUNGRY_MS : STATE_EVERY_MS);
+		f->state_due_ms = now + (at_edge(f) ? STATE_HUNGRY_MS : f->ledger.known ? STATE_EVERY_MS : STATE_UNKNOWN_MS);
 		r = ledger_read(f, err);
 	}
 	if (r == 0 && now >= f->command_due_ms) {
