@@ -24,7 +24,7 @@ struct buf;
 	X(NOT_FOUND, -4, false, 66, "not found", "The thing asked for does not exist (yet).", "Check the name or the height.")       \
 	X(TIMEOUT, -5, true, 69, "timed out", "No answer within the time allowed.", "Check the named peer and the network to it.")   \
 	X(UNAVAILABLE, -6, true, 69, "unavailable", "A dependency refused or closed the connection.",                                \
-	  "Check that the named peer runs; weir keeps trying.")                                                                       \
+	  "Check that the named peer runs and that its address is right; weir keeps trying once it has started.")                     \
 	X(RATE_LIMITED, -7, true, 69, "rate limited", "The endpoint asks weir to slow down.",                                        \
 	  "weir slows down by itself; lower the endpoint's requests_per_second if it goes on.")                                       \
 	X(PROTOCOL, -8, true, 76, "protocol error", "A peer answered something that its protocol does not allow.",                   \
@@ -40,7 +40,8 @@ struct buf;
 	  "Nothing: it is published again from the ledger's watermark.")                                                              \
 	X(FULL, -14, true, 75, "full", "A bounded queue or a store has no room.", "Let the consumer catch up, or give it more room.") \
 	X(VERSION, -15, false, 69, "version too old", "A server is older than weir needs.", "Upgrade the named server.")             \
-	X(PERMISSION, -16, false, 77, "permission denied", "The account weir uses lacks a right.", "Grant the named right.")         \
+	X(PERMISSION, -16, false, 77, "permission denied", "The account weir uses lacks a right.",                      \
+	  "Grant the named right, or correct the account that weir was given.")                                                       \
 	X(CONFLICT, -17, true, 75, "conflict", "A concurrent change got there first.", "Nothing: it is tried again.")                \
 	X(IO, -18, true, 74, "input/output error", "A file or a disk failed or is full.", "Free space or repair the named file.")    \
 	X(ADDRESS_IN_USE, -19, false, 71, "address in use", "Another program listens on the configured address.",                    \

@@ -274,7 +274,9 @@ static int serve(const struct daemon *d, struct daemon_ctx *ctx, const struct ar
 	void *state = xmalloc(d->state_size);
 	r = d->init(ctx, state, err);
 	if (r == 0 && arguments->check_only) {
-		log_info(&ctx->log, "check_passed", "settings are valid and every dependency answered");
+		r = d->check ? d->check(ctx, state, err) : 0;
+		if (r == 0)
+			log_info(&ctx->log, "check_passed", "settings are valid and every dependency answered");
 	} else if (r == 0) {
 		atomic_store(&ctx->ready, true);
 		log_info(&ctx->log, "started", NULL, LOG_S("version", WEIR_VERSION));

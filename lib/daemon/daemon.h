@@ -28,6 +28,7 @@ struct daemon {
 	size_t metric_count;
 	size_t state_size;       /* bytes of the service's own state, zeroed */
 	int (*init)(struct daemon_ctx *, void *state, struct error *err);   /* may be retried by a supervisor; must be idempotent */
+	int (*check)(struct daemon_ctx *, void *state, struct error *err);  /* --check, after init: what only run would reach; may be NULL */
 	int (*run)(struct daemon_ctx *, void *state, struct error *err);    /* until daemon_stopping() */
 	void (*deinit)(struct daemon_ctx *, void *state);                   /* accepts half-built state */
 };

@@ -206,6 +206,17 @@ static int read_batch(struct bytes text, size_t *at, answer_item_fn *on_item, vo
 	return 0;
 }
 
+/* Most often it is a page for people: its first words tell whose. */
+static int not_json(struct bytes text, size_t at, struct error *err)
+{
+	char begin[41];
+	size_t n = 0;
+	for (; n < sizeof begin - 1 && at + n < text.size; n++)
+		begin[n] = text.data[at + n] < 0x20 || text.data[at + n] > 0x7e ? '?' : (char)text.data[at + n];
+	begin[n] = 0;
+	return error_set(err, WEIR_PROTOCOL, "the answer is not JSON, it begins with \"%s\": is the url that of a JSON-RPC endpoint?", begin);
+}
+
 int answer_split(struct bytes text, answer_item_fn *on_item, void *arg, bool *ret_batch, struct error *err)
 {
 	size_t at = 0;
@@ -221,7 +232,7 @@ int answer_split(struct bytes text, answer_item_fn *on_item, void *arg, bool *re
 	} else if (text.data[at] == '{') {
 		r = read_item(text, &at, &item, err);
 	} else {
-		return error_set(err, WEIR_PROTOCOL, "the answer is not JSON: it begins with byte 0x%02x", text.data[at]);
+		return not_json(text, at, err);
 	}
 	if (r != 0)
 		return r;

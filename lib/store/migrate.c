@@ -23,7 +23,7 @@ static int prepare(struct pg *pg, struct error *err)
 			       " applied_at timestamptz not null default now())",
 			       err);
 	if (code == WEIR_PERMISSION)
-		error_prefix(err, "weir may not create its schema in this database (grant create on database to weir's role)");
+		error_prefix(err, "weir's role may not create or use schema weir (grant create on database … to the role, or let the schema's owner run weir)");
 	if (!code)
 		return pg_commit(pg, err);
 	pg_rollback(pg);

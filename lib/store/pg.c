@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define VERSION_MIN 140000
+#define VERSION_MIN 150000
 
 /* ---- failures -------------------------------------------------------------------------------------------------------- */
 
@@ -36,7 +36,7 @@ static int words(const char *message, char ret[600])
 {
 	size_t n = 0;
 	for (const char *p = message ? message : ""; *p && n < 599; p++)
-		ret[n++] = *p == '\n' ? ' ' : *p;
+		ret[n++] = *p == '\n' || *p == '\t' ? ' ' : *p;
 	while (n > 0 && ret[n - 1] == ' ')
 		n--;
 	ret[n] = '\0';
@@ -93,8 +93,42 @@ static void on_notice(void *arg, const char *message)
 	log_debug(&pg->log, "postgres_notice", text);
 }
 
+/* libpq quotes the part that it does not understand, which may be a password. */
+static void blank_quotes(const char *text, char ret[600])
+{
+	size_t n = 0;
+	bool quoted = false;
+	for (; *text && n < 590; text++) {
+		if (!quoted || *text == '"')
+			ret[n++] = *text;
+		if (*text == '"' && (quoted = !quoted))
+			n += (size_t)snprintf(ret + n, 600 - n, "…");
+	}
+	ret[n] = 0;
+}
+
+/* Before libpq reads it for connecting and says in full what it could not read. Without '=' it is just a database's name. */
+static int check_url(const struct pg *pg, struct error *err)
+{
+	char *why = NULL, text[600], shown[600];
+	if (!strchr(pg->url, '=') && !strstr(pg->url, "://"))
+		return 0;
+	PQconninfoOption *options = PQconninfoParse(pg->url, &why);
+	if (options) {
+		PQconninfoFree(options);
+		return 0;
+	}
+	words(why ? why : "out of memory", text);
+	PQfreemem(why);
+	blank_quotes(text, shown);
+	return error_set(err, WEIR_CONFIG, "the connection string in postgres.url (or postgres.reader_url) cannot be read: %s", shown);
+}
+
 static int connect_once(struct pg *pg, struct error *err)
 {
+	int readable = check_url(pg, err);
+	if (readable)
+		return readable;
 	char seconds[24], user_timeout[24];
 	/* libpq waits at least 2 s whatever it is told. */
 	snprintf(seconds, sizeof seconds, "%lld", (long long)((pg->connect_timeout_ms + 999) / 1000));
@@ -106,16 +140,16 @@ static int connect_once(struct pg *pg, struct error *err)
 	if (!pg->conn || PQstatus(pg->conn) != CONNECTION_OK) {
 		char text[600];
 		words(pg->conn ? PQerrorMessage(pg->conn) : "out of memory", text);
-		/* libpq gives no SQLSTATE for a refused start, only words. */
+		/* libpq gives no SQLSTATE for a refused start, only words. What the string holds was checked. */
 		int code = strstr(text, "authentication") || strstr(text, "permission denied for") || strstr(text, "pg_hba") ||
 					   (strstr(text, "role \"") && strstr(text, "does not exist")) ?
 				   WEIR_PERMISSION :
 			   strstr(text, "database \"") && strstr(text, "does not exist") ? WEIR_NOT_FOUND :
-			   strstr(text, "invalid connection option") || strstr(text, "invalid URI") ||
-					   strstr(text, "missing \"=\"") ?
-				   WEIR_CONFIG :
 				   WEIR_UNAVAILABLE;
-		error_set(err, code, "cannot connect to PostgreSQL: %s", text);
+		const char *hint = code == WEIR_PERMISSION ? "; correct role and password in postgres.url, or the server's pg_hba.conf" :
+				   code == WEIR_NOT_FOUND  ? "; create it (createdb), or correct postgres.url" :
+							     "";
+		error_set(err, code, "cannot connect to PostgreSQL: %s%s", text, hint);
 		drop(pg);
 		return code;
 	}
@@ -123,7 +157,7 @@ static int connect_once(struct pg *pg, struct error *err)
 	if (PQserverVersion(pg->conn) < VERSION_MIN) {
 		int version = PQserverVersion(pg->conn);
 		drop(pg);
-		return error_set(err, WEIR_VERSION, "PostgreSQL %d.%d is too old: weir needs 14 or newer", version / 10000,
+		return error_set(err, WEIR_VERSION, "PostgreSQL %d.%d is too old: weir needs 15 or newer", version / 10000,
 				 version % 10000);
 	}
 	char set[200];

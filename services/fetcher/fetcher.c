@@ -62,7 +62,7 @@ int fetcher_init(struct daemon_ctx *ctx, void *state, struct error *err)
 	bus_register_metrics(daemon_metrics(ctx));
 	rpc_register_metrics(daemon_metrics(ctx));
 	if (config->chain_count == 0)
-		return error_set(err, WEIR_CONFIG, "no chains are configured: add at least one element to `chains`");
+		return error_set(err, WEIR_CONFIG, "no chain is configured: add one to `chains` (--print-sample-config shows how)");
 	fetcher->followers = xcalloc(config->chain_count, sizeof *fetcher->followers);
 	for (size_t i = 0; i < config->chain_count; i++) {
 		struct follower *f = &fetcher->followers[fetcher->count++];

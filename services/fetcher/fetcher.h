@@ -112,8 +112,12 @@ void fetcher_deinit(struct daemon_ctx *, void *);
 void fetcher_count(struct follower *, const char *name, const char *label, uint64_t n); /* series {chain, label} */
 void fetcher_gauge(struct follower *, const char *name, double value);
 
+/* -- check.c: --check -------------------------------------------------------------------------------------------------------------- */
+int fetcher_check(struct daemon_ctx *, void *, struct error *); /* does every endpoint answer, and serve the chain it is for? */
+
 /* -- follow.c: the loop ----------------------------------------------------------------------------------------------------------- */
 void *follower_main(void *follower);
+int follower_open_rpc(struct follower *, struct error *);
 void follower_start_over(struct follower *, const char *why); /* forget what was published: the ledger knows better */
 
 /* -- ledger.c --------------------------------------------------------------------------------------------------------------------- */

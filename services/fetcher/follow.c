@@ -259,7 +259,8 @@ static int follow(struct follower *f, struct error *err)
 		daemon_tick(ctx);
 		head_poll(f);
 		int r = bus_turn(f, err);
-		daemon_check_set(ctx, redis, r != WEIR_UNAVAILABLE && r != WEIR_TIMEOUT, r ? err->text : "");
+		bool usual = r == 0 || r == WEIR_FULL || r == WEIR_FENCED || r == WEIR_GAP || r == WEIR_CANCELED;
+		daemon_check_set(ctx, redis, usual, usual ? "" : err->text);
 		if (r != 0)
 			after_failure(f, r, err);
 		jobs_schedule(f);

@@ -10,6 +10,7 @@ int main(int argc, char **argv)
 		.metric_count = fetcher_metric_count,
 		.state_size = sizeof(struct fetcher),
 		.init = fetcher_init,
+		.check = fetcher_check,
 		.run = fetcher_run,
 		.deinit = fetcher_deinit,
 	};

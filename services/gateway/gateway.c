@@ -16,6 +16,7 @@
 #define CLIENT_THREADS 2
 #define REPLAY_THREADS 2
 #define LEDGER_TRY_MS 5000
+#define REDIS_TRY_MS 2000
 
 struct gateway_chain *gateway_find_chain(const struct gateway *gateway, const char *name)
 {
@@ -61,6 +62,49 @@ static int open_pool(struct gateway *gateway, struct error *err)
 		clock_sleep_ms(200);
 	} while (clock_mono_ms() < deadline);
 	return code;
+}
+
+/* A ledger that is not there yet is waited for; one that this role may not read would be waited for in vain. */
+static int check_ledger(struct gateway *gateway, struct error *err)
+{
+	struct pg_result *r = NULL;
+	struct pg *pg = pg_pool_take(gateway->pool, LEDGER_TRY_MS, err);
+	int code = pg ? pg_query(pg, "select to_regclass('weir_api.chains') is not null", NULL, 0, &r, err) : err->code;
+	bool exists = !code && pg_get_bool(r, 0, 0);
+	pg_result_free(&r);
+	if (exists)
+		code = pg_query(pg, "select 1 from weir_api.chains limit 1", NULL, 0, NULL, err);
+	pg_pool_give(gateway->pool, &pg);
+	if (code == WEIR_PERMISSION)
+		error_prefix(err, "the gateway's role may not read the ledger (grant weir_reader to it, or correct postgres.reader_url)");
+	return code == WEIR_PERMISSION ? code : 0;
+}
+
+int gateway_check(struct gateway *gateway, struct error *err)
+{
+	const struct config *c = gateway->config;
+	const struct bus_options options = { .url = c->bus.redis_url,
+					     .username = c->bus.username,
+					     .password = c->bus.password,
+					     .command_timeout_ms = REDIS_TRY_MS,
+					     .worker = "gateway-preflight",
+					     .log = &gateway->log };
+	struct bus *bus = NULL;
+	int code = bus_open(&options, &bus, err);
+	if (!code)
+		code = bus_check(bus, err);
+	bus_close(&bus);
+	return code;
+}
+
+/* Without Redis the ledger is served all the same. What would not pass by waiting ends the start. */
+static int check_redis(struct gateway *gateway, struct error *err)
+{
+	int code = gateway_check(gateway, err);
+	if (!code || !error_retriable(code))
+		return code;
+	log_warn(&gateway->log, "redis_away", "the ledger is served without it; live events are read from PostgreSQL until it is back", LOG_ERR(err));
+	return 0;
 }
 
 static void observe(const struct http_request *request, const struct http_response *response, double seconds, const struct gateway *gateway,
@@ -128,6 +172,10 @@ int gateway_open(struct gateway *gateway, struct daemon_ctx *ctx, struct error *
 	int code = open_chains(gateway, err);
 	if (!code)
 		code = open_pool(gateway, err);
+	if (!code)
+		code = check_ledger(gateway, err);
+	if (!code)
+		code = check_redis(gateway, err);
 	if (!code)
 		code = control_open(gateway, &gateway->control, err);
 	if (!code)

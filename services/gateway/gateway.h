@@ -40,6 +40,7 @@ struct gateway {
 
 /* The gateway without a process around it: tests run it like this. Everything in *gateway is made by open and freed by close. */
 int gateway_open(struct gateway *, struct daemon_ctx *, struct error *);
+int gateway_check(struct gateway *, struct error *); /* does Redis answer, and is it one that weir can use? */
 int gateway_run(struct gateway *, struct error *); /* until the daemon stops */
 void gateway_close(struct gateway *);
 

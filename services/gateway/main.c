@@ -6,6 +6,12 @@ static int init(struct daemon_ctx *ctx, void *state, struct error *err)
 	return gateway_open(state, ctx, err);
 }
 
+static int check(struct daemon_ctx *ctx, void *state, struct error *err)
+{
+	(void)ctx;
+	return gateway_check(state, err);
+}
+
 static int run(struct daemon_ctx *ctx, void *state, struct error *err)
 {
 	(void)ctx;
@@ -26,6 +32,7 @@ int main(int argc, char **argv)
 				     .metric_count = gateway_metric_count,
 				     .state_size = sizeof(struct gateway),
 				     .init = init,
+				     .check = check,
 				     .run = run,
 				     .deinit = deinit };
 	return daemon_main(&self, argc, argv);

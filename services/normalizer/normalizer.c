@@ -29,7 +29,7 @@ int normalizer_init(struct daemon_ctx *ctx, void *state, struct error *err)
 	n->ctx = ctx;
 	bus_register_metrics(daemon_metrics(ctx));
 	if (config->chain_count == 0)
-		return error_set(err, WEIR_CONFIG, "no chains are configured: add at least one element to `chains`");
+		return error_set(err, WEIR_CONFIG, "no chain is configured: add one to `chains` (--print-sample-config shows how)");
 	for (size_t i = 0; i < config->chain_count; i++) {
 		const struct chain_config *c = &config->chains[i];
 		int r = chain_init(&n->chains[i], c->name, c->family, c->profile, c->chain_id, err);

@@ -122,7 +122,7 @@ static int init(struct daemon_ctx *ctx, void *arg, struct error *err)
 		daemon_check_set(ctx, "postgres", code == 0, code ? err->text : "reached");
 	}
 	if (!code && config->chain_count == 0)
-		code = error_set(err, WEIR_CONFIG, "no chain is configured: chains is empty");
+		code = error_set(err, WEIR_CONFIG, "no chain is configured: add one to `chains` (--print-sample-config shows how)");
 	if (code)
 		return code;
 	state->lanes = xcalloc(config->chain_count, sizeof *state->lanes);
