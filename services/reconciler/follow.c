@@ -12,6 +12,8 @@
 
 #define READ_MAX 64
 #define IDLE_READ_MS 20
+#define LINGER_MS 80 /* in backfill: so long a transaction waits for being half full */
+#define LINGER_STEP_MS 8
 #define COMMIT_INTERVAL_MS 200
 #define CONTROL_INTERVAL_MS 40
 #define SECOND_MS 1000
@@ -373,17 +375,29 @@ static bool next_is_here(const struct follow *f)
 						   window_find(&f->window, ledger->watermark + 1, ledger->watermark_hash) != NULL;
 }
 
+/* Far from the head a fuller transaction is worth a short wait: each costs a commit, and each balance is written once in it. */
+static bool lingers(const struct follow *f, int64_t began_ms)
+{
+	int64_t full = f->config->reconciler.batch_blocks, left = f->ledger->head.height - f->ledger->watermark;
+	return left > 2 * full && (int64_t)f->window.count < full / 2 && clock_mono_ms() - began_ms < LINGER_MS;
+}
+
 /* Reads while there is more, up to a full transaction. Beyond half of the window blocks wait in Redis, where they cost nothing. */
 static int fill_window(struct follow *f, struct error *err)
 {
 	bool more = true;
 	int code = 0;
+	int64_t began_ms = clock_mono_ms();
 	while (!code && more) {
 		bool busy = next_is_here(f), crowded = f->window.count > f->window.max_count / 2 || f->window.bytes > f->window.max_bytes / 2;
 		if (busy && (crowded || f->window.count >= (size_t)f->config->reconciler.batch_blocks))
 			return 0;
 		code = read_blocks(f, busy, &more, err);
 		follow_renew(f);
+		if (!code && !more && busy && !crowded && lingers(f, began_ms)) {
+			clock_sleep_ms(LINGER_STEP_MS);
+			more = true;
+		}
 	}
 	return code;
 }
