@@ -79,6 +79,16 @@ def at(values, share):
     return round(values[min(len(values) - 1, int(len(values) * share))] * 1000, 1) if values else None
 
 
+def stages(suite):
+    """Where the time went, on average: the services' own histograms, in ms."""
+    out = {}
+    for service, name in (("normalizer", "weir_normalizer_block_seconds"), ("reconciler", "weir_reconciler_batch_seconds"),
+                          ("gateway", "weir_gateway_announced_to_hub_seconds")):
+        count = suite.metric(service, f"{name}_count")
+        out[name.replace("_seconds", "_ms")] = round(suite.metric(service, f"{name}_sum") / count * 1000, 1) if count else None
+    return out
+
+
 def measure(watch, askers, traffic):
     """[(head to client, node's own time)] in seconds, until the traffic has ended and the last frame is here."""
     samples = []
@@ -114,7 +124,8 @@ def run(folder, build, say):
         total, own = [s[0] for s in samples], [s[1] for s in samples]
         over = [a - b for a, b in samples]
         return {"blocks": len(samples), "head_to_client_p50_ms": at(total, 0.5), "head_to_client_p99_ms": at(total, 0.99), "node_p50_ms": at(own, 0.5),
-                "node_p99_ms": at(own, 0.99), "over_node_p50_ms": at(over, 0.5), "over_node_p99_ms": at(over, 0.99)}
+                "node_p99_ms": at(own, 0.99), "over_node_p50_ms": at(over, 0.5), "over_node_p99_ms": at(over, 0.99),
+                "stages_mean": stages(suite)}
     finally:
         if traffic:
             traffic.stop(10)
