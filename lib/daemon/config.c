@@ -160,6 +160,14 @@ static int check_key(const struct load *l, yaml_node_pair_t *first, yaml_node_pa
 	return 0;
 }
 
+static int unknown(const struct load *l, const yaml_node_t *key, enum setting_owner kind, const char *prefix, const char *name, const char *shown)
+{
+	char nearest[65];
+	if (setting_nearest(kind, prefix, name, nearest))
+		return fail(l, key, "%s: no such setting; is %s meant? (docs/configuration.md lists them all)", shown, nearest);
+	return fail(l, key, "%s: no such setting (docs/configuration.md lists them all)", shown);
+}
+
 static int load_mapping(const struct load *l, yaml_node_t *node, enum setting_owner kind, void *owner, const char *prefix, const char *shown_prefix)
 {
 	if (is_nothing(node))
@@ -188,7 +196,7 @@ static int load_mapping(const struct load *l, yaml_node_t *node, enum setting_ow
 		else if (is_section(kind, path))
 			r = load_mapping(l, value, kind, owner, path, shown);
 		else
-			r = fail(l, key, "%s: no such setting (docs/configuration.md lists them all)", shown);
+			r = unknown(l, key, kind, prefix, name, shown);
 		if (r != 0)
 			return r;
 	}

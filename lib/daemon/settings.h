@@ -51,6 +51,9 @@ void *setting_list_append(const struct setting_list *, void *owner); /* a zeroed
 int setting_assign(const struct setting *, void *owner, const char *text, const char *shown, struct error *err);
 const char *setting_allowed(const struct setting *, char ret[256]); /* "1 to 100", "logfmt, json"; empty: anything */
 
+/* The name below prefix ("bus", or "") that is nearest to an unknown one, or NULL when none is near. */
+const char *setting_nearest(enum setting_owner, const char *prefix, const char *name, char ret[65]);
+
 /* Where values were read, so that a check made after loading can still name file, line and column. */
 struct origin {
 	char *path;     /* owned: "chains[0].endpoints[1].url" */

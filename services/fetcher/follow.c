@@ -255,6 +255,7 @@ static int follow(struct follower *f, struct error *err)
 	char redis[64];
 	snprintf(redis, sizeof redis, "redis %s", f->chain.name);
 	int64_t report_ms = 0;
+	bool told_early = false;
 	while (!daemon_stopping(ctx)) {
 		daemon_tick(ctx);
 		head_poll(f);
@@ -272,6 +273,11 @@ static int follow(struct follower *f, struct error *err)
 		if (clock_mono_ms() >= report_ms) {
 			report_ms = clock_mono_ms() + 1000;
 			report(f);
+			if (f->has_seen && f->seen_head.height < f->config->start_height && !told_early) {
+				told_early = true;
+				log_warn(&f->log, "start_not_reached", "the chain has not reached start_height: waiting; correct the setting if that is not meant",
+					 LOG_U("head", f->seen_head.height), LOG_U("start_height", f->config->start_height));
+			}
 			if ((r = all_wrong(f, err)) != 0)
 				return r;
 		}

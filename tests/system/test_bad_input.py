@@ -124,6 +124,7 @@ def test_every_unknown_setting_is_named_with_its_place(tmp_path):
         file.write_text(text)
         ended = refused("config", "no such setting", "docs/configuration.md", of=run("gateway", "--config", file))
         assert ended.error.startswith(f"{file}:{line}:{column}: {shown}: "), (text, ended.error)
+        assert f"is {key} meant?" in ended.error
     assert (ROOT / "docs" / "configuration.md").exists()
     refused("config", "WEIR_CHAINS_0_NAME", of=run("gateway", environment={"WEIR_CHAINS_0_NAME": "dev"}))
 
@@ -315,12 +316,19 @@ def schemas(place):
     return int(place.postgres.query("select count(*) from pg_namespace where nspname like 'weir%'")[0][0])
 
 
+def test_postgres_is_not_there(place):
+    cases = [(service, url, words) for service in ("reconciler", "gateway")
+             for url, words in [("host=127.0.0.1 port=1 dbname=weir", "port 1"), ("host=no-such-host.invalid dbname=weir", "no-such-host.invalid")]]
+    with futures.ThreadPoolExecutor(len(cases)) as pool:
+        for (_, _, words), ended in zip(cases, pool.map(lambda case: place.run(case[0], {"postgres": {"url": case[1]}}), cases)):
+            refused("unavailable", words, "PostgreSQL", of=ended)
+
+
 @pytest.mark.parametrize("change,code,words", [
-    (lambda url: "host=127.0.0.1 port=1 dbname=weir", "unavailable", "port 1"), (lambda url: "host=no-such-host.invalid dbname=weir", "unavailable", "no-such-host.invalid"),
     (lambda url: url.replace("dbname=weir", "dbname=nowhere"), "not_found", "createdb"), (lambda url: url.replace("user=weir", "user=nobody"), "permission", '"nobody"'),
     (lambda url: "hots=127.0.0.1 password=hunter2", "config", "postgres.url"), (lambda url: "postgresql://weir:hunter2@[oops/weir", "config", "postgres.url"),
     (lambda url: "postgresql://weir:hunter2%zz@127.0.0.1/weir", "config", "postgres.url"), (lambda url: "host=127.0.0.1 password=open hunter2", "config", "postgres.url")])
-def test_postgres_cannot_be_reached(place, change, code, words):
+def test_postgres_is_wrongly_addressed(place, change, code, words):
     for service in ("reconciler", "gateway"):
         ended = refused(code, words, of=place.run(service, {"postgres": {"url": change(place.postgres.url)}}))
         assert "hunter2" not in ended.said, "a password must not be logged"
@@ -406,6 +414,18 @@ def test_another_chain_is_not_mixed_into_the_ledger(place):
     assert place.run("reconciler", wrong, "--check").status == 0
     refused("wrong_chain", "31337", of=place.run("reconciler", wrong, chains=[stack.dev_chain(place.node, chain_id=1)]))
     refused("config", "mars", "known", of=place.run("reconciler", wrong, chains=[stack.dev_chain(place.node, profile="mars")]))
+
+
+def test_a_start_that_the_chain_has_not_reached_is_told_and_cannot_be_moved(place):
+    place.postgres.query("create database later")
+    settings = {"postgres": {"url": place.postgres.url.replace("dbname=weir", "dbname=later")}}
+    chain = stack.dev_chain(place.node, name="later", start_height=1000)
+    suite = place.suite(settings, [chain]).start(("reconciler", "fetcher"), wait=0)
+    try:
+        stack.wait_until("told", 20, lambda: told(suite, "fetcher", "level=warn", "event=start_not_reached", "start_height=1000"))
+    finally:
+        assert set(suite.stop().values()) == {0}
+    refused("config", "begins at block 1000", "start_height 0", of=place.run("reconciler", settings, chains=[stack.dev_chain(place.node, name="later")]))
 
 
 # ---- secrets ---------------------------------------------------------------------------------------------------------------------------
