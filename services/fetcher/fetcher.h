@@ -81,8 +81,11 @@ struct follower { /* one chain: its thread's whole state */
 
 	struct chain_block_ref head, safe, finalized; /* as published last; hash all zero: none */
 	bool has_head, head_asked, head_dirty;
-	struct chain_block_ref seen_head; /* newest that a node told */
+	struct chain_block_ref told[CONFIG_ENDPOINTS_MAX]; /* each endpoint's own word about the head */
+	bool has_told[CONFIG_ENDPOINTS_MAX];
+	struct chain_block_ref seen_head; /* the highest of them that is still claimed */
 	bool has_seen, head_news;
+	int64_t unclaimed_ms; /* since when nobody claims seen_head; now, while somebody does */
 	int64_t announced_ms; /* when seen_head was announced */
 
 	struct job *jobs[JOBS_MAX];
@@ -134,6 +137,8 @@ int head_publish(struct follower *, struct error *);
 /* Does this block contradict what we know? */
 bool fork_contradicts(struct follower *, const struct chain_block_ref *);
 void fork_suspect(struct follower *, size_t endpoint, bool by_block);
+/* What is being fetched may not be what is wanted any more: it is asked for again. */
+void fork_drop_fetched(struct follower *);
 /* Finds the ancestor and publishes ChainFork. 0 also when it turned out to be none. */
 int fork_resolve(struct follower *, struct error *);
 

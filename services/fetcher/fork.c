@@ -120,8 +120,7 @@ static int publish_fork(struct follower *f, const struct chain_block_ref *ancest
 	return publish_message(f, f->blocks, MESSAGE_CHAIN_FORK, ancestor->height, packed, size, err);
 }
 
-/* What is being fetched may belong to either branch: it is asked for again. */
-static void drop_fetched(struct follower *f)
+void fork_drop_fetched(struct follower *f)
 {
 	f->generation++;
 	for (size_t i = 0; i <= f->window.mask; i++)
@@ -142,8 +141,8 @@ static void not_shown(struct follower *f, int code, const struct error *err)
 	log_warn(&f->log, "fork_not_shown", "the node that told another branch cannot show it; what it told is asked for again", LOG_ERR(err));
 	if (code == WEIR_NOT_FOUND || code == WEIR_PROTOCOL)
 		blame(f, code, err->text);
-	drop_fetched(f);
-	f->has_seen = false;
+	fork_drop_fetched(f);
+	f->has_seen = f->has_told[f->fork_endpoint] = false;
 	f->head_due_ms = 0;
 	f->fork_suspected = false;
 }
@@ -174,7 +173,7 @@ int fork_resolve(struct follower *f, struct error *err)
 		log_info(&f->log, "fork_dismissed", "the branch that was told is ours after all");
 		blame(f, WEIR_PROTOCOL, "it told a block that does not follow its own chain");
 	}
-	drop_fetched(f);
+	fork_drop_fetched(f);
 	f->fork_height = ancestor.height + 1;
 	f->fork_until_ms = clock_mono_ms() + FORK_SETTLES_MS;
 	f->fork_suspected = false;

@@ -1,7 +1,7 @@
 /* head.c - the newest block: by WebSocket where offered, else by asking; and the tags safe and finalized.
  *
  * A node that lags or goes back is not a reorg: the seen head only moves up, or to another hash at a height that we know, which
- * is then proven or dismissed by fork.c.
+ * is then proven or dismissed by fork.c; or down, but never below what was fetched, when nobody who is trusted claims it any more.
  */
 #include "fetcher.h"
 
@@ -14,11 +14,20 @@
 #define TAGS_EVERY_MS 1000
 #define SOCKET_POLL_MS 15000 /* polling beside a live socket: a net under it */
 #define STALL_POLL_MS 1000
+#define UNCLAIMED_MS 1500 /* so long nobody may claim the seen head before it is given up */
+
+/* Whoever was found lying or does not answer is not believed about the head either. */
+static bool trusted(const struct follower *f, size_t endpoint)
+{
+	struct endpoint_status s;
+	endpoints_status(f->endpoints, endpoint, &s);
+	return s.breaker == BREAKER_CLOSED && !s.wrong_chain;
+}
 
 static bool any_live(const struct follower *f)
 {
 	for (size_t i = 0; i < f->config->endpoint_count; i++)
-		if (f->sockets[i] && rpc_socket_live(f->sockets[i]))
+		if (f->sockets[i] && rpc_socket_live(f->sockets[i]) && trusted(f, i))
 			return true;
 	return false;
 }
@@ -39,24 +48,56 @@ int head_open(struct follower *f, struct error *err)
 	return 0;
 }
 
-/* A node told a block as its head. */
-static void note(struct follower *f, size_t endpoint, const struct chain_block_ref *block)
+static void see(struct follower *f, const struct chain_block_ref *block)
 {
-	endpoints_note_head(f->endpoints, endpoint, block->height);
-	bool same = f->has_seen && memcmp(block->hash, f->seen_head.hash, 32) == 0;
-	if (same)
-		return;
-	bool higher = !f->has_seen || block->height > f->seen_head.height;
-	bool contradicts = fork_contradicts(f, block);
-	if (!higher && !contradicts)
-		return; /* a node behind the others, or one that went back and may come again */
 	f->seen_head = *block;
 	f->has_seen = true;
 	f->head_news = true;
 	f->announced_ms = clock_wall_ms();
-	if (contradicts)
-		fork_suspect(f, endpoint, false);
+	f->unclaimed_ms = clock_mono_ms();
 	fetcher_gauge(f, "weir_fetcher_head_height", (double)block->height);
+}
+
+/* The highest head that a trusted endpoint claims. Lower than what was seen: that was a lie, or a node that went back. */
+static void choose(struct follower *f)
+{
+	const struct chain_block_ref *best = NULL;
+	bool claimed = false;
+	for (size_t i = 0; i < f->config->endpoint_count; i++) {
+		if (!f->has_told[i] || !trusted(f, i))
+			continue;
+		claimed = claimed || (f->has_seen && memcmp(f->told[i].hash, f->seen_head.hash, 32) == 0);
+		if (!best || f->told[i].height > best->height)
+			best = &f->told[i];
+	}
+	int64_t now = clock_mono_ms();
+	if (claimed || !f->has_seen || !best)
+		f->unclaimed_ms = now; /* an older answer may arrive after a newer notice, and a balancer's nodes are not level */
+	if (!best || f->fork_suspected)
+		return;
+	if (!f->has_seen || best->height > f->seen_head.height) {
+		see(f, best);
+	} else if (now - f->unclaimed_ms >= UNCLAIMED_MS && (!f->window.any_known || best->height >= f->window.highest_known)) {
+		log_info(&f->log, "head_lower", "nobody claims the head that was told any more", LOG_U("was", f->seen_head.height),
+			 LOG_U("head", best->height));
+		fork_drop_fetched(f);
+		see(f, best);
+	}
+}
+
+/* A node told a block as its head. */
+static void note(struct follower *f, size_t endpoint, const struct chain_block_ref *block)
+{
+	endpoints_note_head(f->endpoints, endpoint, block->height);
+	f->told[endpoint] = *block;
+	f->has_told[endpoint] = true;
+	bool same = f->has_seen && memcmp(block->hash, f->seen_head.hash, 32) == 0;
+	if (!same && trusted(f, endpoint) && fork_contradicts(f, block)) {
+		see(f, block);
+		fork_suspect(f, endpoint, false);
+	} else {
+		choose(f);
+	}
 }
 
 struct notice {
@@ -130,6 +171,7 @@ void head_poll(struct follower *f)
 	for (size_t i = 0; i < f->config->endpoint_count; i++)
 		if (f->sockets[i])
 			(void)rpc_socket_poll(f->sockets[i], on_notice, &(struct notice){ f, i }, &err);
+	choose(f); /* who was trusted a moment ago may not be any more */
 	int64_t now = clock_mono_ms();
 	if (now >= f->head_due_ms && !f->head_asked) {
 		/* With a live socket asking is the net below; a node may also go back without a notice. */

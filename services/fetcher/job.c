@@ -86,7 +86,8 @@ static void look_at_block(struct job *j, const struct rpc_answer *answer)
 		j->has_block = true;
 		j->transactions = xmemdup(transactions, 32 * j->transaction_count);
 	} else {
-		endpoints_note_failure(f->endpoints, answer->endpoint, r, err.text);
+		if (r != WEIR_NOT_FOUND || !j->request.hash) /* a fork may have taken the block that was asked for by hash */
+			endpoints_note_failure(f->endpoints, answer->endpoint, r, err.text);
 		fail(j, r, answer->endpoint, err.text);
 	}
 	arena_free(&arena);

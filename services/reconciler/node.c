@@ -7,6 +7,9 @@
 #include <string.h>
 
 #define ARENA_MAX ((size_t)64 << 20)
+#define BALANCE_TIMEOUT_MS 15000
+#define SECOND_TIMEOUT_MS 2000 /* the ledger does not stand still for an endpoint that cannot answer now … */
+#define SECOND_PAUSE_MS 10000  /* … and does not ask it for its word again at once */
 #define DISPUTE_MAX_MS 20000 /* so long the ledger waits for the checker to find out which of two endpoints lies about openings */
 
 struct node {
@@ -15,6 +18,7 @@ struct node {
 	struct rpc *rpc;
 	struct arena *arena; /* of the question at hand */
 	struct cache *had_code; /* contract -> did it exist before the ledger's first block? */
+	int64_t alone_until_ms; /* nobody else answers: one endpoint's word about openings counts until then */
 	int64_t disputed_ms; /* since when endpoints tell different openings; 0: they don't */
 	struct chain_call identify[2];
 	struct arena *identify_arena;
@@ -227,7 +231,7 @@ static void on_balance(const struct rpc_answer *answer, void *arg)
 }
 
 static int ask(struct node *node, enum chain_question question, struct bytes account, const struct chain_asset *asset, uint64_t height,
-	       const uint8_t *hash, uint64_t exclude, node_balance_fn *on_answer, void *arg)
+	       const uint8_t *hash, uint64_t exclude, int64_t timeout_ms, node_balance_fn *on_answer, void *arg)
 {
 	struct balance_call *call = xmalloc(sizeof *call);
 	struct chain_call text;
@@ -252,7 +256,7 @@ static int ask(struct node *node, enum chain_question question, struct bytes acc
 					       .role = ENDPOINT_VERIFY,
 					       .exclude = exclude,
 					       .only = -1,
-					       .timeout_ms = 15000,
+					       .timeout_ms = timeout_ms,
 					       .attempts = 3,
 					       .no_is_answer = true,
 					       .on_done = on_balance,
@@ -267,7 +271,7 @@ static int ask(struct node *node, enum chain_question question, struct bytes acc
 int node_ask_balance(struct node *node, struct bytes account, const struct chain_asset *asset, uint64_t height, const uint8_t *hash,
 		     uint64_t exclude, node_balance_fn *on_answer, void *arg)
 {
-	return ask(node, CHAIN_ASK_BALANCE, account, asset, height, hash, exclude, on_answer, arg);
+	return ask(node, CHAIN_ASK_BALANCE, account, asset, height, hash, exclude, BALANCE_TIMEOUT_MS, on_answer, arg);
 }
 
 struct waited {
@@ -316,7 +320,7 @@ struct opening_run {
 	struct node *node;
 	bool second; /* the others are asked about what was told */
 	int failed; /* first retriable failure */
-	size_t waiting, disputes;
+	size_t waiting, disputes, silent; /* silent: second questions that nobody answered */
 };
 
 struct opening_call {
@@ -365,6 +369,7 @@ static void on_opening(const struct node_balance *balance, void *arg)
 	run->waiting--;
 	if (!answered && !run->second)
 		run->failed = balance->code;
+	run->silent += !answered && run->second;
 	if (answered && call->opening && run->second)
 		compare_opening(run, call->opening, call->opinion, balance);
 	if (answered && call->opening && !run->second) {
@@ -388,15 +393,16 @@ static int submit(struct opening_run *run, struct opening *opening, struct opini
 	struct opening_call *call = xmalloc(sizeof *call);
 	*call = (struct opening_call){ .run = run, .opening = opening, .opinion = opinion };
 	uint64_t exclude = run->second ? UINT64_C(1) << opinion->endpoint : 0;
+	int64_t timeout_ms = run->second ? SECOND_TIMEOUT_MS : BALANCE_TIMEOUT_MS;
 	if (contract)
 		call->contract = *contract;
 	const size_t limit = node->options.concurrency > 0 ? node->options.concurrency * 8 : 64;
 	while (run->waiting >= limit)
 		wait_a_little(node);
 	run->waiting++;
-	int code = contract ? ask(node, CHAIN_ASK_HAS_CODE, (struct bytes){ call->contract.bytes, contract->size }, NULL, height, hash, 0, on_opening,
-				  call) :
-			      ask(node, CHAIN_ASK_BALANCE, opening->account, opening->asset, height, hash, exclude, on_opening, call);
+	int code = contract ? ask(node, CHAIN_ASK_HAS_CODE, (struct bytes){ call->contract.bytes, contract->size }, NULL, height, hash, 0, timeout_ms,
+				  on_opening, call) :
+			      ask(node, CHAIN_ASK_BALANCE, opening->account, opening->asset, height, hash, exclude, timeout_ms, on_opening, call);
 	if (code) {
 		run->waiting--;
 		free(call);
@@ -480,6 +486,7 @@ static int settle_disputes(struct opening_run *run, struct opening *openings, co
 static int ask_second(struct opening_run *run, uint64_t height, const uint8_t hash[32], struct opening *openings, struct opinion *opinions, size_t n,
 		      struct error *err)
 {
+	struct node *node = run->node;
 	int code = 0;
 	run->second = true;
 	for (size_t i = 0; !code && i < n; i++)
@@ -488,6 +495,8 @@ static int ask_second(struct opening_run *run, uint64_t height, const uint8_t ha
 	int finished = finish(run, err);
 	if (code || finished)
 		return code ? error_set(err, code, "the second question for an opening balance could not be asked") : finished;
+	if (run->silent > 0)
+		node->alone_until_ms = clock_mono_ms() + SECOND_PAUSE_MS;
 	return settle_disputes(run, openings, opinions, n, err);
 }
 
@@ -497,7 +506,7 @@ int node_openings(void *arg, uint64_t height, const uint8_t hash[32], struct ope
 	struct opening_run run = { .node = node };
 	struct opinion *opinions = xcalloc(n + 1, sizeof *opinions);
 	int code = ask_first(&run, height, hash, openings, opinions, n, err);
-	if (!code && node_endpoints(node) > 1)
+	if (!code && node_endpoints(node) > 1 && clock_mono_ms() >= node->alone_until_ms)
 		code = ask_second(&run, height, hash, openings, opinions, n, err);
 	xfree(&opinions);
 	return code;

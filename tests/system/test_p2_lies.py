@@ -162,6 +162,7 @@ class Scene:
         self.liar.stop()
         assert self.traffic.stop(60) == 0, self.traffic.tail()
         self.reaches(self.node.height())
+        wait_until("no head but the node's", 10, lambda: self.suite.metric("fetcher", "weir_fetcher_head_height") == self.node.height())
         report = self.world.oracle(self.node, self.suite, count=10)
         assert report["equal"], json.dumps(report)
         assert ledger_faults(self.world.postgres) == {}
@@ -191,16 +192,16 @@ def test_every_lie_is_caught_named_and_healed(world, size, record_property):
 def test_honest_data_raises_no_alarm(world, size):
     scene = Scene(world, block_ms=150)
     before = scene.witness.seen()
-    scene.reaches(scene.node.height() + size(60, 300), 240)
+    scene.reaches(scene.node.height() + size(40, 300), 240)
     scene.end()
     alarms = more({}, scene.witness.seen())
     assert alarms == {}, (alarms, before)
 
 
 @pytest.mark.parametrize("lie", ["balance-wrong", "http-500", "trace-inner-value"])
-def test_a_lie_that_never_ends(world, lie):
+def test_a_lie_that_never_ends(world, size, lie):
     """Told on and on: the ledger stays level with the chain on the honest endpoint."""
     scene = Scene(world)
     scene.liar.tell(lie)
-    scene.reaches(scene.node.height() + 30, 120)
+    scene.reaches(scene.node.height() + size(20, 200), 120)
     scene.end()
