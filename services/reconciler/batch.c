@@ -186,6 +186,8 @@ int ledger_batch_gather(struct batch *batch, Weir__V1__NormalizedBlock *const *b
 
 /* ---- knowing ids ---------------------------------------------------------------------------------------------------------- */
 
+/* Each id is looked up by itself (lateral): a join could also be made the other way round, by reading all accounts of the chain. */
+
 static struct bytes key_bytes(const struct account_key *key)
 {
 	return (struct bytes){ key->bytes, key->size };
@@ -216,8 +218,8 @@ static int read_accounts(struct batch *batch, struct ledger *ledger, struct erro
 	pg_i32(&p[0], ledger->id);
 	pg_array_finish(&addresses, &p[1]);
 	int code = pg_prepared(ledger->pg, "account_ids",
-			       "select i.n, a.id from unnest($2::bytea[]) with ordinality i(address, n)"
-			       " join weir.accounts a on a.chain = $1 and a.address = i.address",
+			       "select i.n, a.id from unnest($2::bytea[]) with ordinality i(address, n) cross join lateral"
+			       " (select id from weir.accounts where chain = $1 and address = i.address limit 1) a",
 			       p, 2, &r, err);
 	for (size_t i = 0; !code && i < pg_rows(r); i++)
 		batch->accounts[missing[pg_get_i64(r, i, 0) - 1]].id = pg_get_i64(r, i, 1);
@@ -270,7 +272,8 @@ static int read_assets(struct batch *batch, struct ledger *ledger, struct error 
 	asset_arrays(batch, missing, n, &p[1], &p[2]);
 	int code = pg_prepared(ledger->pg, "asset_ids",
 			       "select i.n, a.id, a.non_conserving from unnest($2::bytea[], $3::numeric[]) with ordinality i(contract, token_id, n)"
-			       " join weir.assets a on a.chain = $1 and a.contract = i.contract and coalesce(a.token_id, -1) = coalesce(i.token_id, -1)",
+			       " cross join lateral (select id, non_conserving from weir.assets where chain = $1 and contract = i.contract"
+			       " and coalesce(token_id, -1) = coalesce(i.token_id, -1) limit 1) a",
 			       p, 3, &r, err);
 	for (size_t i = 0; !code && i < pg_rows(r); i++) {
 		struct batch_asset *asset = &batch->assets[missing[pg_get_i64(r, i, 0) - 1]];

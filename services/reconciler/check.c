@@ -32,7 +32,7 @@ int check_open(struct check *c, struct error *err)
 				 .application_name = "weir-reconciler-check",
 				 .connect_timeout_ms = c->config->postgres.connect_timeout_ms,
 				 .statement_timeout_ms = c->config->postgres.statement_timeout_ms,
-				 .session_sql = "set plan_cache_mode = force_generic_plan; set jit = off; set idle_in_transaction_session_timeout = 60000",
+				 .session_sql = LEDGER_SESSION_SQL,
 				 .log = &c->log };
 	int code = node_open(&node, &c->node, err);
 	return code ? code : pg_open(&pg, &c->pg, err);
@@ -153,7 +153,7 @@ static int write_results(struct check *c, bool observations, const char *name, c
 
 #define RESULT_ROWS                                                                                                                       \
 	" unnest($2::int8[], $3::int4[], $4::int8[], $5::bytea[], $6::numeric[]) i(account, asset, height, hash, amount)"                   \
-	" join weir.blocks k on k.chain = $1 and k.height = i.height and k.hash = i.hash and k.canonical"
+	" cross join lateral (select from weir.blocks where chain = $1 and height = i.height and hash = i.hash and canonical limit 1) k"
 
 int check_flush(struct check *c, struct error *err)
 {

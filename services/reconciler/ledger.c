@@ -10,10 +10,6 @@
 #include <string.h>
 
 #define STATUS_INTERVAL_MS 1000
-/* Arrays have thousands of members, which the planner cannot know beforehand: always look up by index. A writer that was stopped
- * inside a transaction must not hold the chain's row for ever. */
-#define SESSION_SQL "set plan_cache_mode = force_generic_plan; set jit = off; set idle_in_transaction_session_timeout = 60000"
-
 int ledger_migrate(const struct pg_options *options, struct error *err)
 {
 	struct pg *pg = NULL;
@@ -96,7 +92,7 @@ int ledger_open(const struct ledger_options *options, struct ledger **ret, struc
 	ledger->balances = cache_new(hot, sizeof(struct balance_key), sizeof(struct balance_value));
 	ledger->batch = ledger_batch_new();
 	struct pg_options pg = options->pg;
-	pg.session_sql = SESSION_SQL;
+	pg.session_sql = LEDGER_SESSION_SQL;
 	int code = pg_open(&pg, &ledger->pg, err);
 	if (!code)
 		code = make_chain_row(ledger, err);

@@ -17,6 +17,13 @@
 #define LEDGER_LEAF_BITS 20       /* heights in one partition of entries: 2^20 */
 #define LEDGER_TIP_DISTANCE 64    /* a block so near the head is followed live: reconciled, and published with its entries */
 
+/* Both connections of a chain's writer. Arrays have thousands of members, which the planner cannot know beforehand, and it plans for
+ * tables that were empty when the session began: left alone it reads them whole, for each block, until somebody analyzes them. Always
+ * look up by index. A writer that was stopped inside a transaction must not hold the chain's row for ever. */
+#define LEDGER_SESSION_SQL                                                                                                             \
+	"set plan_cache_mode = force_generic_plan; set jit = off; set enable_seqscan = off; set enable_bitmapscan = off;"              \
+	" set enable_hashjoin = off; set enable_mergejoin = off; set idle_in_transaction_session_timeout = 60000"
+
 /* One balance before the ledger's first block: the question and its answer. */
 struct opening {
 	struct bytes account;

@@ -7,6 +7,7 @@
  * apply:  ledger_apply of the same blocks: blocks, transactions, certificates, entries with running balances and both indexes,
  *         accounts, balances, watermark, journal; batches as the default settings make them
  * replay: recognising, from the packed message, blocks that are in the ledger
+ * tip:    ledger_apply of one block of 200 transactions at a time, at the head of the chain: what a live block waits for
  */
 #include "services/reconciler/apply.h"
 #include "services/reconciler/window.h"
@@ -178,6 +179,37 @@ static double replay(struct ledger *ledger, struct arena *arena, uint64_t top)
 	return (double)count * 1e9 / (double)(spent > 0 ? spent : 1);
 }
 
+static int compare(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+	return (x > y) - (x < y);
+}
+
+/* Milliseconds for one block at the head, as it comes live. */
+static void tip(struct ledger *ledger, struct arena *arena, uint64_t *height, double *ret_p50, double *ret_p99)
+{
+	enum { BLOCKS = 200 };
+	static const struct ledger_blocks live = { .seed = 2, .accounts = 200000, .hot = 90, .tokens = 50, .transactions = 200 };
+	double took[BLOCKS];
+	uint8_t parent[32];
+	must(ledger_hash_at(ledger, (int64_t)*height - 1, parent, &err), "hash");
+	for (size_t i = 0; i < BLOCKS; i++, ++*height) {
+		arena_reset(arena);
+		struct ledger_head head = { .height = (int64_t)*height, .safe = -1, .finalized = -1 };
+		Weir__V1__NormalizedBlock *block = ledger_blocks_make(&live, arena, *height, 0, 0);
+		struct applied applied;
+		if (i == 0)
+			block->parent_hash = (ProtobufCBinaryData){ 32, parent }; /* another set's block comes before it */
+		must(ledger_note_head(ledger, &head, &err), "head");
+		int64_t began = clock_mono_ns();
+		must(ledger_apply(ledger, &block, 1, &applied, &err), "apply");
+		took[i] = (double)(clock_mono_ns() - began) / 1e6;
+	}
+	qsort(took, BLOCKS, sizeof took[0], compare);
+	*ret_p50 = took[BLOCKS / 2];
+	*ret_p99 = took[BLOCKS * 99 / 100];
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t total = argc > 1 ? strtoull(argv[1], NULL, 10) : 1000000, grown = argc > 2 ? strtoull(argv[2], NULL, 10) : 0;
@@ -217,7 +249,9 @@ int main(int argc, char **argv)
 		printf(", \"grown_to\": %llu, \"apply_grown_entries_per_second\": %.0f, \"grown_over_empty\": %.3f", (unsigned long long)grown, later,
 		       later / applied);
 	}
-	printf("}\n");
+	double p50, p99;
+	tip(ledger, arena, &height, &p50, &p99);
+	printf(", \"tip_p50_ms\": %.1f, \"tip_p99_ms\": %.1f}\n", p50, p99);
 	ledger_close(&ledger);
 	arena_free(&arena);
 	postgres_server_stop(&server);

@@ -60,8 +60,10 @@ class World:
 
     def settle(self):
         def level():
-            head = self.node.call("eth_getBlockByNumber", "latest", False)
-            return self.suite.chain("dev")["watermark"]["hash"] == head["hash"]
+            chain = self.suite.chain("dev")
+            head, safe, final = (self.node.call("eth_getBlockByNumber", tag, False) for tag in ("latest", "safe", "finalized"))
+            return ((chain["watermark"] or {}).get("hash") == head["hash"] and
+                    (chain["safe"], chain["finalized"]) == (int(safe["number"], 16), int(final["number"], 16)))
         stack.wait_until(f"the ledger at the head ({self.folder})", 60, level)
 
     def sql(self, text):

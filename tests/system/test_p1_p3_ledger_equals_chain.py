@@ -9,7 +9,7 @@ SEEDS_SMALL, SEEDS_FULL = 1, 10
 
 
 @pytest.mark.parametrize("seed", range(1, SEEDS_FULL + 1))
-def test_ledger_equals_chain(world, size, seed):
+def test_ledger_equals_chain(world, size, seed, record_property):
     if seed > size(SEEDS_SMALL, SEEDS_FULL):
         pytest.skip("further seeds run in make torture")
     node = world.anvil("--slots", "8")
@@ -18,6 +18,7 @@ def test_ledger_equals_chain(world, size, seed):
     assert workload.wait(200) == 0, workload.tail()
     caught_up(suite, node)
     report = world.oracle(node, suite)
+    record_property("report", report)
     assert report["missing"] == 0 and report["duplicate"] == 0, report
     assert report["mismatches"] == [] or report["mismatches"] == 0, report
     assert report["equal"], report
