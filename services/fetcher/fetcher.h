@@ -33,7 +33,8 @@ struct fetch_window {
 void fetch_window_init(struct fetch_window *, size_t window);
 void fetch_window_free(struct fetch_window *);
 struct height *fetch_window_at(struct fetch_window *, uint64_t height);         /* claims the slot for this height */
-struct height *fetch_window_find(struct fetch_window *, uint64_t height);       /* NULL when the slot is another's */
+struct height *fetch_window_find(const struct fetch_window *, uint64_t height); /* NULL when the slot is another's */
+uint64_t fetch_window_lowest_known(const struct fetch_window *);                /* UINT64_MAX when none */
 void fetch_window_learn(struct fetch_window *, uint64_t height, const uint8_t hash[32], const uint8_t *parent_hash); /* parent may be NULL */
 void fetch_window_forget_above(struct fetch_window *, uint64_t height);         /* states and hashes */
 void fetch_window_forget_published(struct fetch_window *);                      /* states only */
@@ -71,6 +72,7 @@ struct follower { /* one chain: its thread's whole state */
 	struct arena *identity; /* params of the identity questions: as long as rpc */
 	uint8_t genesis[32];
 	bool has_genesis;
+	char genesis_teller[64]; /* the endpoint whose word it is; empty: known from the settings or the ledger */
 
 	bool owning, paused;
 	struct ledger_state ledger;
@@ -97,6 +99,7 @@ struct follower { /* one chain: its thread's whole state */
 	bool fork_suspected;
 	size_t fork_endpoint; /* who told what contradicts: it has to show its branch … */
 	bool fork_by_block;   /* … and was it a block (its header proven), or only a head? */
+	uint64_t fork_from;   /* the height at which it contradicts */
 	uint64_t event_number;
 };
 
@@ -135,8 +138,8 @@ int head_publish(struct follower *, struct error *);
 
 /* -- fork.c ------------------------------------------------------------------------------------------------------------------------ */
 /* Does this block contradict what we know? */
-bool fork_contradicts(struct follower *, const struct chain_block_ref *);
-void fork_suspect(struct follower *, size_t endpoint, bool by_block);
+bool fork_contradicts(const struct follower *, const struct chain_block_ref *);
+void fork_suspect(struct follower *, size_t endpoint, const struct chain_block_ref *, bool by_block);
 /* What is being fetched may not be what is wanted any more: it is asked for again. */
 void fork_drop_fetched(struct follower *);
 /* Finds the ancestor and publishes ChainFork. 0 also when it turned out to be none. */

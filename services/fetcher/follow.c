@@ -53,10 +53,14 @@ static int identify(void *arg, size_t endpoint, const char *chain_id, const char
 		r = f->chain.family->answer(&f->chain, CHAIN_ASK_BY_HEIGHT, &(struct chain_args){ .height = 0 }, text, arena, &a, err);
 	}
 	if (r == 0 && a.found && f->has_genesis && memcmp(a.block.hash, f->genesis, 32) != 0)
-		r = error_set(err, WEIR_WRONG_CHAIN, "endpoint %s has another genesis block than chain %s", status.name, f->chain.name);
+		r = *f->genesis_teller ? error_set(err, WEIR_WRONG_CHAIN,
+						   "endpoint %s has another genesis block than endpoint %s told for chain %s: set genesis_hash to the right one",
+						   status.name, f->genesis_teller, f->chain.name) :
+					 error_set(err, WEIR_WRONG_CHAIN, "endpoint %s has another genesis block than chain %s", status.name, f->chain.name);
 	if (r == 0 && a.found && !f->has_genesis) {
 		memcpy(f->genesis, a.block.hash, 32);
 		f->has_genesis = true;
+		snprintf(f->genesis_teller, sizeof f->genesis_teller, "%s", status.name);
 	}
 	arena_free(&arena);
 	return r;

@@ -17,23 +17,34 @@ static bool is_zero(const uint8_t hash[32])
 	return memcmp(hash, zero, 32) == 0;
 }
 
-bool fork_contradicts(struct follower *f, const struct chain_block_ref *block)
+static bool differs(const struct fetch_window *w, uint64_t height, const uint8_t hash[32])
 {
-	const struct height *same = fetch_window_find(&f->window, block->height);
-	if (same && same->known && memcmp(same->hash, block->hash, 32) != 0)
-		return true;
-	const struct height *below = block->height > 0 ? fetch_window_find(&f->window, block->height - 1) : NULL;
-	if (below && below->known && memcmp(below->hash, block->parent_hash, 32) != 0)
-		return true;
-	const struct height *above = fetch_window_find(&f->window, block->height + 1);
-	return above && above->known && !is_zero(above->parent_hash) && memcmp(above->parent_hash, block->hash, 32) != 0;
+	const struct height *h = fetch_window_find(w, height);
+	return h && h->known && memcmp(h->hash, hash, 32) != 0;
 }
 
-void fork_suspect(struct follower *f, size_t endpoint, bool by_block)
+/* Is another parent known for the block above? */
+static bool other_parent_above(const struct fetch_window *w, uint64_t height, const uint8_t hash[32])
 {
+	const struct height *above = fetch_window_find(w, height + 1);
+	return above && above->known && !is_zero(above->parent_hash) && memcmp(above->parent_hash, hash, 32) != 0;
+}
+
+bool fork_contradicts(const struct follower *f, const struct chain_block_ref *block)
+{
+	return differs(&f->window, block->height, block->hash) ||
+	       (block->height > 0 && differs(&f->window, block->height - 1, block->parent_hash)) ||
+	       other_parent_above(&f->window, block->height, block->hash);
+}
+
+void fork_suspect(struct follower *f, size_t endpoint, const struct chain_block_ref *block, bool by_block)
+{
+	bool below = !differs(&f->window, block->height, block->hash) && block->height > 0 &&
+		     differs(&f->window, block->height - 1, block->parent_hash);
 	f->fork_suspected = true;
 	f->fork_endpoint = endpoint;
 	f->fork_by_block = by_block;
+	f->fork_from = block->height - below;
 }
 
 static int ask_block(struct follower *f, enum chain_question question, const struct chain_args *args, int only, struct chain_answer *ret,
@@ -55,27 +66,34 @@ static int ask_block(struct follower *f, enum chain_question question, const str
 	return r;
 }
 
-/* The block of ours that the node still has. Starts at the highest height that both know, and follows parents down. */
+enum relation { OURS, OTHERS, UNKNOWN };
+
+static enum relation relation_of(const struct fetch_window *w, const struct chain_block_ref *block)
+{
+	const struct height *same = fetch_window_find(w, block->height);
+	if (same && same->known)
+		return memcmp(same->hash, block->hash, 32) == 0 ? OURS : OTHERS;
+	return other_parent_above(w, block->height, block->hash) ? OTHERS : UNKNOWN;
+}
+
+/* The block of ours that the node still has: from where it contradicted us (which may be below blocks of its branch that we have
+ * already) down along parents, also through heights that we don't know. *ret_fork: it is another branch indeed. */
 static int find_ancestor(struct follower *f, int endpoint, struct chain_block_ref *ret, bool *ret_fork, struct error *err)
 {
-	uint64_t height = f->window.highest_known < f->seen_head.height ? f->window.highest_known : f->seen_head.height;
+	uint64_t lowest = fetch_window_lowest_known(&f->window);
 	struct chain_answer a;
 	size_t answered;
-	int r = ask_block(f, CHAIN_ASK_BY_HEIGHT, &(struct chain_args){ .height = height }, endpoint, &a, &answered, err);
+	int r = ask_block(f, CHAIN_ASK_BY_HEIGHT, &(struct chain_args){ .height = f->fork_from }, endpoint, &a, &answered, err);
 	if (r != 0)
 		return r;
 	if (!a.found)
-		return error_set(err, WEIR_NOT_FOUND, "the node does not have block %" PRIu64 " below its own head", height);
+		return error_set(err, WEIR_NOT_FOUND, "the node does not have block %" PRIu64 " below its own head", f->fork_from);
 	for (unsigned step = 0; step < WALK_MAX; step++) {
-		const struct height *ours = fetch_window_find(&f->window, a.block.height);
-		bool match = ours && ours->known && memcmp(ours->hash, a.block.hash, 32) == 0;
-		bool unknown = !ours || !ours->known;
-		if (match || unknown || a.block.height == 0) {
-			/* Unknown: below everything that we remember. The ledger goes further down from there if it must. */
-			*ret = a.block;
-			*ret_fork = a.block.height < f->window.highest_known;
-			return 0;
-		}
+		enum relation relation = relation_of(&f->window, &a.block);
+		*ret = a.block;
+		*ret_fork = *ret_fork || relation == OTHERS;
+		if (relation == OURS || a.block.height <= lowest)
+			return 0; /* or below everything that we remember: the ledger goes further down from there if it must */
 		uint8_t parent[32];
 		memcpy(parent, a.block.parent_hash, 32);
 		uint64_t below = a.block.height - 1;
@@ -86,7 +104,6 @@ static int find_ancestor(struct follower *f, int endpoint, struct chain_block_re
 			return error_set(err, WEIR_PROTOCOL, "the node does not have the parent of its own block %" PRIu64, below + 1);
 	}
 	*ret = a.block;
-	*ret_fork = true;
 	return 0;
 }
 

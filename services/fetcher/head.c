@@ -94,7 +94,7 @@ static void note(struct follower *f, size_t endpoint, const struct chain_block_r
 	bool same = f->has_seen && memcmp(block->hash, f->seen_head.hash, 32) == 0;
 	if (!same && trusted(f, endpoint) && fork_contradicts(f, block)) {
 		see(f, block);
-		fork_suspect(f, endpoint, false);
+		fork_suspect(f, endpoint, block, false);
 	} else {
 		choose(f);
 	}

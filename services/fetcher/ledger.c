@@ -58,8 +58,10 @@ int ledger_read(struct follower *f, struct error *err)
 	uint64_t epoch = f->ledger.epoch;
 	s.known = true;
 	f->ledger = s;
-	if (!f->has_genesis && *s.genesis_hash)
+	if ((!f->has_genesis || *f->genesis_teller) && *s.genesis_hash) { /* the ledger's word is worth more than an endpoint's */
 		f->has_genesis = hex_to_bytes(s.genesis_hash, strlen(s.genesis_hash), f->genesis, 32) == 0;
+		f->genesis_teller[0] = 0;
+	}
 	if (!first && !restarted)
 		return 0;
 	ready(f, true, "");

@@ -102,7 +102,7 @@ int publish_ready(struct follower *f, struct error *err)
 		bool stale = j->generation != f->generation;
 		bool refetch = j->request.reason == WEIR__V1__FETCH_REASON__FETCH_REASON_REFETCH;
 		if (!stale && !refetch && j->block.proven && fork_contradicts(f, &j->block)) {
-			fork_suspect(f, teller(j), true); /* resolved by the loop; the block is then asked for again */
+			fork_suspect(f, teller(j), &j->block, true); /* resolved by the loop; the block is then asked for again */
 			break;
 		}
 		if (!stale && (r = publish_block(f, j, err)) != 0)

@@ -17,10 +17,19 @@ void fetch_window_free(struct fetch_window *w)
 	xfree(&w->slots);
 }
 
-struct height *fetch_window_find(struct fetch_window *w, uint64_t height)
+struct height *fetch_window_find(const struct fetch_window *w, uint64_t height)
 {
 	struct height *h = &w->slots[height & w->mask];
 	return h->used && h->height == height ? h : NULL;
+}
+
+uint64_t fetch_window_lowest_known(const struct fetch_window *w)
+{
+	uint64_t lowest = UINT64_MAX;
+	for (size_t i = 0; i <= w->mask; i++)
+		if (w->slots[i].used && w->slots[i].known && w->slots[i].height < lowest)
+			lowest = w->slots[i].height;
+	return lowest;
 }
 
 struct height *fetch_window_at(struct fetch_window *w, uint64_t height)

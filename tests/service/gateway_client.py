@@ -158,8 +158,9 @@ class Stream:
 class Books:
     """Holds what a subscription was given and not taken back; falls over anything twice, out of order, or taken back that was not held."""
 
-    def __init__(self, bases, seed, document=None, **subscription):
-        self.bases, self.rng, self.document, self.subscription = bases, random.Random(seed), document, subscription
+    def __init__(self, bases, seed, document=None, odds=0.004, **subscription):
+        """odds: of a reconnect before a message."""
+        self.bases, self.rng, self.document, self.odds, self.subscription = bases, random.Random(seed), document, odds, subscription
         self.held, self.offset, self.reconnects, self.retractions, self.given = {}, None, 0, 0, 0
         self.stream, self.sequence = None, 0
 
@@ -197,7 +198,7 @@ class Books:
         self.connect()
         while True:
             assert time.monotonic() < deadline, f"held {len(self.held)} at {self.offset}"
-            if self.rng.random() < 0.004:
+            if self.rng.random() < self.odds:
                 self.connect()
             try:
                 self.take(patience)

@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import re
 import sys
 import threading
 import time
@@ -56,10 +57,12 @@ class Ledger:
             state = {"watermark_height": self.watermark, "watermark_hash": "0x" + known.hex() if known else "", "next_height": self.watermark + 1,
                      "genesis_hash": "", "paused": int(self.paused), "epoch": self.epoch, "written_ms": int(time.time() * 1000)}
             hashes = {height: "0x" + value.hex() for height, value in self.blocks.items() if height <= self.watermark}
-        self.redis.hset("weir:{dev}:state", mapping=state)
-        self.redis.delete("weir:{dev}:hashes")
-        if hashes:
-            self.redis.hset("weir:{dev}:hashes", mapping=hashes)
+        with self.redis.pipeline(transaction=True) as at_once:  # the fetcher must not see the moment without hashes
+            at_once.hset("weir:{dev}:state", mapping=state)
+            at_once.delete("weir:{dev}:hashes")
+            if hashes:
+                at_once.hset("weir:{dev}:hashes", mapping=hashes)
+            at_once.execute()
 
     def read(self):
         # Forks are critical: read before the blocks that may belong to the new branch.
@@ -137,12 +140,15 @@ def publish_command(client, body):
 
 
 class World:
-    def __init__(self, folder, endpoints=None, chain=None, anvil=(), start=0, ledger=True, settings=None, proxies=0, strict=False):
+    def __init__(self, folder, endpoints=None, chain=None, anvil=(), start=0, ledger=True, settings=None, proxies=0, strict=False, genesis=False):
         self.folder = folder
         self.node = stack.anvil(folder / "anvil.log", *anvil)
         self.proxies = [stack.Node("faultproxy", ["--upstream", self.node.rpc], folder / f"proxy{i}.log").start() for i in range(proxies)]
         self.redis = stack.Redis(folder / "redis").start()
-        self.chain = stack.dev_chain(self.node, endpoints=endpoints(self) if endpoints else None, **(chain or {}))
+        chain = chain or {}
+        if genesis:
+            chain = {**chain, "genesis_hash": "0x" + self.hash_at(0).hex()}
+        self.chain = stack.dev_chain(self.node, endpoints=endpoints(self) if endpoints else None, **chain)
         self.suite = stack.Suite(folder / "suite", self.redis.url, "host=/nowhere", [self.chain], stack.merge({"log": {"level": "debug"}}, settings or {}))
         self.ledger = Ledger(self.redis.url, start, parent=self.parent_of if strict else None) if ledger else None
         self.others = []
@@ -516,6 +522,15 @@ def test_P10_an_endpoint_dies_and_comes_back(make):
     assert world.ledger.forks == []
 
 
+def test_endpoints_that_differ_about_an_unknown_genesis_are_named_with_the_setting_that_decides(make):
+    world = make(proxies=2, endpoints=two_proxies)
+    world.mine(5)
+    lie(world.proxies[0], name="genesis")
+    world.go(wait=False)
+    stack.wait_until("named", 20, lambda: "set genesis_hash" in world.fetcher.log.read_text())
+    assert re.search(r"endpoint ([ab]) has another genesis block than endpoint (?!\1)[ab] told", world.fetcher.log.read_text())
+
+
 def test_P10_all_endpoints_die_and_come_back(make):
     world = make(proxies=2, endpoints=two_proxies)
     world.mine(20)
@@ -540,7 +555,8 @@ def test_P10_all_endpoints_die_and_come_back(make):
                                   "traces-null", "traces-empty", "traces-other-block", "head-ahead", "head-null", "finalized-null", "notice-forked",
                                   "absurd-number", "absurd-type", "absurd-short-hash"])
 def test_P2_lies_of_one_endpoint_heal_on_the_other(make, name):
-    world = make(proxies=2, endpoints=two_proxies, chain={"window": 32})
+    # Where nothing tells the right genesis the first endpoint's word counts: a lie about it cannot be told from the truth.
+    world = make(proxies=2, endpoints=two_proxies, chain={"window": 32}, genesis=True)
     for n in (2, 1, 3):
         world.send(n)
     world.mine(20)
