@@ -359,6 +359,22 @@ def test_P4_a_reorg_while_it_was_away(make):
     assert world.ledger.forks == [33]
 
 
+def test_P4_a_reorg_whose_lowest_block_comes_last(make):
+    """Its upper blocks fit nothing that is known and are published; only the block that joins it to ours tells of the fork below them."""
+    world = make(proxies=1, endpoints=lambda w: two_proxies(w)[:1])
+    world.mine(40)
+    world.go()
+    world.settle()
+    world.fetcher.stop()
+    world.node.call("anvil_reorg", 7, [])
+    world.mine(3)
+    lie(world.proxies[0], name="block-null", height=41, count=3)
+    world.fetcher.start()
+    world.settle()
+    assert world.ledger.forks == [33]
+    assert [a[0] for a in world.ledger.arrivals[41:]][:2] == [42, 43]  # or the test does not show it
+
+
 def test_P4_a_shorter_chain_is_a_reorg_when_its_block_differs(make):
     world = make()
     world.mine(20)
