@@ -392,7 +392,7 @@ static int submit(struct opening_run *run, struct opening *opening, struct opini
 	struct node *node = run->node;
 	struct opening_call *call = xmalloc(sizeof *call);
 	*call = (struct opening_call){ .run = run, .opening = opening, .opinion = opinion };
-	uint64_t exclude = run->second ? UINT64_C(1) << opinion->endpoint : 0;
+	uint64_t exclude = run->second && opinion ? UINT64_C(1) << opinion->endpoint : 0; /* it has told already */
 	int64_t timeout_ms = run->second ? SECOND_TIMEOUT_MS : BALANCE_TIMEOUT_MS;
 	if (contract)
 		call->contract = *contract;
