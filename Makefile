@@ -158,7 +158,7 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUPPORT_O) $(SERVICE_LIBS) $(LIBS)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(LDFLAGS_ALL) -o $@ $< $(SUPPORT_O) -Wl,--start-group $(SERVICE_LIBS) $(LIBS) -Wl,--end-group $(SYSLIBS) -lcmocka
 # TSan runs where threads are: UNIT_FILTER=threaded picks the programs that have some.
-THREADED   := metrics_test log_test daemon_test alert_test pool_test endpoints_test rpc_test hub_test
+THREADED   := metrics_test log_test daemon_test alert_test pool_test endpoints_test rpc_test hub_test made_test
 ifeq ($(UNIT_FILTER),threaded)
 UNIT_BINS  := $(filter $(addprefix %/,$(THREADED)),$(UNIT_BINS))
 endif

@@ -6,6 +6,7 @@
 #include "wire/rlp.h"
 #include "wire/trie.h"
 
+#include <pthread.h>
 #include <secp256k1_recovery.h> /* the static context verifies; it needs no tables since 0.2 */
 #include <stdio.h>
 #include <string.h>
@@ -302,9 +303,42 @@ static bool recover(const uint8_t digest[32], const struct evm_tx *tx, uint8_t r
 	return true;
 }
 
+/* Recovery is by far the dearest check, and a block at the head has somebody waiting for it: large blocks are shared among threads. */
+#define SENDERS_PER_THREAD 48
+#define SENDER_THREADS 4
+
+struct senders {
+	const struct evm_block *b;
+	size_t from, to;  /* these transactions */
+	size_t wrong;     /* the first that its `from` did not sign; to: none */
+	bool cannot;      /* one could not be encoded: the transactions root has failed already */
+};
+
+static void *recover_some(void *arg)
+{
+	struct senders *s = arg;
+	struct buf scratch = BUF_INIT(ENCODED_MAX);
+	for (s->wrong = s->from; s->wrong < s->to; s->wrong++) {
+		const struct evm_tx *tx = &s->b->txs[s->wrong];
+		uint8_t digest[32], from[20];
+		buf_reset(&scratch);
+		s->cannot = !evm_encode_tx(tx, s->b->chain->chain_id, false, &scratch) || scratch.overflow;
+		if (s->cannot)
+			break;
+		keccak256(scratch.data, scratch.size, digest);
+		if (!recover(digest, tx, from) || memcmp(from, tx->from, 20) != 0)
+			break;
+	}
+	buf_free(&scratch);
+	return NULL;
+}
+
 static void senders(struct proof *p)
 {
-	struct evm_block *b = p->b;
+	const struct evm_block *b = p->b;
+	struct senders shares[SENDER_THREADS];
+	pthread_t threads[SENDER_THREADS];
+	bool runs[SENDER_THREADS] = { false };
 #ifdef WEIR_MUTANT_NO_SENDER_CHECK
 	PASS(p->c, SENDERS, p->c->block_endpoint);
 	return;
@@ -313,14 +347,23 @@ static void senders(struct proof *p)
 		evm_not_possible(p->c, WEIR__V1__CHECK_NAME__CHECK_NAME_SENDERS, "this chain's transactions carry no plain signature");
 		return;
 	}
-	for (size_t i = 0; i < b->tx_count; i++) {
-		uint8_t digest[32], from[20];
-		buf_reset(&p->scratch);
-		if (!evm_encode_tx(&b->txs[i], b->chain->chain_id, false, &p->scratch) || p->scratch.overflow)
-			return; /* the transactions root has failed already */
-		keccak256(p->scratch.data, p->scratch.size, digest);
-		if (!recover(digest, &b->txs[i], from) || memcmp(from, b->txs[i].from, 20) != 0) {
-			FAIL(p->c, SENDERS, p->c->block_endpoint, "transaction %zu was not signed by its `from`", i);
+	size_t n = b->tx_count / SENDERS_PER_THREAD;
+	n = n < 1 ? 1 : n > SENDER_THREADS ? SENDER_THREADS : n;
+	for (size_t i = 0; i < n; i++)
+		shares[i] = (struct senders){ .b = b, .from = b->tx_count * i / n, .to = b->tx_count * (i + 1) / n };
+	for (size_t i = 1; i < n; i++)
+		runs[i] = pthread_create(&threads[i], NULL, recover_some, &shares[i]) == 0;
+	for (size_t i = 0; i < n; i++)
+		if (!runs[i])
+			recover_some(&shares[i]);
+	for (size_t i = 0; i < n; i++)
+		if (runs[i])
+			pthread_join(threads[i], NULL);
+	for (size_t i = 0; i < n; i++) {
+		if (shares[i].cannot)
+			return;
+		if (shares[i].wrong < shares[i].to) {
+			FAIL(p->c, SENDERS, p->c->block_endpoint, "transaction %zu was not signed by its `from`", shares[i].wrong);
 			return;
 		}
 	}

@@ -373,6 +373,42 @@ static void test_consistent_false_sender(void **state)
 	close_scene(&s);
 }
 
+/* In block and receipts, which name each transaction's sender once and in order. */
+static void falsify_sender(const struct scene *s, size_t transaction)
+{
+	static const char name[] = "\"from\":\"0x";
+	for (size_t p = 0; p < s->raw->n_parts; p++) {
+		char *at = (char *)s->raw->parts[p]->body.data, *end = at + s->raw->parts[p]->body.len;
+		for (size_t i = 0; at && i <= transaction; i++) {
+			at = memmem(at, (size_t)(end - at), name, sizeof name - 1);
+			at = at ? at + sizeof name - 1 : NULL;
+		}
+		if (at)
+			*at = *at == '1' ? '2' : '1';
+	}
+}
+
+/* Threads share the transactions of a large block: none is left out, and the first wrong one is named. */
+static void test_false_sender_in_a_large_block(void **state)
+{
+	(void)state;
+	static const struct made_block large = { .height = 7, .chain_id = 31337, .transactions = 241, .seed = 3 };
+	static const size_t places[] = { 0, 59, 60, 61, 119, 120, 121, 180, 181, 239, 240 };
+	for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+		struct scene s;
+		char detail[48];
+		open_scene(&s, &large);
+		falsify_sender(&s, places[i]);
+		if (i % 2)
+			falsify_sender(&s, 240);
+		snprintf(detail, sizeof detail, "transaction %zu was not signed by its `from`", places[i]);
+		Weir__V1__NormalizedBlock *block = blocks_normalize(&dev, s.raw, s.arena);
+		assert_true(blocks_failed(block, CHECK(SENDERS)));
+		assert_non_null(strstr(blocks_failures(block, s.arena), detail));
+		close_scene(&s);
+	}
+}
+
 /* -- limits and missing parts -------------------------------------------------------------------------------------------------------- */
 
 static void test_without_parts(void **state)
@@ -494,6 +530,7 @@ int main(void)
 		cmocka_unit_test(test_lies_are_named),
 		cmocka_unit_test(test_whole_answers),
 		cmocka_unit_test(test_consistent_false_sender),
+		cmocka_unit_test(test_false_sender_in_a_large_block),
 		cmocka_unit_test(test_without_parts),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_unknown_fork),
