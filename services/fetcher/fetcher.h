@@ -81,8 +81,9 @@ struct follower { /* one chain: its thread's whole state */
 	int64_t fork_until_ms; /* … which counts until then, whatever the ledger's state says */
 	int64_t state_due_ms, head_due_ms, command_due_ms, tags_due_ms, acquire_due_ms;
 
-	struct chain_block_ref head, safe, finalized; /* as published last; hash all zero: none */
-	bool has_head, head_asked, head_dirty;
+	struct chain_block_ref safe, finalized; /* the tags as told; hash all zero: none */
+	bool head_asked, head_dirty;
+	int64_t head_told_ms;
 	struct chain_block_ref told[CONFIG_ENDPOINTS_MAX]; /* each endpoint's own word about the head */
 	bool has_told[CONFIG_ENDPOINTS_MAX];
 	struct chain_block_ref seen_head; /* the highest of them that is still claimed */

@@ -14,6 +14,7 @@
 #define TAGS_EVERY_MS 1000
 #define SOCKET_POLL_MS 15000 /* polling beside a live socket: a net under it */
 #define STALL_POLL_MS 1000
+#define RETELL_MS 10000 /* tags that did not change: the ledger may have been on a dead branch when it heard them */
 #define UNCLAIMED_MS 1500 /* so long nobody may claim the seen head before it is given up */
 
 /* Whoever was found lying or does not answer is not believed about the head either. */
@@ -100,6 +101,15 @@ static void note(struct follower *f, size_t endpoint, const struct chain_block_r
 	}
 }
 
+static void note_tag(struct follower *f, struct chain_block_ref *tag, const struct chain_block_ref *block)
+{
+	bool known = block->height == tag->height && memcmp(block->hash, tag->hash, 32) == 0;
+	if (known && clock_mono_ms() - f->head_told_ms < RETELL_MS)
+		return; /* each telling costs the ledger a commit */
+	*tag = *block;
+	f->head_dirty = true;
+}
+
 struct notice {
 	struct follower *f;
 	size_t endpoint;
@@ -141,11 +151,9 @@ static void on_answer(const struct rpc_answer *answer, void *arg)
 	else if (question == CHAIN_ASK_HEAD && a.found)
 		note(f, answer->endpoint, &a.block);
 	else if (question == CHAIN_ASK_SAFE && a.found)
-		f->safe = a.block;
+		note_tag(f, &f->safe, &a.block);
 	else if (question == CHAIN_ASK_FINALIZED && a.found)
-		f->finalized = a.block;
-	if (r == 0 && question != CHAIN_ASK_HEAD && a.found)
-		f->head_dirty = true;
+		note_tag(f, &f->finalized, &a.block);
 	arena_free(&arena);
 }
 
@@ -230,5 +238,6 @@ int head_publish(struct follower *f, struct error *err)
 	int r = publish_message(f, f->blocks, MESSAGE_CHAIN_HEAD, f->seen_head.height, packed, size, err);
 	if (r == 0)
 		f->head_news = f->head_dirty = false;
+	f->head_told_ms = clock_mono_ms();
 	return r;
 }
