@@ -2,16 +2,14 @@
 balance by balance, at 25 heights and at the tip, by an oracle that shares no code with weir."""
 import pytest
 
-from conftest import caught_up
+from conftest import FULL, caught_up
 from stack import dev_chain
 
-SEEDS_SMALL, SEEDS_FULL = 1, 10
+SEEDS = range(1, 11 if FULL else 2)
 
 
-@pytest.mark.parametrize("seed", range(1, SEEDS_FULL + 1))
-def test_ledger_equals_chain(world, size, seed, record_property):
-    if seed > size(SEEDS_SMALL, SEEDS_FULL):
-        pytest.skip("further seeds run in make torture")
+@pytest.mark.parametrize("seed", SEEDS)
+def test_ledger_equals_chain(world, seed, record_property):
     node = world.anvil("--slots", "8")
     suite = world.suite([dev_chain(node)]).start()
     workload = world.workload(node, seed=seed, blocks=300, reorgs=20)
