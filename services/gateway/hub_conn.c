@@ -77,8 +77,8 @@ static void pop(struct conn *conn)
 	conn->queue_count--;
 }
 
-/* The queue is full: what was not begun is dropped, and the client is told where to go on. */
-static void overflow(struct conn *conn)
+/* The queue is full, or nothing is taken from it: what was not begun is dropped, and the client is told where to go on. */
+static void drop_slow(struct conn *conn)
 {
 	char reason[124], offset[OFFSET_TEXT_MAX];
 	size_t keep = conn->written > 0 ? 1 : 0;
@@ -101,7 +101,7 @@ static void overflow(struct conn *conn)
 static void check_room(struct conn *conn)
 {
 	if (!conn->closing && conn->queue_bytes > conn->hub->queue_max)
-		overflow(conn);
+		drop_slow(conn);
 }
 
 static void add_bytes(struct conn *conn, const void *data, size_t size)
@@ -270,7 +270,9 @@ void conn_tick(struct conn *conn, int64_t now)
 		conn->dead = conn->dead || now - conn->closing_ms > CLOSING_MS;
 		return;
 	}
-	if (now - conn->heard_ms > SILENT_MS || (conn->queue_count > 0 && now - conn->progress_ms > STALLED_MS)) {
+	if (conn->queue_count > 0 && now - conn->progress_ms > STALLED_MS) {
+		drop_slow(conn); /* what it reads in the ledger waits for room: the queue alone would not tell */
+	} else if (now - conn->heard_ms > SILENT_MS) {
 		metric_inc(metrics_get(conn->hub->gateway->metrics, "weir_gateway_websocket_closed_total", "silent", NULL, NULL));
 		conn_close(conn, 1001, "no sign of life");
 	} else if (now - conn->heard_ms > PING_MS && now - conn->pinged_ms > PING_MS) {

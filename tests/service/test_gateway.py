@@ -486,7 +486,7 @@ def test_a_client_that_does_not_read_is_told_where_to_resume(own_world):
     stream.ws.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     stream.subscribe(topic="entries", chain="dev")
     world.workload("--seed", "10", "--blocks", "150", "--reorgs", "0")
-    stack.wait_until("the slow client dropped", 30, lambda: world.suite.metric("gateway", "weir_gateway_websocket_closed_total", reason="slow") == 1)
+    stack.wait_until("the slow client dropped", 60, lambda: world.suite.metric("gateway", "weir_gateway_websocket_closed_total", reason="slow") == 1)
     last, reason = None, None
     while reason is None:
         opcode, data = stream.ws.recv_data(control_frame=True)
