@@ -3,17 +3,14 @@
 
 #include <zstd.h>
 
-struct compressor {
+struct compressor { /* each made when it is needed: few need both */
 	ZSTD_CCtx *in;
 	ZSTD_DCtx *out;
 };
 
 struct compressor *compressor_new(void)
 {
-	struct compressor *c = xmalloc(sizeof *c);
-	c->in = ZSTD_createCCtx();
-	c->out = ZSTD_createDCtx();
-	return c;
+	return xmalloc(sizeof(struct compressor));
 }
 
 void compressor_free(struct compressor **c)
@@ -28,6 +25,8 @@ void compressor_free(struct compressor **c)
 int compress_zstd(struct compressor *c, struct bytes data, struct buf *out, struct error *err)
 {
 	size_t bound = ZSTD_compressBound(data.size);
+	if (!c->in)
+		c->in = ZSTD_createCCtx();
 	buf_reserve(out, bound);
 	if (out->overflow)
 		return error_set(err, WEIR_LIMIT, "%zu bytes are too many to compress", data.size);
@@ -45,6 +44,8 @@ int decompress_zstd(struct compressor *c, struct bytes data, uint64_t size, size
 	uint8_t *room = arena_alloc(arena, size + 16); /* padding: yyjson may read in place behind it */
 	if (!room)
 		return error_set(err, WEIR_LIMIT, "%llu bytes decompressed are more than one message may hold", (unsigned long long)size);
+	if (!c->out)
+		c->out = ZSTD_createDCtx();
 	size_t n = ZSTD_decompressDCtx(c->out, room, size, data.data, data.size);
 	if (ZSTD_isError(n) || n != size)
 		return error_set(err, WEIR_INVALID, "zstd: %s", ZSTD_isError(n) ? ZSTD_getErrorName(n) : "another size than announced");

@@ -187,7 +187,7 @@ static int acquire(struct follow *f, struct error *err)
 	metric_set(f->metrics.owner, 1);
 	log_info(&f->log, "ownership", "this reconciler writes the chain's ledger", LOG_S("token", token), LOG_I("watermark", f->ledger->watermark));
 	follow_view(f);
-	return 0;
+	return state_rewrite(f, err); /* the fetcher waits for it */
 }
 
 /* ---- the stream ------------------------------------------------------------------------------------------------------------------------------ */
