@@ -219,7 +219,10 @@ static void on_balance(const struct rpc_answer *answer, void *arg)
 	if (!answer->code) {
 		struct arena *arena = arena_new((size_t)4 << 20);
 		struct chain_answer meaning = { 0 };
-		int code = chain->family->answer(chain, call->question, &call->args, answer->result, arena, &meaning, NULL);
+		struct error why = { 0 };
+		int code = chain->family->answer(chain, call->question, &call->args, answer->result, arena, &meaning, &why);
+		if (code == WEIR_PROTOCOL)
+			endpoints_note_failure(call->node->options.endpoints, answer->endpoint, code, why.text);
 		balance.code = code ? settle_code(code) : meaning.found ? 0 : WEIR_NOT_FOUND;
 		balance.amount = call->question == CHAIN_ASK_HAS_CODE ? u256_from_u64(meaning.number) : meaning.amount;
 		arena_free(&arena);

@@ -150,17 +150,19 @@ static int block_answer(yyjson_val *root, const struct chain_args *args, enum ch
 	return 0;
 }
 
-/* An ABI word; "0x" (no code, or a contract without the function) is a clean no. */
+/* An ABI word. Less than one is a clean no: there is no code, no such function, or a contract that answers what it likes. Only what is not
+ * hex data at all is the endpoint's fault. */
 static int word_answer(struct text text, struct u256 *ret, bool *ret_found)
 {
 	uint8_t bytes[32];
 	if (!text.s)
 		return WEIR_PROTOCOL;
 	*ret_found = false;
-	if (text.n == 2)
-		return text.s[0] == '0' && text.s[1] == 'x' ? 0 : WEIR_PROTOCOL;
-	if (text.n < 66 || text.n % 2 || hex_to_bytes(text.s, 66, bytes, 32) != 0)
+	size_t size = text.n < 66 ? text.n : 66;
+	if (size < 2 || text.n % 2 || hex_to_bytes(text.s, size, bytes, size / 2 - 1) != 0)
 		return WEIR_PROTOCOL;
+	if (size < 66)
+		return 0;
 	*ret = u256_from_be(bytes, 32);
 	*ret_found = true;
 	return 0;
@@ -174,7 +176,7 @@ static int balance_answer(yyjson_val *root, const struct chain_args *args, struc
 	}
 	struct u256 word;
 	if (word_answer(json_text(root), &word, &ret->found) != 0)
-		return error_set(err, WEIR_PROTOCOL, "not a contract's answer: a 32-byte word is expected");
+		return error_set(err, WEIR_PROTOCOL, "not a contract's answer: hex data is expected");
 	if (!ret->found)
 		return 0;
 	ret->amount = word;
