@@ -92,7 +92,7 @@ static int find_ancestor(struct follower *f, int endpoint, struct chain_block_re
 		enum relation relation = relation_of(&f->window, &a.block);
 		*ret = a.block;
 		*ret_fork = *ret_fork || relation == OTHERS;
-		if (relation == OURS || a.block.height <= lowest)
+		if (relation == OURS || a.block.height < lowest || a.block.height == 0)
 			return 0; /* or below everything that we remember: the ledger goes further down from there if it must */
 		uint8_t parent[32];
 		memcpy(parent, a.block.parent_hash, 32);

@@ -12,7 +12,6 @@
 #include <string.h>
 
 #define TAGS_EVERY_MS 1000
-#define SOCKET_POLL_MS 15000 /* polling beside a live socket: a net under it */
 #define STALL_POLL_MS 1000
 #define RETELL_MS 10000 /* tags that did not change: the ledger may have been on a dead branch when it heard them */
 #define UNCLAIMED_MS 1500 /* so long nobody may claim the seen head before it is given up */
