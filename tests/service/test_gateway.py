@@ -483,10 +483,11 @@ def test_a_client_that_does_not_read_is_told_where_to_resume(own_world):
     world = own_world({"gateway": {"websocket_queue": "64KiB"}})
     world.workload("--seed", "9", "--blocks", "5", "--reorgs", "0")
     stream = Stream(world.suite.api)
-    stream.ws.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    stream.ws.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    stream.ws.settimeout(90)  # the kernel probes a window that was shut for long only now and then
     stream.subscribe(topic="entries", chain="dev")
-    world.workload("--seed", "10", "--blocks", "150", "--reorgs", "0")
-    stack.wait_until("the slow client dropped", 60, lambda: world.suite.metric("gateway", "weir_gateway_websocket_closed_total", reason="slow") == 1)
+    busy = world.workload("--seed", "10", "--blocks", "150", "--reorgs", "0", wait=False)
+    stack.wait_until("the slow client dropped", 150, lambda: world.suite.metric("gateway", "weir_gateway_websocket_closed_total", reason="slow") == 1)
     last, reason = None, None
     while reason is None:
         opcode, data = stream.ws.recv_data(control_frame=True)
@@ -496,6 +497,7 @@ def test_a_client_that_does_not_read_is_told_where_to_resume(own_world):
         elif opcode == 1:
             last = json.loads(data)["offset"]
     assert reason == f"too slow: resume from offset {last}"
+    assert busy.child.wait(240) == 0, busy.tail()
 
 
 def test_a_reader_slower_than_history_gets_all_of_it(own_world):
