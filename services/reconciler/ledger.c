@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define STATUS_INTERVAL_MS 1000
+
 int ledger_migrate(const struct pg_options *options, struct error *err)
 {
 	struct pg *pg = NULL;

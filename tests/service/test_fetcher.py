@@ -117,22 +117,8 @@ class Ledger:
         self.thread.join()
 
 
-def crc32c(data):
-    value = 0xffffffff
-    for byte in data:
-        value ^= byte
-        for _ in range(8):
-            value = value >> 1 ^ (0x82f63b78 if value & 1 else 0)
-    return value ^ 0xffffffff
-
-
 def publish_command(client, body):
-    import struct
-    now = int(time.time() * 1000)
-    head = b"WF" + bytes([1, 0]) + struct.pack("<HHHH", 7, 1, 0, 0) + struct.pack("<I", len(body)) + os.urandom(16) + bytes(24) + now.to_bytes(6, "little") + bytes(2)
-    raw = head + body
-    raw += struct.pack("<I", crc32c(raw))
-    assert len(head) == 64
+    raw = wire.framed(7, body, event_id=os.urandom(16), created_ms=int(time.time() * 1000))
     key = "weir:{dev}:control:high"
     last = client.xrevrange(key, count=1)
     generation, sequence = (map(int, last[0][0].decode().split("-"))) if last else (int(time.time() * 1000), 0)

@@ -3,7 +3,6 @@ import http.server
 import json
 import os
 import pathlib
-import struct
 import subprocess
 import sys
 import threading
@@ -133,20 +132,9 @@ def test_incidents(world, weirctl):
 # ---- dead letters ------------------------------------------------------------------------------------------------------------------------
 
 
-def crc32c(data):
-    crc = 0xffffffff
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
-    return crc ^ 0xffffffff
-
-
 def foreign_frame(key):
     """A whole frame with a block of history of another chain: what the normalizer can only put aside."""
-    body = wire.encode([(1, "elsewhere")])
-    frame = b"WF\x01\x00" + struct.pack("<HHHxxI", 2, 1, len(key), len(body)) + bytes(48) + key + body
-    return frame + struct.pack("<I", crc32c(frame))
+    return wire.framed(2, wire.encode([(1, "elsewhere")]), key)
 
 
 def spoil(redis, n):

@@ -11,6 +11,22 @@ def frame(raw):
     return kind, raw[64:64 + key_size].decode(), raw[64 + key_size:64 + key_size + body_size]
 
 
+def crc32c(data):
+    value = 0xffffffff
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ (0x82f63b78 if value & 1 else 0)
+    return value ^ 0xffffffff
+
+
+def framed(kind, body, key=b"", event_id=bytes(16), created_ms=0):
+    """The other way round: a whole frame, its checksum right."""
+    head = b"WF\x01\x00" + struct.pack("<HHHxxI", kind, 1, len(key), len(body)) + event_id + bytes(24) + created_ms.to_bytes(6, "little") + bytes(2)
+    raw = head + key + body
+    return raw + struct.pack("<I", crc32c(raw))
+
+
 def _varint(data, at):
     value = shift = 0
     while True:

@@ -17,17 +17,22 @@ struct story {
 	size_t told;
 };
 
+static void add_account(struct buf *path, const struct story *t, const char *rest)
+{
+	buf_add_str(path, "/v1/chains/");
+	add_encoded(path, t->s->chain);
+	buf_add_str(path, "/accounts/");
+	add_encoded(path, t->account);
+	buf_add_str(path, rest);
+}
+
 /* The balance served at the height; NULL members: the account never held the asset. *ret_doc owns what *ret_balance points to. */
 static int ask_balance(const struct story *t, const char *height, yyjson_doc **ret_doc, yyjson_val **ret_balance, struct error *err)
 {
 	struct buf path = BUF_INIT(8192);
 	size_t i, max;
 	yyjson_val *item;
-	buf_add_str(&path, "/v1/chains/");
-	add_encoded(&path, t->s->chain);
-	buf_add_str(&path, "/accounts/");
-	add_encoded(&path, t->account);
-	buf_add_str(&path, "/balances");
+	add_account(&path, t, "/balances");
 	add_query(&path, "height", height);
 	*ret_doc = ask(t->s, false, buf_str(&path), NULL, err);
 	*ret_balance = NULL;
@@ -123,11 +128,7 @@ static int tell_entries(struct story *t, struct error *err)
 		struct buf path = BUF_INIT(8192);
 		size_t i, max;
 		yyjson_val *entry;
-		buf_add_str(&path, "/v1/chains/");
-		add_encoded(&path, t->s->chain);
-		buf_add_str(&path, "/accounts/");
-		add_encoded(&path, t->account);
-		buf_add_str(&path, "/entries?limit=1000");
+		add_account(&path, t, "/entries?limit=1000");
 		add_query(&path, "asset", t->asset);
 		add_query(&path, "to", t->height);
 		add_query(&path, "cursor", cursor);
