@@ -3,12 +3,20 @@
 #   make demo            a real chain, real stores, all four services, live view; Ctrl-C stops  (DEMO_SECONDS=60, CHAIN=… RPC=…)
 #   make check           installs what is missing, builds, runs every test, ends with "N passed, N failed"
 #   make                 build services and tools into $(BUILD)/bin
+#   make dashboard       the operators' dashboard into $(BUILD)/share/weir/dashboard, where weir-gateway finds it
 #   make test-unit       unit tests only                   make fuzz      each fuzzer for FUZZ_SECONDS (60)
 #   make lint            format, static analysis, protocol and API documents, generated documentation
 #   make docs            print the generated references into docs/
-#   make bench           speed, as ratios, JSON out        make torture   the full proof figures (hours)
+#   make bench           speed, as ratios, JSON out        make bench-bus the bus alone, against raw Redis and other queues
+#   make bench-gateway   the gateway, against raw system calls and other servers
+#   make http-peers      the bytes of the HTTP/1 cases to other servers, for docs/http-conformance.md
+#   make torture         the full proof figures (hours)
 #   make mutants         each promise's mechanism removed in turn: its test must fail
+#   make images          the four images, with docker, podman or buildah    make deb       a Debian package into $(BUILD)
+#   make sbom            what is in them, as SPDX                make images-run  builds them from nothing and rehearses the chart in them
+#   make newcomer        README's two commands on a fresh Debian 12 root file system
 #   make install         DESTDIR= PREFIX=/usr/local        make clean
+#   make bus-library     libweir-bus for others             make install-bus   make bus-examples
 #
 # Variables: V=1 shows commands · BUILD=dir · CC=gcc|clang · SANITIZER=address,undefined|thread · MUTANT=NAME · DEPS=dir
 # Sources are found by folder; nothing needs registering. A folder is compiled with only the include paths that it may use.
@@ -36,9 +44,9 @@ say        = $(if $(V),@:,@printf '  %-7s %s\n' $(1) $(2))
 # ---- flags ------------------------------------------------------------------------------------------------------------------
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla -Wundef \
         -Wwrite-strings -Wcast-qual -Wpointer-arith -Werror \
-        -Wno-gnu-zero-variadic-macro-arguments \
+        -Wno-gnu-zero-variadic-macro-arguments -Wno-gnu-statement-expression-from-macro-expansion \
         -Wno-overlength-strings -Wno-format-truncation
-# ##__VA_ARGS__ in log macros is GNU C, which is our dialect; embedded SQL and Lua are longer than ISO C demands; texts of errors are
+# ##__VA_ARGS__ in log macros is GNU C, which is our dialect, and so are the expressions in librdkafka's macros (clang 19); embedded SQL and Lua are longer than ISO C demands; texts of errors are
 # cut on purpose (fixed size).
 ifneq ($(findstring clang,$(CC)),)
 WARN += -Wno-unknown-warning-option
@@ -68,7 +76,8 @@ INC_store    := $(call inc,base wire store)
 INC_chains   := $(call inc,base wire net chains proto) -isystem $(GEN)
 INC_daemon   := $(call inc,base wire bus net store daemon proto) -isystem $(GEN)
 INC_service  := $(call inc,$(LAYERS) proto) -isystem $(GEN)
-INC_all      := $(INC_service) -I$(FARM)/services -I$(FARM)/tests
+# A service may have sub-folders, whose headers it names from its own folder; tests and tools reach all services.
+INC_all      := $(INC_service) -I$(FARM)/services -I$(FARM)/tests $(foreach s,$(SERVICES),-Iservices/$(s))
 
 FARM_STAMP := $(FARM)/.stamp
 $(FARM_STAMP):
@@ -114,11 +123,12 @@ $(BUILD)/lib/lib$(1).a: $$(OBJ_$(1))
 endef
 $(foreach l,$(LAYERS),$(eval $(call lib_rule,$(l))))
 
-$(BUILD)/obj/lib/bus/script.o: lib/bus/weir.lua
+$(BUILD)/obj/lib/bus/redis/script.o $(BUILD)/obj/lib/bus/memory/memory_engine.o: $(wildcard lib/bus/*/*.lua)
 
 # A service is a library plus a thin main.c, so that tests link the service itself. Embedded files: services/<s>/rules.mk may add
 # generated sources to GENERATED_<s>.
 -include $(wildcard services/*/rules.mk)
+include lib/bus/package.mk
 define service_rule
 OBJ_$(1) := $$(patsubst %.c,$(BUILD)/obj/%.o,$$(filter-out services/$(1)/main.c,$$(call find_c,services/$(1)))) $$(GENERATED_$(1))
 $(BUILD)/lib/lib$(1).a: $$(OBJ_$(1))
@@ -129,7 +139,7 @@ $(BUILD)/bin/weir-$(1): $(BUILD)/obj/services/$(1)/main.o $(BUILD)/lib/lib$(1).a
 endef
 LIBS := $(foreach l,$(LAYERS),$(BUILD)/lib/lib$(l).a) $(BUILD)/lib/libproto.a
 SYSLIBS := $(DEPS_LIB)/libhiredis_ssl.a $(DEPS_LIB)/libhiredis.a -L$(DEPS_LIB) -lyyjson -Wl,-rpath,$(DEPS_LIB) \
-           -lprotobuf-c -lcurl -lpq -lmicrohttpd -lwslay -lnettle -lsecp256k1 -lzstd -lz -lyaml -lssl -lcrypto -lm
+           -lprotobuf-c -lcurl -lpq -lmicrohttpd -lwslay -lnettle -lsecp256k1 -lzstd -lz -lyaml -lssl -lcrypto -largon2 -lm
 LINK := -Wl,--start-group $(LIBS) -Wl,--end-group $(SYSLIBS)
 READY_SERVICES := $(foreach s,$(SERVICES),$(if $(wildcard services/$(s)/main.c),$(s)))
 $(foreach s,$(SERVICES),$(eval $(call service_rule,$(s))))
@@ -157,13 +167,21 @@ UNIT_BINS  := $(UNIT_SRC:%.c=$(BUILD)/%)
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(SUPPORT_O) $(SERVICE_LIBS) $(LIBS)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(LDFLAGS_ALL) -o $@ $< $(SUPPORT_O) -Wl,--start-group $(SERVICE_LIBS) $(LIBS) -Wl,--end-group $(SYSLIBS) -lcmocka
+# Loaded into servers that tests start.
+$(BUILD)/tests/preload/%.so: tests/preload/%.c
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D) && $(CC) -std=gnu17 -O2 -fPIC -shared $(WARN) -D_GNU_SOURCE $< -o $@ -ldl
+$(BUILD)/tests/unit/bus/durability_test: $(BUILD)/tests/preload/power_loss.so
+# Processes that Python tests start (tests/system).
+ACTOR_BINS := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/actors/*.c)))
 # TSan runs where threads are: UNIT_FILTER=threaded picks the programs that have some.
-THREADED   := metrics_test log_test daemon_test alert_test pool_test endpoints_test rpc_test hub_test made_test
+THREADED   := metrics_test log_test clock_test rpc_test made_test subscription_test
 ifeq ($(UNIT_FILTER),threaded)
 UNIT_BINS  := $(filter $(addprefix %/,$(THREADED)),$(UNIT_BINS))
 endif
-.PHONY: unit-bins test-unit print-unit-bins
-unit-bins: $(UNIT_BINS)
+.PHONY: unit-bins actor-bins test-unit print-unit-bins
+unit-bins: $(UNIT_BINS) actor-bins
+actor-bins: $(ACTOR_BINS)
 print-unit-bins:
 	@echo $(UNIT_BINS)
 test-unit: unit-bins
@@ -191,8 +209,18 @@ endif
 fuzz: fuzz-bins
 	$(Q)FUZZ_SECONDS=$(FUZZ_SECONDS) tools/run-fuzz $(BUILD)-fuzz $(FUZZ_NAMES)
 
+# ---- the dashboard: static files that the gateway serves to operators ---------------------------------------------------------------
+DASHBOARD := $(BUILD)/share/weir/dashboard
+DASHBOARD_SRC := $(sort $(shell find dashboard/src -type f)) dashboard/build.mjs dashboard/tsconfig.json dashboard/package-lock.json
+$(DASHBOARD)/index.html: $(DASHBOARD_SRC) services/gateway/api/openapi.json
+	$(call say,NPM,dashboard)
+	$(Q)tools/deps dashboard
+	$(Q)cd dashboard && node build.mjs $(abspath $(BUILD))/dashboard $(abspath $(DASHBOARD)) >/dev/null
+.PHONY: dashboard
+dashboard: $(DASHBOARD)/index.html
+
 # ---- everything else is a script --------------------------------------------------------------------------------------------------
-.PHONY: deps check demo bench torture mutants lint docs install clean help compile_commands.json
+.PHONY: deps check demo bench bench-bus bench-gateway http-peers torture mutants lint docs images deb install clean help compile_commands.json
 deps:
 	$(Q)tools/deps build
 check:
@@ -201,6 +229,12 @@ demo:
 	$(Q)tools/demo
 bench:
 	$(Q)tools/bench
+http-peers:
+	$(Q)tools/deps bench && /usr/bin/python3 tests/conformance/http1_peers.py
+bench-gateway:
+	$(Q)tools/bench-gateway
+bench-bus:
+	$(Q)tools/bench-bus
 torture:
 	$(Q)tools/torture
 mutants:
@@ -209,9 +243,24 @@ lint:
 	$(Q)tools/lint/run
 docs: all
 	$(Q)tools/gen-docs $(BUILD)/bin docs
+images:
+	$(Q)docker/build
+images-run:
+	$(Q)tools/images
+sbom:
+	$(Q)docker/sbom
+newcomer:
+	$(Q)tools/newcomer
+deb: all
+	$(Q)DEPS=$(DEPS) deploy/deb/build $(BUILD)/bin $(BUILD)
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 0755 $(SERVICE_BINS) $(TOOL_BINS) $(DESTDIR)$(PREFIX)/bin
+	if [ -f $(DASHBOARD)/index.html ]; then \
+		install -d $(DESTDIR)$(PREFIX)/share/weir/dashboard/assets && \
+		install -m 0644 $(DASHBOARD)/index.html $(DESTDIR)$(PREFIX)/share/weir/dashboard && \
+		install -m 0644 $(DASHBOARD)/assets/* $(DESTDIR)$(PREFIX)/share/weir/dashboard/assets; \
+	else echo "without the dashboard: make dashboard builds it"; fi
 compile_commands.json:
 	$(Q)tools/compile-commands > $@
 clean:

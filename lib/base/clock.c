@@ -35,13 +35,15 @@ int64_t clock_wall_ms(void)
 	return clock_wall_ns() / 1000000;
 }
 
-void clock_sleep_ms(int64_t ms)
+static void nap(int64_t ms)
 {
 	if (ms <= 0)
 		return;
 	struct timespec t = { .tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000 };
 	nanosleep(&t, NULL);
 }
+
+void (*clock_sleep_ms)(int64_t) = nap;
 
 int64_t backoff_next_ms(struct backoff *b)
 {
@@ -60,7 +62,7 @@ void backoff_reset(struct backoff *b)
 	b->attempts = 0;
 }
 
-uint64_t random_u64(void)
+static uint64_t kernel_seeded(void)
 {
 	/* splitmix64, seeded once per thread from the kernel: for jitter and identifiers, not for secrets. */
 	static _Thread_local uint64_t state;
@@ -71,3 +73,5 @@ uint64_t random_u64(void)
 	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
 	return z ^ (z >> 31);
 }
+
+uint64_t (*random_u64)(void) = kernel_seeded;

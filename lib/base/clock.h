@@ -1,5 +1,5 @@
-/* clock.h - time. Monotonic for durations, wall for records. Tests may replace both by assigning the function pointers before
- * threads start. */
+/* clock.h - time. Monotonic for durations, wall for records. Tests may replace them, and randomness, by
+ * assigning the function pointers before threads start. */
 #ifndef WEIR_BASE_CLOCK_H
 #define WEIR_BASE_CLOCK_H
 
@@ -9,7 +9,7 @@ extern int64_t (*clock_mono_ns)(void); /* nanoseconds since an arbitrary start, 
 extern int64_t (*clock_wall_ns)(void); /* nanoseconds since 1970-01-01 UTC */
 int64_t clock_mono_ms(void);
 int64_t clock_wall_ms(void);
-void clock_sleep_ms(int64_t ms); /* interruptible by signals, may return early */
+extern void (*clock_sleep_ms)(int64_t ms); /* interruptible by signals, may return early */
 
 /* backoff: exponential with full jitter, bounded. Zero-initialise except base and max. */
 struct backoff {
@@ -19,6 +19,6 @@ struct backoff {
 int64_t backoff_next_ms(struct backoff *); /* how long to wait now; counts the attempt */
 void backoff_reset(struct backoff *);
 
-uint64_t random_u64(void); /* seeded from the kernel, per thread */
+extern uint64_t (*random_u64)(void); /* seeded from the kernel, per thread */
 
 #endif

@@ -1,6 +1,8 @@
 /* metrics.c - the registry: series found under a lock, updated with atomics. */
 #include "base/metrics.h"
 
+#include "base/hash.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <pthread.h>
@@ -11,6 +13,7 @@
 
 #define BUCKETS_MAX 24
 #define DEFS_MAX 512
+#define PLACES 1024 /* more than DEFS_MAX: names are looked up with every request */
 
 const double METRICS_SECONDS[] = { 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 0 };
 
@@ -33,6 +36,7 @@ struct metrics {
 	pthread_mutex_t lock; /* guards families and their lists, not the values */
 	struct family families[DEFS_MAX];
 	size_t count;
+	uint16_t places[PLACES]; /* index + 1 of a family, by its name's hash; 0: none */
 	_Atomic uint64_t dropped;
 	struct metric overflow; /* shared by everything that found no room */
 };
@@ -62,20 +66,29 @@ void metrics_free(struct metrics **m)
 	xfree(m);
 }
 
+/* Where the family is, or would be. */
+static uint16_t *place_of(struct metrics *m, const char *name)
+{
+	size_t i = (size_t)hash_bytes(HASH_BASIS, name, strlen(name)) % PLACES;
+	while (m->places[i] && strcmp(m->families[m->places[i] - 1].def->name, name) != 0)
+		i = (i + 1) % PLACES;
+	return &m->places[i];
+}
+
 static struct family *family_find(struct metrics *m, const char *name)
 {
-	for (size_t i = 0; i < m->count; i++)
-		if (strcmp(m->families[i].def->name, name) == 0)
-			return &m->families[i];
-	return NULL;
+	uint16_t place = *place_of(m, name);
+	return place ? &m->families[place - 1] : NULL;
 }
 
 void metrics_register(struct metrics *m, const struct metric_def *defs, size_t n)
 {
 	pthread_mutex_lock(&m->lock);
 	for (size_t i = 0; i < n; i++)
-		if (!family_find(m, defs[i].name) && m->count < DEFS_MAX)
+		if (!family_find(m, defs[i].name) && m->count < DEFS_MAX) {
 			m->families[m->count++] = (struct family){ .def = &defs[i] };
+			*place_of(m, defs[i].name) = (uint16_t)m->count;
+		}
 	pthread_mutex_unlock(&m->lock);
 }
 

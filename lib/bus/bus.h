@@ -20,6 +20,12 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "base/span.h"
+#include "bus/audit.h"
+#include "bus/dead_letter.h"
+#include "bus/registry.h"
+#include "bus/retry.h"
+#include "bus/weights.h"
 #include "wire/frame.h"
 
 #include <stdbool.h>
@@ -28,23 +34,28 @@
 struct bus;
 
 struct bus_options {
-	const char *url; /* redis://host:port/db, rediss://…, unix:///path */
+	const char *url; /* redis://host:port/db, rediss://…, unix:///path, redis+sentinel://…, kafka://…, kafkas://…, or memory://name: see docs/bus.md */
 	const char *username, *password; /* may be NULL or empty */
 	int64_t command_timeout_ms;  /* default 5000 */
 	int64_t max_backlog;         /* unread entries per stream before publish answers WEIR_FULL; default 20000 */
 	int64_t max_memory_percent;  /* of maxmemory as Redis reports it; default 80 */
+	int64_t wait_replicas;       /* publishing, and committing a step that emits, succeeds when so many replicas have it, too; default 0 */
+	int64_t wait_ms;             /* and fails (WEIR_UNAVAILABLE, call again) when they don't within this time; default 1000 */
 	const char *worker;          /* name of this process instance: "host:pid" */
 	const struct log *log;
 	struct metrics *metrics;     /* may be NULL */
+	const struct span_sink *spans; /* is told of what is published and handled (trace.h); may be NULL */
 };
 
-/* Connects lazily; fails only on a malformed url. */
+/* Connects lazily; fails only on a malformed url, on memory:// without LuaJIT, or on kafka:// without librdkafka (WEIR_UNSUPPORTED). */
 int bus_open(const struct bus_options *, struct bus **ret, struct error *);
 void bus_close(struct bus **);
 /* Server version >= 7.0, maxmemory-policy noeviction (else WEIR_CONFIG), persistence (warning): for preflight. */
 int bus_check(struct bus *, struct error *);
 int bus_ping(struct bus *, struct error *);
 void bus_register_metrics(struct metrics *);
+extern const struct metric_def bus_metric_defs[]; /* for the manual */
+extern const size_t bus_metric_count;
 void bus_set_stop(struct bus *, bool (*stopping)(void *arg), void *arg); /* blocking calls return WEIR_CANCELED soon after */
 
 /* -- publishing -------------------------------------------------------------------------------------------------------- */
@@ -60,6 +71,10 @@ void bus_publisher_close(struct bus_publisher **);
  * producer (flushed, or an older copy), so messages published before may be lost, too; nothing was published, the next call begins anew.
  * Frames are routed to their type's class (streams.h). */
 int bus_publish(struct bus_publisher *, const struct frame *frames, size_t n, struct error *);
+/* Bulk topics: calls of 128 messages and more put up to n of a class into one entry of the stream, which is several times as fast. Ids,
+ * order, commits and dead letters stay those of single messages. Only where owners and tails read: a shared lane settles whole entries and
+ * would park these. */
+void bus_publisher_pack(struct bus_publisher *, size_t n);
 /* For outboxes: the caller's own dense sequence (first, first+1, …; class of frames must be one). Entries already there are
  * skipped. WEIR_GAP: the stream ends at *ret_tail < first-1 (Redis lost it): resend from *ret_tail+1. *ret_tail is always set.
  * No backpressure by readers here: the stream is for tails, trim it (bus_trim with keep). */
@@ -93,14 +108,10 @@ enum bus_outcome {
 /* -- shared lane ------------------------------------------------------------------------------------------------------- */
 
 struct bus_worker;
-struct bus_retry_policy {
-	int64_t attempts;         /* default 3 */
-	int64_t base_ms, max_ms;  /* exponential with full jitter; default 100, 30000 */
-};
-int bus_worker_open(struct bus *, const char *chain, const char *topic, const char *subscription, const struct bus_retry_policy *,
+int bus_worker_open(struct bus *, const char *chain, const char *topic, const char *subscription, const struct retry_policy *,
 		    struct bus_worker **ret, struct error *);
 void bus_worker_close(struct bus_worker **); /* gives back what was read and not settled */
-/* Up to max messages: those whose retry is due first, then replays, then classes by weight (16:8:4:1) and age, then entries of
+/* Up to max messages: those whose retry is due first, then replays, then classes by weight and age (weights.h), then entries of
  * dead consumers. Waits at most timeout_ms. *ret_n 0 is not an error. Messages stay valid until bus_step_commit or the next read. */
 int bus_worker_read(struct bus_worker *, size_t max, int64_t timeout_ms, struct bus_message **ret, size_t *ret_n, struct error *);
 
@@ -111,6 +122,8 @@ struct bus_step;
 struct bus_step *bus_step_begin(struct bus_worker *);
 void bus_step_emit(struct bus_step *, const struct bus_message *cause, const char *topic, const struct frame *); /* copied */
 void bus_step_settle(struct bus_step *, const struct bus_message *, enum bus_outcome, const struct error *);
+/* As BUS_RETRY, but when is the caller's decision (clock_mono_ms), and so is how often. */
+void bus_step_retry(struct bus_step *, const struct bus_message *, int64_t due_ms, const struct error *);
 int bus_step_commit(struct bus_step **, struct error *); /* WEIR_FULL: downstream backpressure; nothing happened, *step stays: commit again */
 void bus_step_abort(struct bus_step **);
 
@@ -123,7 +136,8 @@ void bus_owner_close(struct bus_owner **); /* releases the lease: immediate take
 /* 0: we own it (token is new after a change of hands: everything uncommitted is read again). WEIR_CONFLICT: someone else does. */
 int bus_owner_acquire(struct bus_owner *, struct error *);
 const char *bus_owner_token(const struct bus_owner *); /* "n:nonce": put it into non-idempotent sinks */
-/* Next entries behind the read cursor, critical class first. WEIR_FENCED: ownership lost, acquire again. */
+/* Next entries behind the read cursor, critical class first; where there are more than max, each class has its share (weights.h). WEIR_FENCED: ownership lost, acquire again. Where Redis may have lost something
+ * (it was started again, or is another server), reading begins anew behind the committed places, under a new token. */
 int bus_owner_read(struct bus_owner *, size_t max, int64_t timeout_ms, struct bus_message **ret, size_t *ret_n, struct error *);
 /* Everything of klass up to and including (generation, sequence) is done; renews the lease. */
 int bus_owner_commit(struct bus_owner *, uint8_t klass, uint64_t generation, uint64_t sequence, struct error *);
@@ -134,6 +148,8 @@ int bus_owner_renew(struct bus_owner *, struct error *);
 int bus_owner_park(struct bus_owner *, const struct bus_message *, const struct error *, struct error *);
 bool bus_owner_parked(const struct bus_owner *, struct bytes key);
 int bus_owner_resolve(struct bus_owner *, const struct bus_message *replayed, struct error *); /* a replay succeeded */
+/* The same for several of one read, in one call to Redis. After an error some may be resolved: they may be said again. */
+int bus_owner_resolve_many(struct bus_owner *, const struct bus_message *const *replayed, size_t n, struct error *);
 /* True when Redis was flushed, went back or was started again since the last call: what was on its way may be lost, even when our own
  * places are not. Have it published again. */
 bool bus_owner_rolled_back(struct bus_owner *);
@@ -174,30 +190,5 @@ struct bus_stream_info {
 	int64_t head_age_ms; /* age of the oldest unread entry */
 };
 int bus_info(struct bus *, const char *chain, const char *topic, const char *subscription, struct bus_stream_info ret[4], size_t *ret_n, struct error *);
-
-/* -- dead letters (dead_letter.c) --------------------------------------------------------------------------------------- */
-
-struct dead_letter_filter {
-	const char *type;   /* message type name, NULL: any */
-	const char *reason; /* error code name, NULL: any */
-	const char *key;    /* NULL: any */
-};
-/* The letter as stored: a packed weir.v1.DeadLetter in body. id: letter id. Return false to stop. */
-typedef bool dead_letter_fn(const char *id, struct bytes body, void *arg);
-int dead_letter_list(struct bus *, const char *chain, const char *subscription, const struct dead_letter_filter *, const char *cursor,
-		     size_t limit, dead_letter_fn *, void *arg, struct error *);
-int dead_letter_show(struct bus *, const char *chain, const char *subscription, const char *id, dead_letter_fn *, void *arg, struct error *);
-/* Marks letters for replay by their subscription, in key order; ids n 0: all that match. *ret_n marked. Idempotent. */
-int dead_letter_replay(struct bus *, const char *chain, const char *subscription, const struct dead_letter_filter *, const char *const *ids,
-		       size_t n, const char *who, uint64_t *ret_n, struct error *);
-int dead_letter_purge(struct bus *, const char *chain, const char *subscription, const struct dead_letter_filter *, const char *const *ids,
-		      size_t n, const char *who, const char *why, uint64_t *ret_n, struct error *);
-int dead_letter_count(struct bus *, const char *chain, const char *subscription, uint64_t *ret, struct error *);
-
-/* One more line in the chain's audit stream (AUDIT_KEY_FORMAT). Replay and purge write theirs themselves. */
-int bus_audit(struct bus *, const char *chain, const char *who, const char *action, const char *detail, struct error *);
-
-const char *message_type_name(uint16_t type); /* "raw_block_tip" */
-int message_type_class(uint16_t type);        /* 0..3, -1 unknown */
 
 #endif

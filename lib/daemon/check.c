@@ -97,7 +97,8 @@ static bool is_url(const char *text, const char *const *schemes)
 
 static const char *const http_schemes[] = { "http://", "https://", NULL };
 static const char *const ws_schemes[] = { "ws://", "wss://", NULL };
-static const char *const redis_schemes[] = { "redis://", "rediss://", "unix://", NULL };
+static const char *const redis_schemes[] = { "redis://",          "rediss://",        "unix://",           "redis+sentinel://",
+					    "rediss+sentinel://", "redis+cluster://", "rediss+cluster://", NULL };
 
 static int check_endpoint(const struct checker *c, struct chain_config *chain, const char *list, size_t i)
 {
@@ -147,6 +148,51 @@ static int check_chain(const struct checker *c, struct config *config, size_t i)
 	return 0;
 }
 
+/* Visible ASCII without what would end an address or a line of a mail's head. */
+static bool is_mail_address(const char *text, size_t n)
+{
+	const char *at = memchr(text, '@', n);
+	for (size_t i = 0; i < n; i++)
+		if (text[i] <= ' ' || text[i] > '~' || strchr("<>,;:\"()[]\\", text[i]))
+			return false;
+	return at && at > text && at + 1 < text + n;
+}
+
+static bool are_mail_addresses(const char *text)
+{
+	do {
+		text += strspn(text, " ");
+		size_t n = strcspn(text, ",");
+		if (!is_mail_address(text, n))
+			return false;
+		text += n;
+	} while (*text++ == ',');
+	return true;
+}
+
+static int check_destination(const struct checker *c, const struct config *config, size_t i)
+{
+	const struct alert_destination_config *d = &config->alerts.destinations[i];
+	bool mail = strcmp(d->kind, "email") == 0;
+	char path[128];
+	snprintf(path, sizeof path, "alerts.destinations[%zu].name", i);
+	if (!*d->name)
+		return fail(c, path, "missing; name the destination");
+	for (size_t j = 0; j < i; j++)
+		if (strcmp(config->alerts.destinations[j].name, d->name) == 0)
+			return fail(c, path, "two destinations are named %s", d->name);
+	snprintf(path, sizeof path, "alerts.destinations[%zu].%s", i, mail ? "to" : "url");
+	if (!mail && !is_url(d->url, http_schemes))
+		return fail(c, path, "not an http:// or https:// address");
+	if (mail && !are_mail_addresses(d->to))
+		return fail(c, path, "\"%s\" is not a list of mail addresses", d->to);
+	if (mail && strncmp(config->alerts.smtp_url, "smtp://", 7) != 0 && strncmp(config->alerts.smtp_url, "smtps://", 8) != 0)
+		return fail(c, "alerts.smtp_url", "destination %s needs a mail server: smtp://host:587 or smtps://host:465", d->name);
+	if (mail && !is_mail_address(config->alerts.smtp_from, strlen(config->alerts.smtp_from)))
+		return fail(c, "alerts.smtp_from", "destination %s needs a mail address to send from", d->name);
+	return 0;
+}
+
 static int check_keys(const struct checker *c, const struct config *config)
 {
 	char path[128];
@@ -165,6 +211,18 @@ static int check_keys(const struct checker *c, const struct config *config)
 	return 0;
 }
 
+static int check_cursor_keys(const struct checker *c, const struct config *config)
+{
+	const char *key = config->gateway.cursor_key, *previous = config->gateway.cursor_key_previous;
+	if (*key && strlen(key) < 32)
+		return fail(c, "gateway.cursor_key", "%zu characters; at least 32 are needed", strlen(key));
+	if (*previous && strlen(previous) < 32)
+		return fail(c, "gateway.cursor_key_previous", "%zu characters; at least 32 are needed", strlen(previous));
+	if (*previous && !*key)
+		return fail(c, "gateway.cursor_key_previous", "there is a previous key and no gateway.cursor_key that signs");
+	return 0;
+}
+
 static int check_addresses(const struct checker *c, const struct config *config)
 {
 	const struct {
@@ -179,20 +237,39 @@ static int check_addresses(const struct checker *c, const struct config *config)
 			return fail(c, listens[i].name, "\"%s\" is not host:port", listens[i].value);
 	char shown[256];
 	if (!is_url(config->bus.redis_url, redis_schemes))
-		return fail(c, "bus.redis_url", "\"%s\" is not redis://host:port/db, rediss://host:port/db or unix:///path",
+		return fail(c, "bus.redis_url", "\"%s\" is not redis://host:port/db, rediss://…, unix:///path, redis+sentinel://host,host/name or redis+cluster://host,host",
 			    log_url(config->bus.redis_url, shown));
 	if (*config->alerts.webhook_url && !is_url(config->alerts.webhook_url, http_schemes))
 		return fail(c, "alerts.webhook_url", "not an http:// or https:// address");
+	if (*config->otel.endpoint && !is_url(config->otel.endpoint, http_schemes))
+		return fail(c, "otel.endpoint", "not an http:// or https:// address");
+	return 0;
+}
+
+static int check_tls(const struct checker *c, const char *name, const struct tls_config *tls)
+{
+	char path[128];
+	snprintf(path, sizeof path, "%s.%s", name, *tls->certificate ? "key" : "certificate");
+	if (!*tls->certificate != !*tls->key)
+		return fail(c, path, "missing; a certificate and its key are given together");
+	snprintf(path, sizeof path, "%s.client_ca", name);
+	if (tls->client_ca && *tls->client_ca && !*tls->certificate)
+		return fail(c, path, "clients' certificates need TLS: give %s.certificate and %s.key", name, name);
 	return 0;
 }
 
 int settings_check(struct config *config, const struct origins *origins, struct error *err)
 {
 	const struct checker c = { .origins = origins, .err = err };
-	if (check_addresses(&c, config) != 0 || check_keys(&c, config) != 0)
+	if (check_addresses(&c, config) != 0 || check_keys(&c, config) != 0 || check_cursor_keys(&c, config) != 0)
+		return WEIR_CONFIG;
+	if (check_tls(&c, "gateway.tls", &config->gateway.tls) != 0 || check_tls(&c, "gateway.admin_tls", &config->gateway.admin_tls) != 0)
 		return WEIR_CONFIG;
 	if (config->bus.retry_base_ms > config->bus.retry_max_ms)
 		return fail(&c, "bus.retry_base", "longer than bus.retry_max");
+	for (size_t i = 0; i < config->alerts.destination_count; i++)
+		if (check_destination(&c, config, i) != 0)
+			return WEIR_CONFIG;
 	for (size_t i = 0; i < config->chain_count; i++)
 		if (check_chain(&c, config, i) != 0)
 			return WEIR_CONFIG;

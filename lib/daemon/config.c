@@ -327,7 +327,7 @@ static int walk_environment(struct environment *e, enum setting_owner kind, void
  * be: orchestrators put their own into the environment, such as WEIR_GATEWAY_PORT.) */
 static int check_indices(struct config *config, struct error *err)
 {
-	static const char *const prefixes[] = { "WEIR_CHAINS_", "WEIR_GATEWAY_KEYS_" };
+	static const char *const prefixes[] = { "WEIR_CHAINS_", "WEIR_GATEWAY_KEYS_", "WEIR_ALERTS_DESTINATIONS_" };
 	for (char **variable = environ; *variable; variable++) {
 		char name[PATH_MAX_BYTES];
 		snprintf(name, sizeof name, "%.*s", (int)strcspn(*variable, "="), *variable);

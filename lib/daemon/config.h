@@ -22,6 +22,7 @@
 #define CONFIG_CHAINS_MAX 32
 #define CONFIG_ENDPOINTS_MAX 32
 #define CONFIG_API_KEYS_MAX 64
+#define CONFIG_DESTINATIONS_MAX 16
 
 struct endpoint_config { /* chains[].endpoints[] */
 	char *name;       /* short name for logs, metrics and certificates; default "e<index>" */
@@ -45,6 +46,7 @@ struct chain_config { /* chains[] */
 	uint64_t start_height;  /* first block of the ledger, default 0 */
 	int64_t finality_depth; /* blocks below head that a `finalized` tag must at least have, default 0 */
 	int64_t poll_interval_ms; /* head polling, 20..60000, default 1000 */
+	int64_t request_timeout_ms; /* of one attempt to ask an endpoint, 100..600000, default 10000 */
 	int64_t backfill_workers; /* parallel block downloads, 1..100, default 8 */
 	int64_t window;           /* blocks that may be in flight beyond the watermark, 16..65536, default 512 */
 	char *traces;             /* auto | trace_block | call_tracer | none */
@@ -57,6 +59,14 @@ struct api_key_config { /* gateway.keys[] */
 	char *name;
 	char *key; /* secret, >= 16 characters */
 	char *role; /* viewer | operator | admin */
+};
+
+struct alert_destination_config { /* alerts.destinations[] */
+	char *name;
+	char *kind;     /* slack | webhook | email */
+	char *url;      /* secret; of slack and webhook */
+	char *to;       /* of email: addresses, apart by commas */
+	char *severity; /* the least that is sent there: ticket | page */
 };
 
 struct config {
@@ -76,6 +86,7 @@ struct config {
 		int64_t max_backlog;        /* entries a stream may hold unread before producers wait, default 20000 */
 		int64_t retry_attempts, retry_base_ms, retry_max_ms; /* 3, 100, 30000 */
 		int64_t lease_ms;                                    /* owner lease, default 5000 */
+		int64_t wait_replicas, wait_ms;                      /* publishing waits for so many replicas; 0, 1000 */
 	} bus;
 	struct {
 		char *url;        /* libpq conninfo or URI of the ledger's owner (reconciler) */
@@ -100,16 +111,54 @@ struct config {
 	struct {
 		char *listen;       /* clients, default 127.0.0.1:8080 */
 		char *admin_listen; /* operators, default 127.0.0.1:8081 */
+		struct tls_config {
+			char *certificate, *key; /* paths; empty: plain HTTP */
+			char *client_ca;         /* path; empty: clients show no certificates. Of admin_tls */
+			char *client_certificate; /* required | optional */
+		} tls, admin_tls;
 		int64_t max_connections, max_body_bytes, request_timeout_ms;
-		int64_t max_websockets, websocket_queue_bytes;
-		char *dashboard_dir; /* static files served on the admin listener; empty: none */
+		int64_t max_websockets, websocket_queue_bytes, final_answers_bytes;
+		int64_t address_limit, key_limit; /* units of cost per minute; 0: no limit */
+		int64_t connections_per_address, connections_per_key; /* held at a time; 0: no limit */
+		int64_t drain_ms, recent_answers_bytes;
+		int64_t watchlists_per_owner, watchlist_addresses, watchlist_memory_bytes;
+		bool connections_oldest; /* one too many ends the oldest, else it is refused */
+		char *limit_exempt;    /* address ranges that no limit counts for */
+		char *trusted_proxies; /* address ranges whose X-Forwarded-For counts */
+		int64_t shed_after_ms; /* requests without a key that waited so long are refused; 0: never */
+		bool anonymous;    /* clients without a key may read */
+		char *key_pepper;  /* secret; with it keys of the database are hashed */
+		char *session_secret; /* secret; empty: nobody signs in by name */
+		char *jwt_issuer, *jwt_audience; /* issuer empty: no tokens are accepted */
+		char *jwt_keys;                  /* path or URL of a JWK Set */
+		char *jwt_secret, *jwt_secret_previous; /* secrets */
+		char *jwt_scope_prefix;
+		int64_t jwt_skew_ms, jwt_refresh_ms;
+		char *dashboard_dir; /* static files served on the admin listener; empty: beside the program, "none": none */
+		char *cors_origins; /* origins whose pages may ask the clients' listener */
+		char *cursor_key, *cursor_key_previous; /* secrets that sign cursors; empty: made by gateways and shared through Redis */
 		struct api_key_config *keys;
 		size_t key_count;
 	} gateway;
+	struct { /* what receivers elsewhere are told of the ledger: see services/gateway/webhook/webhook.h */
+		char *encryption_key; /* secret; empty: there are no webhooks */
+		char *ports, *retry_schedule, *ca_file;
+		bool allow_loopback;
+		int64_t timeout_ms, breaker_failures, probe_interval_ms, max_in_flight, retention_ms;
+	} webhooks;
 	struct {
-		char *webhook_url; /* secret; empty: alerts are logged only */
-		int64_t cooldown_ms;
+		char *webhook_url; /* secret; a Slack-compatible destination for everything; empty: none */
+		int64_t cooldown_ms, group_wait_ms;
+		char *runbook_url; /* the pages of docs/runbook, as people reach them; empty: by file name */
+		char *smtp_url, *smtp_username, *smtp_password, *smtp_from, *smtp_tls;
+		struct alert_destination_config *destinations;
+		size_t destination_count;
 	} alerts;
+	struct { /* tracing, docs/tracing.md */
+		char *endpoint;      /* OTLP/HTTP collector; empty: off */
+		int64_t per_million; /* of the blocks whose trace is recorded, default all */
+		char *service_name;  /* processes are told as <name>-fetcher, …, default "weir" */
+	} otel;
 	struct chain_config *chains;
 	size_t chain_count;
 };
@@ -121,5 +170,14 @@ int config_parse(const char *yaml, size_t size, const char *name, struct config 
 void config_free(struct config **);
 void config_print_markdown(struct buf *out); /* docs/configuration.md */
 void config_print_sample(struct buf *out);   /* a commented weir.yaml with every default */
+
+/* Every setting as it is in force, in the order of the manual; lists by index ("chains[0].name"). A secret is "(set)" or empty; of a URL
+ * only scheme and host are told. */
+struct config_shown {
+	const char *path, *value, *initial, *text;
+	bool secret;
+};
+typedef void config_show_fn(const struct config_shown *, void *arg);
+void config_show(const struct config *, config_show_fn *, void *arg);
 
 #endif

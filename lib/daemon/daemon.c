@@ -3,6 +3,8 @@
 
 #include "base/clock.h"
 #include "base/version.h"
+#include "bus/bus.h"
+#include "net/rpc.h"
 
 #include <curl/curl.h>
 #include <errno.h>
@@ -16,6 +18,21 @@
 
 /* -- context -------------------------------------------------------------------------------------------------------------- */
 
+static void start_spans(struct daemon_ctx *ctx)
+{
+	if (!ctx->config)
+		return;
+	char host[64] = "?";
+	gethostname(host, sizeof host - 1);
+	snprintf(ctx->service_name, sizeof ctx->service_name, "%s-%s", ctx->config->otel.service_name, ctx->name);
+	snprintf(ctx->instance, sizeof ctx->instance, "%s:%ld", host, (long)getpid());
+	ctx->otel = otel_start(&(struct otel_options){ .endpoint = ctx->config->otel.endpoint,
+						       .service_name = ctx->service_name,
+						       .instance = ctx->instance,
+						       .log = &ctx->log,
+						       .metrics = ctx->metrics });
+}
+
 struct daemon_ctx *daemon_ctx_new(const char *name, const struct config *config, const struct metric_def *defs, size_t n)
 {
 	struct daemon_ctx *ctx = xmalloc(sizeof *ctx);
@@ -25,12 +42,14 @@ struct daemon_ctx *daemon_ctx_new(const char *name, const struct config *config,
 	ctx->metrics = metrics_new();
 	ctx->started_wall_ms = clock_wall_ms();
 	metrics_register(ctx->metrics, process_metric_defs, process_metric_count);
+	metrics_register(ctx->metrics, otel_metric_defs, otel_metric_count);
 	metrics_register(ctx->metrics, defs, n);
 	pthread_mutex_init(&ctx->lock, NULL);
 	if (pipe2(ctx->stop_fd, O_CLOEXEC | O_NONBLOCK) != 0)
 		ctx->stop_fd[0] = ctx->stop_fd[1] = -1;
 	daemon_tick(ctx);
 	alerts_start(ctx);
+	start_spans(ctx);
 	return ctx;
 }
 
@@ -40,6 +59,7 @@ void daemon_ctx_free(struct daemon_ctx **ctx)
 		return;
 	ops_stop(*ctx);
 	alerts_stop(*ctx);
+	otel_stop(&(*ctx)->otel);
 	metrics_free(&(*ctx)->metrics);
 	pthread_mutex_destroy(&(*ctx)->lock);
 	for (size_t i = 0; i < 2; i++)
@@ -62,6 +82,11 @@ const struct log *daemon_log(const struct daemon_ctx *ctx)
 struct metrics *daemon_metrics(const struct daemon_ctx *ctx)
 {
 	return ctx->metrics;
+}
+
+const struct span_sink *daemon_spans(const struct daemon_ctx *ctx)
+{
+	return otel_sink(ctx->otel);
 }
 
 bool daemon_stopping(const struct daemon_ctx *ctx)
@@ -191,7 +216,11 @@ static void print_metrics_table(const struct daemon *d)
 {
 	struct buf out = BUF_INIT(4u << 20);
 	metrics_print_markdown(process_metric_defs, process_metric_count, &out);
+	metrics_print_markdown(otel_metric_defs, otel_metric_count, &out);
 	metrics_print_markdown(d->metrics, d->metric_count, &out);
+	metrics_print_markdown(bus_metric_defs, bus_metric_count, &out);
+	if (d->asks_nodes)
+		metrics_print_markdown(rpc_metric_defs, rpc_metric_count, &out);
 	print_and_free(&out);
 }
 

@@ -19,6 +19,7 @@
 #include "base/metrics.h"
 #include "daemon/config.h"
 
+struct span_sink;
 struct daemon_ctx; /* given to every callback */
 
 struct daemon {
@@ -26,6 +27,7 @@ struct daemon {
 	const char *summary;     /* one line for --help */
 	const struct metric_def *metrics;
 	size_t metric_count;
+	bool asks_nodes;         /* has weir_rpc_* metrics, too: for the manual */
 	size_t state_size;       /* bytes of the service's own state, zeroed */
 	int (*init)(struct daemon_ctx *, void *state, struct error *err);   /* may be retried by a supervisor; must be idempotent */
 	int (*check)(struct daemon_ctx *, void *state, struct error *err);  /* --check, after init: what only run would reach; may be NULL */
@@ -38,6 +40,8 @@ int daemon_main(const struct daemon *, int argc, char **argv); /* returns the ex
 const struct config *daemon_config(const struct daemon_ctx *);
 const struct log *daemon_log(const struct daemon_ctx *);
 struct metrics *daemon_metrics(const struct daemon_ctx *);
+/* Where spans go (base/span.h); NULL: tracing is off. */
+const struct span_sink *daemon_spans(const struct daemon_ctx *);
 bool daemon_stopping(const struct daemon_ctx *);
 void daemon_request_stop(struct daemon_ctx *);   /* stop from inside, e.g. a fatal error in a thread */
 int daemon_stop_fd(const struct daemon_ctx *);   /* readable once stopping: for poll loops */
@@ -48,10 +52,16 @@ void daemon_check_set(struct daemon_ctx *, const char *name, bool ok, const char
 struct daemon_ctx *daemon_ctx_new(const char *name, const struct config *config, const struct metric_def *defs, size_t n);
 void daemon_ctx_free(struct daemon_ctx **);
 
-/* Alerts: cool-down per key, a state change bypasses it; logged at warn/error, counted, and POSTed to alerts.webhook_url as
- * Slack-compatible JSON {"text":…} from a bounded queue on its own thread. runbook: page name under docs/runbook/. */
+/* Alerts: cool-down per key, a state change bypasses it; logged at warn/error, counted, and sent to alerts.destinations and
+ * alerts.webhook_url from a bounded queue on its own thread: those that come within alerts.group_wait in one message, those that are
+ * silenced (silence.h) not at all, nor is what takes them back. runbook: page name under docs/runbook/; it tells the severity, too. */
 enum alert_state { ALERT_FIRING, ALERT_RESOLVED };
 void alert_raise(struct daemon_ctx *, const char *key, enum alert_state, const char *runbook, const char *format, ...)
 	__attribute__((format(printf, 5, 6)));
+
+/* Sends a test alert now, past cool-down, grouping and silences, to the destination of that name, or to all (NULL), one after the other.
+ * Any thread; a few seconds each. WEIR_NOT_FOUND: there is no such destination, or none at all. */
+typedef void alert_tested(const char *name, const char *kind, const struct error *failed, void *arg); /* failed NULL: it was taken */
+int alert_test(struct daemon_ctx *, const char *name, const char *who, alert_tested *, void *arg, struct error *);
 
 #endif

@@ -3,6 +3,7 @@
 #define WEIR_DAEMON_INTERNAL_H
 
 #include "daemon/daemon.h"
+#include "daemon/otel.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -34,6 +35,8 @@ struct daemon_ctx {
 	size_t check_count;
 	struct alerts *alerts;
 	struct ops *ops;
+	struct otel *otel; /* NULL: off */
+	char service_name[128], instance[128];
 };
 
 int ops_start(struct daemon_ctx *, const char *listen, struct error *); /* "host:port" */

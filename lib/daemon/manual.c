@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const owner_prefix[] = { "", "chains[].", "chains[].endpoints[].", "gateway.keys[]." };
-static const char *const type_names[] = { "text", "secret", "true/false", "number", "number", "duration", "size", "choice" };
+static const char *const owner_prefix[] = { "", "chains[].", "chains[].endpoints[].", "gateway.keys[].", "alerts.destinations[]." };
+static const char *const type_names[] = { "text", "secret", "true/false", "number", "number", "duration", "size", "ratio", "choice" };
 
 void config_print_markdown(struct buf *out)
 {
@@ -62,6 +62,8 @@ void config_print_sample(struct buf *out)
 	print_sample_of(out, OWNER_CONFIG, "");
 	buf_add_str(out, "# gateway.keys: each element has\n");
 	print_sample_of(out, OWNER_KEY, "  # ");
+	buf_add_str(out, "# alerts.destinations: each element has\n");
+	print_sample_of(out, OWNER_DESTINATION, "  # ");
 	buf_add_str(out, "chains: []\n# each element of chains has\n");
 	print_sample_of(out, OWNER_CHAIN, "  # ");
 	buf_add_str(out, "# and each element of its endpoints has\n");

@@ -13,11 +13,12 @@ enum setting_type {
 	SETTING_UNSIGNED,    /* uint64_t */
 	SETTING_DURATION_MS, /* int64_t; "500ms", "5s", "2m", or bare milliseconds */
 	SETTING_BYTES,       /* int64_t; "64KiB", "16MiB", or bare bytes */
+	SETTING_RATIO,       /* int64_t, millionths; "0.01" */
 	SETTING_CHOICE,      /* int enum: index into choices */
 };
 
 /* Where a setting lives: in struct config itself, or in an element of a list. */
-enum setting_owner { OWNER_CONFIG, OWNER_CHAIN, OWNER_ENDPOINT, OWNER_KEY };
+enum setting_owner { OWNER_CONFIG, OWNER_CHAIN, OWNER_ENDPOINT, OWNER_KEY, OWNER_DESTINATION };
 
 struct setting {
 	enum setting_owner owner;

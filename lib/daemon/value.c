@@ -44,8 +44,25 @@ const char *setting_allowed(const struct setting *s, char ret[256])
 	} else if (s->type == SETTING_INT || s->type == SETTING_UNSIGNED || s->type == SETTING_DURATION_MS || s->type == SETTING_BYTES) {
 		const char *unit = s->type == SETTING_DURATION_MS ? " ms (units ms, s, m, h)" : s->type == SETTING_BYTES ? " bytes (units KiB, MiB, GiB)" : "";
 		snprintf(ret, 256, "%" PRId64 " to %" PRId64 "%s", s->min, s->max, unit);
+	} else if (s->type == SETTING_RATIO) {
+		snprintf(ret, 256, "0 to 1, with at most six decimals");
 	}
 	return ret;
+}
+
+/* "0.25" as millionths; further decimals would be lost without a word. */
+static bool parse_ratio(const char *text, int64_t *ret)
+{
+	int64_t value = 0, unit = 1000000;
+	if (!isdigit((unsigned char)text[0]) || strlen(text) > 8)
+		return false;
+	for (; isdigit((unsigned char)*text); text++)
+		value = value * 10 + (*text - '0') * unit;
+	if (*text == '.')
+		for (text++; isdigit((unsigned char)*text) && unit > 1; text++)
+			value += (*text - '0') * (unit /= 10);
+	*ret = value;
+	return *text == 0;
 }
 
 static int choice_of(const char *const *choices, const char *text)
@@ -107,7 +124,7 @@ static int assign_number(const struct setting *s, void *target, const char *text
 	const struct unit *units = s->type == SETTING_DURATION_MS ? duration_units : s->type == SETTING_BYTES ? byte_units : no_units;
 	char allowed[256];
 	int64_t number;
-	if (!parse_number(text, units, &number))
+	if (!(s->type == SETTING_RATIO ? parse_ratio(text, &number) : parse_number(text, units, &number)))
 		return error_set(err, WEIR_CONFIG, "%s: \"%s\" is not such a number; allowed: %s", shown, text, setting_allowed(s, allowed));
 	if (number < s->min || number > s->max)
 		return error_set(err, WEIR_CONFIG, "%s: %s is out of range; allowed: %s", shown, text, setting_allowed(s, allowed));
@@ -139,6 +156,7 @@ int setting_assign(const struct setting *s, void *owner, const char *text, const
 	case SETTING_UNSIGNED:
 	case SETTING_DURATION_MS:
 	case SETTING_BYTES:
+	case SETTING_RATIO:
 		break;
 	}
 	return assign_number(s, target, text, shown, err);

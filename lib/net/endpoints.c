@@ -2,8 +2,8 @@
 #include "net/internal.h"
 
 #include "base/clock.h"
-#include "net/breaker.h"
-#include "net/bucket.h"
+#include "base/breaker.h"
+#include "base/bucket.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -47,7 +47,7 @@ struct endpoints {
 	struct endpoint list[RPC_ENDPOINTS_MAX];
 };
 
-static const struct metric_def metric_defs[] = {
+const struct metric_def rpc_metric_defs[] = {
 	{ .name = "weir_rpc_request_seconds", .kind = METRIC_HISTOGRAM, .help = "Time from sending a JSON-RPC call to its answer.",
 	  .labels = { "chain", "endpoint", "method" } },
 	{ .name = "weir_rpc_http_requests_total", .kind = METRIC_COUNTER, .help = "HTTP requests; one may carry a batch of calls.",
@@ -57,10 +57,11 @@ static const struct metric_def metric_defs[] = {
 	  .labels = { "chain", "endpoint", "kind" } },
 	{ .name = "weir_rpc_breaker_state", .kind = METRIC_GAUGE, .help = "0 closed, 1 half-open, 2 open.", .labels = { "chain", "endpoint" } },
 };
+const size_t rpc_metric_count = sizeof rpc_metric_defs / sizeof rpc_metric_defs[0];
 
 void rpc_register_metrics(struct metrics *metrics)
 {
-	metrics_register(metrics, metric_defs, sizeof metric_defs / sizeof metric_defs[0]);
+	metrics_register(metrics, rpc_metric_defs, rpc_metric_count);
 }
 
 struct endpoints *endpoints_new(const char *chain, const struct endpoint_options *options, size_t n, const struct log *log, struct metrics *metrics)
@@ -210,8 +211,8 @@ void endpoints_status(struct endpoints *set, size_t index, struct endpoint_statu
 	ret->identified = e->identified;
 	ret->wrong_chain = e->wrong_chain;
 	ret->consecutive_errors = e->breaker.consecutive;
-	if (e->breaker.open && ret->consecutive_errors < BREAKER_ERRORS)
-		ret->consecutive_errors = BREAKER_ERRORS; /* opened by wrong answers */
+	if (e->breaker.open && ret->consecutive_errors < BREAKER_ENDPOINT.row)
+		ret->consecutive_errors = BREAKER_ENDPOINT.row; /* opened by wrong answers */
 	pthread_mutex_unlock(&set->lock);
 }
 
@@ -433,7 +434,7 @@ void endpoints_end(struct endpoints *set, size_t index, int code, const char *wo
 	} else if (code != WEIR_CANCELED) {
 		bucket_success(&e->bucket);
 		if (!e->breaker.open)
-			breaker_success(&e->breaker);
+			breaker_success(&e->breaker, clock_mono_ms());
 		e->learnt.latency_ms += SMOOTHING * (seconds * 1000 - e->learnt.latency_ms);
 	}
 	pthread_mutex_unlock(&set->lock);
@@ -482,7 +483,7 @@ void endpoints_probe_done(struct endpoints *set, size_t index, int code, const c
 	e->probing = false;
 	e->wrong_chain = code == WEIR_WRONG_CHAIN;
 	if (code == 0) {
-		breaker_success(&e->breaker);
+		breaker_success(&e->breaker, clock_mono_ms());
 		backoff_reset(&e->probe_backoff);
 		e->identified = true;
 		if (was_open || was_wrong)

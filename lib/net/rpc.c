@@ -129,6 +129,8 @@ static int add_call(struct rpc *rpc, const struct rpc_request *request, bool pro
 	c->request.params = xstrdup(request->params ? request->params : "[]");
 	if (c->request.timeout_ms <= 0)
 		c->request.timeout_ms = 30000;
+	if (c->request.attempt_ms <= 0)
+		c->request.attempt_ms = rpc->options.timeout_ms;
 	if (c->request.attempts == 0)
 		c->request.attempts = 3;
 	c->probe = probe;
@@ -375,7 +377,7 @@ static void send_calls(struct rpc *rpc, size_t endpoint, struct call **calls, si
 	x->count = n;
 	x->body.max = RPC_ANSWER_MAX;
 	memcpy(x->calls, calls, n * sizeof *calls);
-	int64_t now = clock_mono_ms(), timeout = rpc->options.timeout_ms;
+	int64_t now = clock_mono_ms(), timeout = INT64_MAX;
 	for (size_t i = 0; i < n; i++) {
 		struct call *c = x->calls[i];
 		dequeue(rpc, c);
@@ -384,6 +386,8 @@ static void send_calls(struct rpc *rpc, size_t endpoint, struct call **calls, si
 		c->code = 0;
 		c->endpoint = endpoint;
 		c->sent_ns = clock_mono_ns();
+		if (c->request.attempt_ms < timeout)
+			timeout = c->request.attempt_ms;
 		if (c->deadline_ms - now < timeout)
 			timeout = c->deadline_ms - now;
 	}

@@ -64,6 +64,8 @@ void endpoints_forget_identity(struct endpoints *);
  * WEIR_UNAVAILABLE: none is usable now; rpc_poll brings them back. */
 int rpc_choose(struct endpoints *, unsigned role, uint64_t exclude, uint64_t needs_height);
 void rpc_register_metrics(struct metrics *);
+extern const struct metric_def rpc_metric_defs[]; /* for the manual */
+extern const size_t rpc_metric_count;
 
 struct rpc;
 struct rpc_options {
@@ -100,6 +102,7 @@ struct rpc_request {
 	int only;                /* endpoint index to ask and no other; -1: any */
 	uint64_t needs_height;   /* prefer endpoints that have told a head at least this high; 0: any */
 	int64_t timeout_ms;      /* of everything; default 30000 */
+	int64_t attempt_ms;      /* of one attempt; default rpc_options.timeout_ms */
 	unsigned attempts;       /* at most so many endpoints, default 3 */
 	bool tip;                /* latency matters: not delayed for batching */
 	bool no_is_answer;       /* WEIR_NOT_FOUND (a call that reverts, state that is gone) is no error of the endpoint: not counted */

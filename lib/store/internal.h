@@ -39,6 +39,9 @@ enum pg_oid {
 struct pg *pg_new(const struct pg_options *);
 /* Connects if there is no live connection. WEIR_UNAVAILABLE inside a transaction whose connection was lost. */
 int pg_ready(struct pg *, struct error *);
+/* There is no connection any more. */
+void pg_drop(struct pg *);
+bool pg_is_prepared(const struct pg *, const char *name);
 /* The failure of result (or of the connection, when NULL) as a code and words; notes a lost connection. */
 int pg_failure(struct pg *, const PGresult *, const char *doing, struct error *);
 

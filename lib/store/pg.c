@@ -43,7 +43,7 @@ static int words(const char *message, char ret[600])
 	return (int)n;
 }
 
-static void drop(struct pg *pg)
+void pg_drop(struct pg *pg)
 {
 	if (pg->conn)
 		PQfinish(pg->conn);
@@ -65,7 +65,7 @@ int pg_failure(struct pg *pg, const PGresult *result, const char *doing, struct 
 	error_set(err, code, "PostgreSQL, %s: %s%s%s", doing, text[0] ? text : "connection lost", state ? " - SQLSTATE " : "",
 		  state ? state : "");
 	if (gone)
-		drop(pg);
+		pg_drop(pg);
 	return code;
 }
 
@@ -150,13 +150,13 @@ static int connect_once(struct pg *pg, struct error *err)
 				   code == WEIR_NOT_FOUND  ? "; create it (createdb), or correct postgres.url" :
 							     "";
 		error_set(err, code, "cannot connect to PostgreSQL: %s%s", text, hint);
-		drop(pg);
+		pg_drop(pg);
 		return code;
 	}
 	PQsetNoticeProcessor(pg->conn, on_notice, pg);
 	if (PQserverVersion(pg->conn) < VERSION_MIN) {
 		int version = PQserverVersion(pg->conn);
-		drop(pg);
+		pg_drop(pg);
 		return error_set(err, WEIR_VERSION, "PostgreSQL %d.%d is too old: weir needs 15 or newer", version / 10000,
 				 version % 10000);
 	}
@@ -173,7 +173,7 @@ static int connect_once(struct pg *pg, struct error *err)
 		PQclear(result);
 	}
 	if (code)
-		drop(pg);
+		pg_drop(pg);
 	return code;
 }
 
@@ -194,7 +194,7 @@ void pg_close(struct pg **pgp)
 	struct pg *pg = *pgp;
 	if (!pg)
 		return;
-	drop(pg);
+	pg_drop(pg);
 	xfree(&pg->url);
 	xfree(&pg->application_name);
 	xfree(&pg->session_sql);
@@ -223,10 +223,10 @@ int pg_ready(struct pg *pg, struct error *err)
 	if (pg->conn && PQstatus(pg->conn) == CONNECTION_OK && (pg->in_transaction || !hung_up(pg)))
 		return 0;
 	if (pg->in_transaction) {
-		drop(pg);
+		pg_drop(pg);
 		return error_set(err, WEIR_UNAVAILABLE, "PostgreSQL: the connection was lost inside this transaction");
 	}
-	drop(pg);
+	pg_drop(pg);
 	return connect_once(pg, err);
 }
 
@@ -304,7 +304,7 @@ int pg_exec(struct pg *pg, const char *sql, struct error *err)
 	return take(pg, PQexec(pg->conn, sql), sql, NULL, err);
 }
 
-static bool is_prepared(const struct pg *pg, const char *name)
+bool pg_is_prepared(const struct pg *pg, const char *name)
 {
 	for (size_t i = 0; i < pg->prepared_count; i++)
 		if (pg->prepared[i] == name || strcmp(pg->prepared[i], name) == 0)
@@ -321,7 +321,7 @@ int pg_prepared(struct pg *pg, const char *name, const char *sql, const struct p
 		code = unpack(params, n, &p, err);
 	if (code)
 		return code;
-	if (!is_prepared(pg, name)) {
+	if (!pg_is_prepared(pg, name)) {
 		if (pg->prepared_count == PG_PREPARED_MAX)
 			return error_set(err, WEIR_INTERNAL, "more than %d prepared statements", PG_PREPARED_MAX);
 		code = take(pg, PQprepare(pg->conn, name, sql, (int)n, p.oids), sql, NULL, err);

@@ -68,6 +68,21 @@ int pg_query(struct pg *, const char *sql, const struct pg_param *params, size_t
 int pg_exec(struct pg *, const char *sql, struct error *); /* no parameters, may be several statements, result dropped */
 /* Prepared once per connection by name, then reused. */
 int pg_prepared(struct pg *, const char *name, const char *sql, const struct pg_param *params, size_t n, struct pg_result **ret, struct error *);
+/* Several such statements that return rows, in one round trip. Each result is the caller's; at a failure there is none, and err tells of the first. Not inside a
+ * transaction: together they are one. */
+#define PG_TOGETHER_PARAMS 8
+struct pg_ask {
+	const char *name, *sql;
+	const struct pg_param *params;
+	size_t n; /* at most PG_TOGETHER_PARAMS */
+	struct pg_result *result;
+};
+struct pg_patience { /* of who waits for the answers: every `after_ms` of it are told */
+	int64_t after_ms;
+	void (*over)(void *arg);
+	void *arg;
+};
+int pg_prepared_all(struct pg *, struct pg_ask *, size_t n, const struct pg_patience *, struct error *); /* patience NULL: there is no end to it */
 void pg_result_free(struct pg_result **);
 size_t pg_rows(const struct pg_result *);
 uint64_t pg_affected(const struct pg_result *);

@@ -2,6 +2,7 @@
 #include "store/internal.h"
 
 #include "base/clock.h"
+#include "base/cond.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -21,11 +22,7 @@ int pg_pool_open(const struct pg_options *options, size_t size, struct pg_pool *
 	read_only.read_only = true;
 	struct pg_pool *pool = xmalloc(sizeof *pool);
 	pthread_mutex_init(&pool->lock, NULL);
-	pthread_condattr_t attr;
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&pool->given, &attr);
-	pthread_condattr_destroy(&attr);
+	cond_init(&pool->given);
 	pool->size = size > 0 ? size : 1;
 	pool->all = xcalloc(pool->size, sizeof *pool->all);
 	pool->idle = xcalloc(pool->size, sizeof *pool->idle);
@@ -57,14 +54,7 @@ void pg_pool_close(struct pg_pool **poolp)
 
 struct pg *pg_pool_take(struct pg_pool *pool, int64_t timeout_ms, struct error *err)
 {
-	struct timespec until;
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += timeout_ms / 1000;
-	until.tv_nsec += timeout_ms % 1000 * 1000000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000;
-	}
+	const struct timespec until = cond_deadline(timeout_ms);
 	pthread_mutex_lock(&pool->lock);
 	int waited = 0;
 	while (pool->idle_count == 0 && waited != ETIMEDOUT)
@@ -91,6 +81,6 @@ void pg_pool_give(struct pg_pool *pool, struct pg **pgp)
 	pg_rollback(pg);
 	pthread_mutex_lock(&pool->lock);
 	pool->idle[pool->idle_count++] = pg;
-	pthread_cond_signal(&pool->given);
 	pthread_mutex_unlock(&pool->lock);
+	pthread_cond_signal(&pool->given); /* who wakes finds the lock free */
 }

@@ -80,19 +80,37 @@ void frame_write(const struct frame *f, struct buf *out)
 	memcpy(h + 48, f->span_id, 8);
 	put32(h + 56, (uint32_t)f->created_unix_ms);
 	put16(h + 60, (uint16_t)(f->created_unix_ms >> 32));
+	put16(h + 62, (uint16_t)f->more.size);
 	size_t begin = out->size;
-	if (f->body.size > FRAME_BODY_MAX) {
+	if (f->body.size > FRAME_BODY_MAX || f->more.size > FRAME_MORE_MAX) {
 		out->overflow = true;
 		return;
 	}
 	buf_add(out, h, sizeof h);
 	buf_add(out, f->key.data, key_size);
+	if (f->more.size > 0)
+		buf_add(out, f->more.data, f->more.size);
 	buf_add(out, f->body.data, f->body.size);
 	if (out->overflow)
 		return;
 	uint8_t crc[4];
 	put32(crc, crc32c(0, out->data + begin, out->size - begin));
 	buf_add(out, crc, 4);
+}
+
+struct span_context frame_trace(const struct frame *f)
+{
+	struct span_context c = { .flags = f->trace_flags };
+	memcpy(c.trace_id, f->trace_id, sizeof c.trace_id);
+	memcpy(c.span_id, f->span_id, sizeof c.span_id);
+	return c;
+}
+
+void frame_set_trace(struct frame *f, const struct span_context *c)
+{
+	f->trace_flags = c->flags;
+	memcpy(f->trace_id, c->trace_id, sizeof f->trace_id);
+	memcpy(f->span_id, c->span_id, sizeof f->span_id);
 }
 
 int frame_read(struct bytes data, struct frame *ret, struct error *err)
@@ -102,11 +120,12 @@ int frame_read(struct bytes data, struct frame *ret, struct error *err)
 		return error_set(err, WEIR_INVALID, "not a frame (%zu bytes)", data.size);
 	if (h[2] != VERSION)
 		return error_set(err, WEIR_INVALID, "frame version %u is not known", h[2]);
-	size_t key_size = get16(h + 8), body_size = get32(h + 12);
-	if (key_size > FRAME_KEY_MAX || body_size > FRAME_BODY_MAX)
-		return error_set(err, WEIR_LIMIT, "frame with a key of %zu and a body of %zu bytes", key_size, body_size);
-	if (data.size != FRAME_HEADER_SIZE + key_size + body_size + 4)
-		return error_set(err, WEIR_INVALID, "frame of %zu bytes should have %zu", data.size, FRAME_HEADER_SIZE + key_size + body_size + 4);
+	size_t key_size = get16(h + 8), more_size = get16(h + 62), body_size = get32(h + 12);
+	if (key_size > FRAME_KEY_MAX || more_size > FRAME_MORE_MAX || body_size > FRAME_BODY_MAX)
+		return error_set(err, WEIR_LIMIT, "frame with a key of %zu, an envelope of %zu and a body of %zu bytes", key_size, more_size, body_size);
+	if (data.size != FRAME_HEADER_SIZE + key_size + more_size + body_size + 4)
+		return error_set(err, WEIR_INVALID, "frame of %zu bytes should have %zu", data.size,
+				 FRAME_HEADER_SIZE + key_size + more_size + body_size + 4);
 	if (crc32c(0, h, data.size - 4) != get32(h + data.size - 4))
 		return error_set(err, WEIR_INVALID, "frame is damaged: its checksum does not fit");
 	memset(ret, 0, sizeof *ret);
@@ -119,8 +138,21 @@ int frame_read(struct bytes data, struct frame *ret, struct error *err)
 	memcpy(ret->span_id, h + 48, 8);
 	ret->created_unix_ms = get32(h + 56) | (uint64_t)get16(h + 60) << 32;
 	ret->key = (struct bytes){ h + FRAME_HEADER_SIZE, key_size };
-	ret->body = (struct bytes){ h + FRAME_HEADER_SIZE + key_size, body_size };
+	ret->more = (struct bytes){ h + FRAME_HEADER_SIZE + key_size, more_size };
+	ret->body = (struct bytes){ h + FRAME_HEADER_SIZE + key_size + more_size, body_size };
 	return 0;
+}
+
+uint64_t frame_created(struct bytes data)
+{
+	return frame_size(data) > 0 ? get32(data.data + 56) | (uint64_t)get16(data.data + 60) << 32 : 0;
+}
+
+size_t frame_size(struct bytes data)
+{
+	if (data.size < FRAME_HEADER_SIZE || data.data[0] != MAGIC0 || data.data[1] != MAGIC1)
+		return 0;
+	return FRAME_HEADER_SIZE + (size_t)get16(data.data + 8) + get16(data.data + 62) + get32(data.data + 12) + 4;
 }
 
 bool frame_peek(struct bytes data, uint16_t *ret_type, struct bytes *ret_key)

@@ -12,10 +12,25 @@
 #define DEAD_KEY_FORMAT "weir:{%s}:dlq:%s"         /* chain, subscription: stream of dead letters */
 #define DEAD_INDEX_KEY_FORMAT "weir:{%s}:dlqi:%s"  /* chain, subscription: hash entry id -> letter id */
 #define PARKED_KEY_FORMAT "weir:{%s}:park:%s"      /* chain, subscription: hash <topic>/<key> -> letters waiting */
+#define PARKED_HEAD_KEY_FORMAT "weir:{%s}:pkh:%s"  /* chain, subscription: hash <topic>/<key> -> <class>/<id> of its first letter */
+#define SETTLED_KEY_FORMAT "weir:{%s}:rsl:%s"      /* chain, subscription: hash of entries settled out of turn */
+#define PROBE_KEY_FORMAT "weir:{%s}:%s:probe:%s"   /* chain, topic, subscription: hash of crash evidence */
+#define TELL_KEY_FORMAT "weir:{%s}:%s:tell:%s"     /* chain, topic, subscription: hash of the last word to its instances */
+#define WAITED_KEY_FORMAT "weir:{%s}:waited:%s"     /* chain, subscription: written only so that replicas can be waited for */
+#define WEIGHTS_KEY_FORMAT "weir:{%s}:%s:weights:%s" /* chain, topic, subscription: hash class -> weight, age_ms (lib/bus/weights.h) */
 #define REPLAY_KEY_FORMAT "weir:{%s}:rpl:%s"       /* chain, subscription: sorted set of letter ids to try again */
+#define RATE_CHAIN "gateway"                        /* stands for a chain where something belongs to none */
+#define AUDIT_GATEWAY "gateway"                     /* … in AUDIT_KEY_FORMAT: keys and logins */
+#define RATE_KEY_FORMAT "weir:{gateway}:rate:%s"   /* name of a limit and whom it counts: µs since 1970 at which all is paid off */
 #define AUDIT_KEY_FORMAT "weir:{%s}:audit"         /* chain: stream of operators' actions */
 #define STATE_KEY_FORMAT "weir:{%s}:state"         /* chain: hash, the ledger's word: see STATE_* */
 #define HASHES_KEY_FORMAT "weir:{%s}:hashes"       /* chain: hash height -> canonical block hash (hex), the newest HASHES_KEEP */
+/* Shared by gateways, not a chain's; values that expire by themselves. */
+#define IDEMPOTENCY_KEY_FORMAT "weir:{gateway}:idempotency:%s" /* digest of operator and Idempotency-Key: the answer, or who is at it */
+#define INSTANCES_KEY "weir:{gateway}:instances"   /* hash: names of gateways */
+#define INSTANCE_KEY_FORMAT "weir:{gateway}:instance:%s" /* name: JSON, what that gateway said last; kept for a few seconds */
+#define SILENCES_KEY "weir:{gateway}:silences"     /* hash id -> JSON: alerts that nobody wants to hear for a while (lib/daemon/silence.h) */
+#define CURSOR_KEY_FORMAT "weir:{gateway}:cursor:%lld" /* day since 1970: the secret, in hex, that cursors of that day are signed with */
 
 #define TOPIC_RAW "raw"         /* RawBlock: fetcher -> normalizers, shared lane */
 #define TOPIC_BLOCKS "blocks"   /* NormalizedBlock, ChainHead, ChainFork: -> reconciler, ordered lane */
@@ -31,7 +46,8 @@
 #define CLASS_NORMAL "normal"
 #define CLASS_LOW "low"
 
-#define FIELD_FRAME "d" /* the only field of a stream entry */
+#define FIELD_FRAME "d" /* of a stream entry: the frame, or several, one behind the other */
+#define FIELD_COUNT "n" /* then: how many; the entry's id is the last one's */
 
 /* Fields of STATE_KEY_FORMAT: the reconciler writes them after each commit and at least once a second; the fetcher reads them. */
 #define STATE_WATERMARK_HEIGHT "watermark_height" /* decimal; "-1" before the first block */

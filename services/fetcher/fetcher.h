@@ -2,6 +2,7 @@
 #ifndef WEIR_FETCHER_H
 #define WEIR_FETCHER_H
 
+#include "base/span.h"
 #include "bus/bus.h"
 #include "chains/chain.h"
 #include "daemon/daemon.h"
@@ -38,6 +39,7 @@ uint64_t fetch_window_lowest_known(const struct fetch_window *);                
 void fetch_window_learn(struct fetch_window *, uint64_t height, const uint8_t hash[32], const uint8_t *parent_hash); /* parent may be NULL */
 void fetch_window_forget_above(struct fetch_window *, uint64_t height);         /* states and hashes */
 void fetch_window_forget_published(struct fetch_window *);                      /* states only */
+bool fetch_window_other_parent_above(const struct fetch_window *, uint64_t height, const uint8_t hash[32]); /* is another parent known for the block above? */
 
 /* -- what the ledger says (ledger.c) ------------------------------------------------------------------------------------------ */
 
@@ -125,7 +127,6 @@ int fetcher_check(struct daemon_ctx *, void *, struct error *); /* does every en
 /* -- follow.c: the loop ----------------------------------------------------------------------------------------------------------- */
 void *follower_main(void *follower);
 int follower_open_rpc(struct follower *, struct error *);
-void follower_start_over(struct follower *, const char *why); /* forget what was published: the ledger knows better */
 
 /* -- ledger.c --------------------------------------------------------------------------------------------------------------------- */
 int ledger_read(struct follower *, struct error *);
@@ -137,10 +138,12 @@ int head_open(struct follower *, struct error *);
 void head_poll(struct follower *);
 int head_publish(struct follower *, struct error *);
 
-/* -- fork.c ------------------------------------------------------------------------------------------------------------------------ */
+/* -- suspect.c --------------------------------------------------------------------------------------------------------------------- */
 /* Does this block contradict what we know? */
 bool fork_contradicts(const struct follower *, const struct chain_block_ref *);
 void fork_suspect(struct follower *, size_t endpoint, const struct chain_block_ref *, bool by_block);
+
+/* -- fork.c ------------------------------------------------------------------------------------------------------------------------ */
 /* What is being fetched may not be what is wanted any more: it is asked for again. */
 void fork_drop_fetched(struct follower *);
 /* Finds the ancestor and publishes ChainFork. 0 also when it turned out to be none. */
@@ -155,10 +158,12 @@ struct job_request {
 	uint64_t exclude; /* endpoint bits */
 	int64_t announced_ms;
 };
+bool job_under_way(const struct follower *, uint64_t height); /* is it being asked for, or will be again? */
 bool job_start(struct follower *, const struct job_request *); /* false: too many */
 void jobs_schedule(struct follower *);                          /* starts what the window allows */
 void job_free(struct job **);
 uint64_t job_generation(const struct job *);
+void job_tell(struct job *); /* its span: the block is published */
 
 /* -- publish.c ---------------------------------------------------------------------------------------------------------------------- */
 struct job_part {
@@ -180,7 +185,8 @@ struct job {
 	char why[400];
 	size_t failed_endpoint;
 	int64_t not_before_ms; /* waiting for the next try */
-	unsigned tries;
+	unsigned tries, timeouts;
+	struct span span; /* the block's trace begins with it */
 	struct job_part parts[CHAIN_PARTS_MAX];
 	size_t part_count, pending;
 	/* receipts one by one, where eth_getBlockReceipts is missing */
@@ -189,6 +195,6 @@ struct job {
 	struct buf *receipts;
 };
 int publish_ready(struct follower *, struct error *);
-int publish_message(struct follower *, struct bus_publisher *, uint16_t type, uint64_t key, const void *packed, size_t size, struct error *);
+int publish_message(struct follower *, struct bus_publisher *, uint16_t type, uint64_t height, const void *packed, size_t size, struct error *);
 
 #endif

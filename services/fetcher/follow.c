@@ -21,19 +21,6 @@ static bool stopping(void *ctx)
 	return daemon_stopping(ctx);
 }
 
-void follower_start_over(struct follower *f, const char *why)
-{
-	fetch_window_forget_published(&f->window);
-	f->generation++;
-	f->fork_until_ms = 0;
-	f->head_news = true;
-	for (size_t i = 0; i < f->ready_count; i++)
-		job_free(&f->ready[i]);
-	f->ready_count = 0;
-	fetcher_count(f, "weir_fetcher_restarts_total", why, 1);
-	log_info(&f->log, "publishing_from", why, LOG_U("next_height", f->ledger.next_height));
-}
-
 /* -- identity of an endpoint ------------------------------------------------------------------------------------------------ */
 
 static int identify(void *arg, size_t endpoint, const char *chain_id, const char *genesis, struct error *err)
@@ -82,7 +69,8 @@ int follower_open_rpc(struct follower *f, struct error *err)
 	if (r == 0) {
 		struct rpc_options options = { .endpoints = f->endpoints, .log = &f->log, .metrics = daemon_metrics(f->fetcher->ctx), .classify = classify,
 					       .identify = identify, .identify_methods = { id.method, genesis.method },
-					       .identify_params = { id.params, genesis.params }, .arg = f };
+					       .identify_params = { id.params, genesis.params }, .arg = f,
+					       .timeout_ms = f->config->request_timeout_ms };
 		r = rpc_open(&options, &f->rpc, err);
 	}
 	return r;
@@ -99,10 +87,13 @@ static int open_all(struct follower *f, struct error *err)
 				       .password = config->bus.password,
 				       .max_backlog = config->bus.max_backlog,
 				       .max_memory_percent = config->bus.max_memory_percent,
+				       .wait_replicas = config->bus.wait_replicas,
+				       .wait_ms = config->bus.wait_ms,
 				       .command_timeout_ms = 1000,
 				       .worker = name,
 				       .log = &f->log,
-				       .metrics = daemon_metrics(f->fetcher->ctx) };
+				       .metrics = daemon_metrics(f->fetcher->ctx),
+				       .spans = daemon_spans(f->fetcher->ctx) };
 	fetch_window_init(&f->window, (size_t)f->config->window);
 	f->zstd = compressor_new();
 	f->arena = arena_new(ARENA_MAX);
@@ -149,9 +140,9 @@ static int own(struct follower *f, struct error *err)
 	int64_t now = clock_mono_ms();
 	if (f->owning || now < f->acquire_due_ms)
 		return 0;
-	f->acquire_due_ms = now + ACQUIRE_EVERY_MS;
 	int r = bus_owner_acquire(f->lease, err);
-	if (r == WEIR_CONFLICT) {
+	if (r == WEIR_CONFLICT) { /* after other failures the caller waits, and says that it is not ready all the while */
+		f->acquire_due_ms = now + ACQUIRE_EVERY_MS;
 		fetcher_gauge(f, "weir_fetcher_active", 0);
 		return 0; /* another instance is active: stand by */
 	}

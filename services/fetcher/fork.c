@@ -11,42 +11,6 @@
 
 #define FORK_SETTLES_MS 5000 /* until then the ledger has surely heard of it; what it still misses it asks for */
 
-static bool is_zero(const uint8_t hash[32])
-{
-	static const uint8_t zero[32];
-	return memcmp(hash, zero, 32) == 0;
-}
-
-static bool differs(const struct fetch_window *w, uint64_t height, const uint8_t hash[32])
-{
-	const struct height *h = fetch_window_find(w, height);
-	return h && h->known && memcmp(h->hash, hash, 32) != 0;
-}
-
-/* Is another parent known for the block above? */
-static bool other_parent_above(const struct fetch_window *w, uint64_t height, const uint8_t hash[32])
-{
-	const struct height *above = fetch_window_find(w, height + 1);
-	return above && above->known && !is_zero(above->parent_hash) && memcmp(above->parent_hash, hash, 32) != 0;
-}
-
-bool fork_contradicts(const struct follower *f, const struct chain_block_ref *block)
-{
-	return differs(&f->window, block->height, block->hash) ||
-	       (block->height > 0 && differs(&f->window, block->height - 1, block->parent_hash)) ||
-	       other_parent_above(&f->window, block->height, block->hash);
-}
-
-void fork_suspect(struct follower *f, size_t endpoint, const struct chain_block_ref *block, bool by_block)
-{
-	bool below = !differs(&f->window, block->height, block->hash) && block->height > 0 &&
-		     differs(&f->window, block->height - 1, block->parent_hash);
-	f->fork_suspected = true;
-	f->fork_endpoint = endpoint;
-	f->fork_by_block = by_block;
-	f->fork_from = block->height - below;
-}
-
 static int ask_block(struct follower *f, enum chain_question question, const struct chain_args *args, int only, struct chain_answer *ret,
 		     size_t *ret_endpoint, struct error *err)
 {
@@ -73,7 +37,7 @@ static enum relation relation_of(const struct fetch_window *w, const struct chai
 	const struct height *same = fetch_window_find(w, block->height);
 	if (same && same->known)
 		return memcmp(same->hash, block->hash, 32) == 0 ? OURS : OTHERS;
-	return other_parent_above(w, block->height, block->hash) ? OTHERS : UNKNOWN;
+	return fetch_window_other_parent_above(w, block->height, block->hash) ? OTHERS : UNKNOWN;
 }
 
 /* The block of ours that the node still has: from where it contradicted us (which may be below blocks of its branch that we have

@@ -17,6 +17,8 @@
 #define RETRY_BASE_MS 50
 #define RETRY_MAX_MS 5000
 #define RECEIPTS_MAX (256u << 20)
+#define ATTEMPTS 3 /* to ask one thing, each of another endpoint while there are others */
+#define DOUBLINGS_MAX 4
 #define LACKING_TRIES 3 /* then an optional part is left out, even though an endpoint that is away now may have it */
 
 void job_free(struct job **job)
@@ -51,10 +53,53 @@ static void fail(struct job *j, int code, size_t endpoint, const char *why)
 /* -- answers --------------------------------------------------------------------------------------------------------------- */
 
 struct call { /* argument of a callback: which job, which part or receipt */
+	struct span span;
 	struct job *job;
 	size_t part;
 	size_t receipt; /* SIZE_MAX: the part itself */
 };
+
+static const struct span_sink *spans(const struct job *j)
+{
+	return daemon_spans(j->f->fetcher->ctx);
+}
+
+/* What the call was, by the conventions for RPC (https://opentelemetry.io/docs/specs/semconv/rpc/json-rpc/). Ends it. */
+static struct job *answered(struct call *call, const struct rpc_answer *answer)
+{
+	struct job *j = call->job;
+	struct endpoint_status status = { .name = NULL };
+	if (answer->endpoint < endpoints_count(j->f->endpoints)) /* nobody may have been asked */
+		endpoints_status(j->f->endpoints, answer->endpoint, &status);
+	span_text(&call->span, "rpc.system", "jsonrpc");
+	span_text(&call->span, "rpc.method", call->span.name);
+	span_text(&call->span, "rpc.jsonrpc.version", "2.0");
+	span_text(&call->span, "weir.endpoint", status.name);
+	span_number(&call->span, "weir.answer.size", (int64_t)answer->result.size);
+	if (answer->code != 0) {
+		span_text(&call->span, "error.type", error_name(answer->code));
+		call->span.error = answer->error.text;
+	}
+	span_end(spans(j), &call->span);
+	free(call);
+	j->pending--;
+	return j;
+}
+
+static void begin_trace(struct job *j)
+{
+	const struct config *config = daemon_config(j->f->fetcher->ctx);
+	struct span_context root = span_root(spans(j) ? config->otel.per_million : 0);
+	j->span = span_begin(spans(j), &root, SPAN_INTERNAL, "fetch block");
+}
+
+void job_tell(struct job *j)
+{
+	span_text(&j->span, "weir.chain", j->f->chain.name);
+	span_number(&j->span, "weir.height", (int64_t)j->request.height);
+	span_number(&j->span, "weir.tries", (int64_t)j->tries + 1);
+	span_end(spans(j), &j->span);
+}
 
 static void finish(struct job *j);
 static bool ask_receipts_singly(struct job *j);
@@ -179,10 +224,9 @@ static bool claims(struct follower *f, size_t endpoint, uint64_t height)
 static void on_part(const struct rpc_answer *answer, void *arg)
 {
 	struct call *call = arg;
-	struct job *j = call->job;
-	struct job_part *part = &j->parts[call->part];
-	free(call);
-	j->pending--;
+	size_t index = call->part;
+	struct job *j = answered(call, answer);
+	struct job_part *part = &j->parts[index];
 	fetcher_count(j->f, "weir_fetcher_bytes_total", NULL, answer->result.size);
 	if (j->generation != j->f->generation || j->failed)
 		; /* nobody waits for it any more */
@@ -205,10 +249,8 @@ static void on_part(const struct rpc_answer *answer, void *arg)
 static void on_receipt(const struct rpc_answer *answer, void *arg)
 {
 	struct call *call = arg;
-	struct job *j = call->job;
 	size_t index = call->receipt;
-	free(call);
-	j->pending--;
+	struct job *j = answered(call, answer);
 	if (j->generation == j->f->generation && !j->failed) {
 		if (answer->code != 0 || is_null(answer->result)) {
 			fail(j, answer->code ? answer->code : WEIR_NOT_FOUND, answer->endpoint, answer->code ? answer->error.text : "a receipt is null");
@@ -223,11 +265,18 @@ static void on_receipt(const struct rpc_answer *answer, void *arg)
 
 /* -- asking ---------------------------------------------------------------------------------------------------------------- */
 
+/* A block that takes its node longer than usual comes at last; asked as impatiently as before it never would, and the node had all the work. */
+static int64_t patience_ms(const struct job *j)
+{
+	uint64_t doublings = (uint64_t)j->timeouts + j->request.attempt;
+	return j->f->config->request_timeout_ms << (doublings < DOUBLINGS_MAX ? doublings : DOUBLINGS_MAX);
+}
+
 static bool ask(struct job *j, const struct chain_call *c, size_t part, size_t receipt)
 {
 	struct follower *f = j->f;
 	struct call *call = xmalloc(sizeof *call);
-	*call = (struct call){ j, part, receipt };
+	*call = (struct call){ span_begin(spans(j), &j->span.context, SPAN_CLIENT, c->method), j, part, receipt };
 	bool tip = j->request.reason == WEIR__V1__FETCH_REASON__FETCH_REASON_TIP;
 	struct rpc_request request = { .method = c->method,
 				       .params = c->params,
@@ -235,7 +284,9 @@ static bool ask(struct job *j, const struct chain_call *c, size_t part, size_t r
 				       .exclude = j->request.exclude,
 				       .only = -1,
 				       .needs_height = j->request.height,
-				       .attempts = 3,
+				       .attempts = ATTEMPTS,
+				       .attempt_ms = patience_ms(j),
+				       .timeout_ms = ATTEMPTS * patience_ms(j),
 				       .tip = tip,
 				       .on_done = receipt == SIZE_MAX ? on_part : on_receipt,
 				       .arg = call };
@@ -357,6 +408,7 @@ static void try_later(struct job *j)
 	j->not_before_ms = clock_mono_ms() + backoff_next_ms(&b);
 	if (j->failed_endpoint < 63 && j->code != WEIR_FULL && j->code != WEIR_CANCELED)
 		j->request.exclude |= (uint64_t)1 << j->failed_endpoint;
+	j->timeouts += j->code == WEIR_TIMEOUT;
 	if (j->request.exclude + 1 >= (uint64_t)1 << endpoints_count(f->endpoints))
 		j->request.exclude = 0; /* all were tried: begin with the first again */
 	if (j->tries % 4 == 0 && j->request.hash && j->request.reason == WEIR__V1__FETCH_REASON__FETCH_REASON_TIP)
@@ -401,8 +453,17 @@ bool job_start(struct follower *f, const struct job_request *request)
 		j->request.hash = j->wanted_hash;
 	}
 	f->jobs[f->job_count++] = j;
+	begin_trace(j);
 	begin(j);
 	return true;
+}
+
+bool job_under_way(const struct follower *f, uint64_t height)
+{
+	for (size_t i = 0; i < f->job_count; i++)
+		if (f->jobs[i]->generation == f->generation && f->jobs[i]->request.height == height)
+			return true;
+	return false;
 }
 
 static size_t active(const struct follower *f)

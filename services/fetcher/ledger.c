@@ -40,6 +40,20 @@ static void ready(struct follower *f, bool ok, const char *reason)
 	daemon_check_set(f->fetcher->ctx, name, ok, reason);
 }
 
+/* Forgets what was published: the ledger knows better. */
+static void start_over(struct follower *f, const char *why)
+{
+	fetch_window_forget_published(&f->window);
+	f->generation++;
+	f->fork_until_ms = 0;
+	f->head_news = true;
+	for (size_t i = 0; i < f->ready_count; i++)
+		job_free(&f->ready[i]);
+	f->ready_count = 0;
+	fetcher_count(f, "weir_fetcher_restarts_total", why, 1);
+	log_info(&f->log, "publishing_from", why, LOG_U("next_height", f->ledger.next_height));
+}
+
 int ledger_read(struct follower *f, struct error *err)
 {
 	struct ledger_state s = { .watermark = -1 };
@@ -66,7 +80,7 @@ int ledger_read(struct follower *f, struct error *err)
 		return 0;
 	ready(f, true, "");
 	if (restarted || epoch != s.epoch)
-		follower_start_over(f, restarted ? "rewound" : "started");
+		start_over(f, restarted ? "rewound" : "started");
 	return ledger_read_hashes(f, err);
 }
 
@@ -106,7 +120,10 @@ static void refetch(struct follower *f, const Weir__V1__Refetch *command)
 				endpoints_note_lie(f->endpoints, (size_t)index, command->reason);
 		}
 	}
+	bool any_will_do = exclude == 0 && command->hash.len == 0;
 	for (uint64_t height = command->from_height; height <= to; height++) {
+		if (any_will_do && job_under_way(f, height))
+			continue; /* a node that is slow would only be given the same work once more */
 		struct job_request request = { .height = height,
 					       .hash = command->hash.len == 32 ? command->hash.data : NULL,
 					       .reason = WEIR__V1__FETCH_REASON__FETCH_REASON_REFETCH,

@@ -8,6 +8,7 @@ int main(int argc, char **argv)
 		.summary = "follows chains through their nodes and publishes each block as it was answered",
 		.metrics = fetcher_metrics,
 		.metric_count = fetcher_metric_count,
+		.asks_nodes = true,
 		.state_size = sizeof(struct fetcher),
 		.init = fetcher_init,
 		.check = fetcher_check,

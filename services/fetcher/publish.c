@@ -8,25 +8,38 @@
 #include <stdio.h>
 #include <string.h>
 
-int publish_message(struct follower *f, struct bus_publisher *publisher, uint16_t type, uint64_t key, const void *packed, size_t size,
-		    struct error *err)
-{
+struct key {
 	char text[24];
+};
+
+static struct frame frame_of(struct follower *f, uint16_t type, uint64_t height, struct bytes body, const struct span_context *cause, struct key *key)
+{
 	uint64_t random = random_u64();
-	struct frame frame = { .type = type, .schema_version = 1, .created_unix_ms = (uint64_t)clock_wall_ms() };
-	frame.key = (struct bytes){ (const uint8_t *)text, (size_t)snprintf(text, sizeof text, "%" PRIu64, key) };
-	frame.body = (struct bytes){ packed, size };
+	struct frame frame = { .type = type, .schema_version = 1, .created_unix_ms = (uint64_t)clock_wall_ms(), .body = body };
+	frame.key = (struct bytes){ (const uint8_t *)key->text, (size_t)snprintf(key->text, sizeof key->text, "%" PRIu64, height) };
 	f->event_number++;
 	memcpy(frame.event_id, &f->event_number, 8);
 	memcpy(frame.event_id + 8, &random, 8);
-	memcpy(frame.trace_id, frame.event_id, 16);
-	memcpy(frame.span_id, &random, 8);
+	if (cause) {
+		frame_set_trace(&frame, cause);
+	} else {
+		memcpy(frame.trace_id, frame.event_id, 16);
+		memcpy(frame.span_id, &random, 8);
+	}
+	return frame;
+}
+
+int publish_message(struct follower *f, struct bus_publisher *publisher, uint16_t type, uint64_t height, const void *packed, size_t size,
+		    struct error *err)
+{
+	struct key key;
+	struct frame frame = frame_of(f, type, height, (struct bytes){ packed, size }, NULL, &key);
 	return bus_publish(publisher, &frame, 1, err);
 }
 
 static const char *const reasons[] = { "none", "backfill", "tip", "refetch" };
 
-static int publish_block(struct follower *f, struct job *j, struct error *err)
+static struct bytes pack(struct follower *f, struct job *j)
 {
 	Weir__V1__RawBlock raw;
 	weir__v1__raw_block__init(&raw);
@@ -58,9 +71,33 @@ static int publish_block(struct follower *f, struct job *j, struct error *err)
 	size_t size = weir__v1__raw_block__get_packed_size(&raw);
 	uint8_t *packed = xmalloc(size);
 	weir__v1__raw_block__pack(&raw, packed);
-	uint16_t type = j->request.reason == WEIR__V1__FETCH_REASON__FETCH_REASON_BACKFILL ? MESSAGE_RAW_BLOCK_BACKFILL : MESSAGE_RAW_BLOCK_TIP;
-	int r = publish_message(f, f->raw, type, j->request.height, packed, size, err);
-	free(packed);
+	return (struct bytes){ packed, size };
+}
+
+/* Blocks that go out in one call: many small ones cost Redis and this thread a round trip each. */
+#define TOGETHER_MAX 16
+#define TOGETHER_BYTES (1u << 20) /* compressed; what is larger goes alone */
+
+struct together {
+	struct job *jobs[TOGETHER_MAX];
+	size_t count, bytes;
+};
+
+static int publish_blocks(struct follower *f, const struct together *t, struct error *err)
+{
+	struct frame frames[TOGETHER_MAX];
+	struct key keys[TOGETHER_MAX];
+	for (size_t i = 0; i < t->count; i++) {
+		struct job *j = t->jobs[i];
+		uint16_t type = j->request.reason == WEIR__V1__FETCH_REASON__FETCH_REASON_BACKFILL ? MESSAGE_RAW_BLOCK_BACKFILL : MESSAGE_RAW_BLOCK_TIP;
+		frames[i] = frame_of(f, type, j->request.height, pack(f, j), &j->span.context, &keys[i]);
+	}
+	int r = t->count > 0 ? bus_publish(f->raw, frames, t->count, err) : 0;
+	for (size_t i = 0; i < t->count; i++) {
+		if (r == 0)
+			job_tell(t->jobs[i]);
+		free((void *)(uintptr_t)frames[i].body.data);
+	}
 	return r;
 }
 
@@ -92,26 +129,68 @@ static void sort_ready(struct follower *f)
 		}
 }
 
+static bool is_refetch(const struct job *j)
+{
+	return j->request.reason == WEIR__V1__FETCH_REASON__FETCH_REASON_REFETCH;
+}
+
+static bool is_stale(const struct follower *f, const struct job *j)
+{
+	return j->generation != f->generation;
+}
+
+/* Whether a block contradicts another is only known once the other is in the window: neighbours that do not fit do not go together. */
+static bool fits_behind(const struct job *before, const struct job *j)
+{
+	return j->request.height > before->request.height + 1 ||
+	       (j->request.height == before->request.height + 1 && memcmp(j->block.parent_hash, before->block.hash, 32) == 0);
+}
+
+/* From the ready list's place first on: what may go out in one call. *ret_end: behind the last that was looked at and passed. A block that
+ * contradicts what is known is suspected of a fork when it comes first. */
+static void gather(struct follower *f, size_t first, struct together *t, size_t *ret_end)
+{
+	size_t i = first;
+	*t = (struct together){ .count = 0 };
+	for (; i < f->ready_count && t->count < TOGETHER_MAX; i++) {
+		struct job *j = f->ready[i];
+		size_t bytes = 0;
+		if (is_stale(f, j))
+			continue;
+		for (size_t k = 0; k < j->part_count; k++)
+			bytes += j->parts[k].body.size;
+		if (t->count > 0 && (t->bytes + bytes > TOGETHER_BYTES || !fits_behind(t->jobs[t->count - 1], j)))
+			break;
+		if (!is_refetch(j) && j->block.proven && fork_contradicts(f, &j->block)) {
+			if (t->count == 0)
+				fork_suspect(f, teller(j), &j->block, true); /* resolved by the loop; the block is then asked for again */
+			break;
+		}
+		t->bytes += bytes;
+		t->jobs[t->count++] = j;
+	}
+	*ret_end = i;
+}
+
 int publish_ready(struct follower *f, struct error *err)
 {
 	int r = 0;
 	size_t done = 0;
 	sort_ready(f);
-	for (; done < f->ready_count && r == 0 && !f->fork_suspected; done++) {
-		struct job *j = f->ready[done];
-		bool stale = j->generation != f->generation;
-		bool refetch = j->request.reason == WEIR__V1__FETCH_REASON__FETCH_REASON_REFETCH;
-		if (!stale && !refetch && j->block.proven && fork_contradicts(f, &j->block)) {
-			fork_suspect(f, teller(j), &j->block, true); /* resolved by the loop; the block is then asked for again */
+	while (done < f->ready_count && r == 0 && !f->fork_suspected) {
+		struct together together;
+		size_t end;
+		gather(f, done, &together, &end);
+		if ((r = publish_blocks(f, &together, err)) != 0)
 			break;
+		for (; done < end; done++) {
+			const struct job *j = f->ready[done];
+			if (!is_stale(f, j) && !is_refetch(j))
+				note_published(f, j);
+			if (!is_stale(f, j))
+				fetcher_count(f, "weir_fetcher_blocks_total", reasons[j->request.reason % 4], 1);
+			job_free(&f->ready[done]);
 		}
-		if (!stale && (r = publish_block(f, j, err)) != 0)
-			break;
-		if (!stale && !refetch)
-			note_published(f, j);
-		if (!stale)
-			fetcher_count(f, "weir_fetcher_blocks_total", reasons[j->request.reason % 4], 1);
-		job_free(&f->ready[done]);
 	}
 	memmove(f->ready, f->ready + done, (f->ready_count - done) * sizeof f->ready[0]);
 	f->ready_count -= done;

@@ -77,3 +77,15 @@ void fetch_window_forget_published(struct fetch_window *w)
 	for (size_t i = 0; i <= w->mask; i++)
 		w->slots[i].state = HEIGHT_WANTED;
 }
+
+static bool is_zero(const uint8_t hash[32])
+{
+	static const uint8_t zero[32];
+	return memcmp(hash, zero, 32) == 0;
+}
+
+bool fetch_window_other_parent_above(const struct fetch_window *w, uint64_t height, const uint8_t hash[32])
+{
+	const struct height *above = fetch_window_find(w, height + 1);
+	return above && above->known && !is_zero(above->parent_hash) && memcmp(above->parent_hash, hash, 32) != 0;
+}

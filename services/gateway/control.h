@@ -3,7 +3,7 @@
 #define WEIR_GATEWAY_CONTROL_H
 
 #include "gateway.h"
-#include "present.h"
+#include "write/present.h"
 
 #include "bus/bus.h"
 #include "weir/v1/control.pb-c.h"

@@ -1,11 +1,28 @@
 /* gateway.c - opening, running and closing the parts, in the order that they need each other. */
 #include "gateway.h"
 
-#include "call.h"
+#include "call/admit.h"
+#include "call/call.h"
 #include "control.h"
-#include "feed.h"
-#include "hub.h"
-#include "replay.h"
+#include "call/cursor_keys.h"
+#include "call/final.h"
+#include "call/reader.h"
+#include "call/recent.h"
+#include "call/negotiate.h"
+#include "live/feed.h"
+#include "call/files.h"
+#include "http/http.h"
+#include "http/tls.h"
+#include "live/hub.h"
+#include "identity/issuer.h"
+#include "identity/keyring.h"
+#include "call/limit.h"
+#include "live/replay.h"
+#include "registry.h"
+#include "rest/openapi.h"
+#include "watch.h"
+#include "watchlist/watchlist.h"
+#include "webhook/webhook.h"
 
 #include "base/clock.h"
 
@@ -56,7 +73,7 @@ static int open_pool(struct gateway *gateway, struct error *err)
 	int code = 0;
 	int64_t deadline = clock_mono_ms() + LEDGER_TRY_MS;
 	do {
-		code = pg_pool_open(&options, (size_t)c->postgres.pool_size + REPLAY_THREADS, &gateway->pool, err);
+		code = pg_pool_open(&options, (size_t)c->postgres.pool_size + REPLAY_THREADS + 2, &gateway->pool, err);
 		if (!code || code != WEIR_UNAVAILABLE || daemon_stopping(gateway->ctx))
 			break;
 		clock_sleep_ms(200);
@@ -108,12 +125,10 @@ static int check_redis(struct gateway *gateway, struct error *err)
 }
 
 static void observe(const struct http_request *request, const struct http_response *response, double seconds, const struct gateway *gateway,
-		    const struct route *routes, size_t n)
+		    const struct match *match)
 {
-	struct match match;
 	char status[8];
-	route_find(routes, n, request->method ? request->method : "", &request->target, &match);
-	const char *path = match.route ? match.route->path : "none";
+	const char *path = match->route ? match->route->path : "none";
 	snprintf(status, sizeof status, "%u", response->status);
 	metric_inc(metrics_get(gateway->metrics, "weir_gateway_requests_total", path, request->method ? request->method : "?", status));
 	metric_observe(metrics_get(gateway->metrics, "weir_gateway_request_seconds", path, NULL, NULL), seconds);
@@ -123,12 +138,48 @@ static void observe(const struct http_request *request, const struct http_respon
 
 static void observe_client(const struct http_request *request, const struct http_response *response, double seconds, void *gateway)
 {
-	observe(request, response, seconds, gateway, client_routes, client_route_count);
+	struct match match;
+	route_find(client_routes, client_route_count, request->method ? request->method : "", &request->target, &match);
+	observe(request, response, seconds, gateway, &match);
 }
 
 static void observe_admin(const struct http_request *request, const struct http_response *response, double seconds, void *gateway)
 {
-	observe(request, response, seconds, gateway, admin_routes, admin_route_count);
+	struct match match = { 0 };
+	if (request->method)
+		call_admin_match(request, &match);
+	observe(request, response, seconds, gateway, &match);
+}
+
+static int read_ranges(struct gateway *gateway, struct error *err)
+{
+	const struct config *c = gateway->config;
+	int code = client_ranges_parse(c->gateway.trusted_proxies, &gateway->trusted_proxies, err);
+	if (code)
+		return error_prefix(err, "gateway.trusted_proxies");
+	code = client_ranges_parse(c->gateway.limit_exempt, &gateway->limit_exempt, err);
+	return code ? error_prefix(err, "gateway.limit_exempt") : 0;
+}
+
+/* Without a certificate the listener is plain. */
+static int open_tls(struct gateway *gateway, struct tls_options options, struct tls **ret, struct error *err)
+{
+	options.metrics = gateway->metrics;
+	options.log = &gateway->log;
+	return *options.certificate ? tls_open(&options, ret, err) : 0;
+}
+
+static int open_both_tls(struct gateway *gateway, struct error *err)
+{
+	const struct config *c = gateway->config;
+	const struct tls_options clients = { .setting = "gateway.tls", .certificate = c->gateway.tls.certificate, .key = c->gateway.tls.key, .client_ca = "" };
+	const struct tls_options admins = { .setting = "gateway.admin_tls",
+					    .certificate = c->gateway.admin_tls.certificate,
+					    .key = c->gateway.admin_tls.key,
+					    .client_ca = c->gateway.admin_tls.client_ca,
+					    .client_required = strcmp(c->gateway.admin_tls.client_certificate, "required") == 0 };
+	int code = open_tls(gateway, clients, &gateway->clients_tls, err);
+	return code ? code : open_tls(gateway, admins, &gateway->admins_tls, err);
 }
 
 static int open_listeners(struct gateway *gateway, struct error *err)
@@ -136,15 +187,19 @@ static int open_listeners(struct gateway *gateway, struct error *err)
 	const struct config *c = gateway->config;
 	struct http_options options = { .setting = "gateway.listen",
 					.address = c->gateway.listen,
+					.tls = gateway->clients_tls,
 					.max_connections = c->gateway.max_connections + c->gateway.max_websockets,
 					.max_body_bytes = c->gateway.max_body_bytes,
 					.request_timeout_ms = c->gateway.request_timeout_ms,
 					.threads = CLIENT_THREADS,
 					.workers = (unsigned)c->postgres.pool_size + 8, /* some wait for the chain and hold no connection */
 					.handler = call_client,
+					.at_once = call_at_once,
 					.refuse = call_refuse,
 					.observe = observe_client,
+					.trusted = &gateway->trusted_proxies,
 					.websocket_path = "/v1/ws",
+					.websocket_admit = admit_websocket,
 					.websocket_room = hub_has_room,
 					.upgraded = hub_adopt,
 					.arg = gateway,
@@ -154,12 +209,15 @@ static int open_listeners(struct gateway *gateway, struct error *err)
 		return code;
 	options.setting = "gateway.admin_listen";
 	options.address = c->gateway.admin_listen;
+	options.tls = gateway->admins_tls;
 	options.max_connections = 64;
 	options.threads = 1;
 	options.workers = 4;
 	options.handler = call_admin;
+	options.at_once = NULL;
 	options.observe = observe_admin;
-	options.websocket_path = NULL;
+	options.websocket_admit = admit_operator_websocket;
+	options.upgraded = hub_adopt_operator;
 	return http_open(&options, &gateway->admins, err);
 }
 
@@ -169,7 +227,12 @@ int gateway_open(struct gateway *gateway, struct daemon_ctx *ctx, struct error *
 	gateway->started_ms = clock_mono_ms();
 	if (gateway->metrics)
 		bus_register_metrics(gateway->metrics);
-	int code = open_chains(gateway, err);
+	gateway->recent = recent_new((size_t)gateway->config->gateway.recent_answers_bytes, gateway->config->chain_count, gateway->metrics);
+	gateway->final = final_new((size_t)gateway->config->gateway.final_answers_bytes, metrics_get(gateway->metrics, "weir_gateway_final_bytes", NULL, NULL, NULL),
+				   metrics_get(gateway->metrics, "weir_gateway_final_total", NULL, NULL, NULL));
+	int code = read_ranges(gateway, err);
+	if (!code)
+		code = open_chains(gateway, err);
 	if (!code)
 		code = open_pool(gateway, err);
 	if (!code)
@@ -179,17 +242,46 @@ int gateway_open(struct gateway *gateway, struct daemon_ctx *ctx, struct error *
 	if (!code)
 		code = control_open(gateway, &gateway->control, err);
 	if (!code)
+		cursor_keys_open(gateway, &gateway->cursor_keys);
+	if (!code)
+		registry_open(gateway, &gateway->registry);
+	if (!code)
+		code = watch_open(gateway, &gateway->watch, err);
+	if (!code)
+		code = keyring_open(gateway, &gateway->keyring, err);
+	if (!code)
+		code = issuer_open(gateway, &gateway->issuer, err);
+	if (!code)
 		code = replay_open(gateway, REPLAY_THREADS, hub_replayed, gateway, &gateway->replay, err);
 	if (!code)
+		code = replay_open(gateway, 1, hub_replayed, gateway, &gateway->letters, err);
+	if (!code)
 		code = hub_open(gateway, &gateway->hub, err);
+	if (!code)
+		code = watchlists_open(gateway, hub_watched, gateway, &gateway->watchlists, err);
 	for (size_t i = 0; !code && i < gateway->chain_count; i++)
 		code = feed_open(gateway, &gateway->chains[i], &gateway->chains[i].feed, err);
+	if (!code)
+		code = limit_open(gateway, &gateway->limits, err);
+	gateway->cors = xcalloc(1, sizeof *gateway->cors);
+	if (!code)
+		code = cors_parse(gateway->config->gateway.cors_origins, gateway->cors, err);
+	if (!code)
+		code = webhooks_open(gateway, &gateway->webhooks, err);
+	if (!code)
+		code = files_open(gateway->config->gateway.dashboard_dir, &gateway->files, err);
+	gateway->openapi = openapi_new();
+	if (!code)
+		code = reader_open(gateway, &gateway->reader, err);
+	if (!code)
+		code = open_both_tls(gateway, err);
 	if (!code)
 		code = open_listeners(gateway, err);
 	if (code)
 		return code;
 	log_info(&gateway->log, "listening", "clients and operators are served", LOG_S("clients", http_address(gateway->clients)),
-		 LOG_S("operators", http_address(gateway->admins)));
+		 LOG_S("operators", http_address(gateway->admins)), LOG_B("clients_tls", gateway->clients_tls != NULL),
+		 LOG_B("operators_tls", gateway->admins_tls != NULL), LOG_U("dashboard_files", files_count(gateway->files)));
 	return 0;
 }
 
@@ -199,6 +291,13 @@ int gateway_run(struct gateway *gateway, struct error *err)
 	while (!daemon_stopping(gateway->ctx)) {
 		struct pollfd fd = { .fd = daemon_stop_fd(gateway->ctx), .events = POLLIN };
 		daemon_tick(gateway->ctx);
+		metric_set(metrics_get(gateway->metrics, "weir_gateway_loop_lag_seconds", "clients", NULL, NULL), (double)http_lag(gateway->clients) / 1e3);
+		metric_set(metrics_get(gateway->metrics, "weir_gateway_loop_lag_seconds", "operators", NULL, NULL), (double)http_lag(gateway->admins) / 1e3);
+		watch_turn(gateway->watch);
+		cursor_keys_turn(gateway->cursor_keys);
+		registry_turn(gateway->registry);
+		tls_turn(gateway->clients_tls);
+		tls_turn(gateway->admins_tls);
 		poll(&fd, 1, 1000);
 	}
 	return 0;
@@ -209,15 +308,38 @@ void gateway_close(struct gateway *gateway)
 {
 	http_drain(gateway->clients);
 	http_drain(gateway->admins);
+	reader_stop(gateway->reader);
+	registry_leave(gateway->registry);
+	webhooks_stop(gateway->webhooks);
+	hub_stop(gateway->hub);
+	watchlists_stop(gateway->watchlists);
 	for (size_t i = 0; i < gateway->chain_count; i++)
 		feed_close(&gateway->chains[i].feed);
-	hub_stop(gateway->hub);
 	replay_close(&gateway->replay);
+	replay_close(&gateway->letters);
 	http_close(&gateway->clients);
 	http_close(&gateway->admins);
+	reader_close(&gateway->reader);
+	tls_close(&gateway->clients_tls);
+	tls_close(&gateway->admins_tls);
 	hub_close(&gateway->hub);
+	watchlists_close(&gateway->watchlists);
+	webhooks_close(&gateway->webhooks);
+	watch_close(&gateway->watch);
+	files_close(&gateway->files);
+	openapi_free(&gateway->openapi);
+	if (gateway->cors)
+		cors_free(gateway->cors);
+	xfree(&gateway->cors);
+	cursor_keys_close(&gateway->cursor_keys);
+	registry_close(&gateway->registry);
+	limit_close(&gateway->limits);
+	keyring_close(&gateway->keyring);
+	issuer_close(&gateway->issuer);
 	control_close(&gateway->control);
 	pg_pool_close(&gateway->pool);
+	final_free(&gateway->final);
+	recent_free(&gateway->recent);
 	xfree(&gateway->chains);
 	gateway->chain_count = 0;
 }

@@ -2,6 +2,8 @@
 #ifndef WEIR_GATEWAY_GATEWAY_H
 #define WEIR_GATEWAY_GATEWAY_H
 
+#include "http/client_address.h"
+
 #include "chains/chain.h"
 #include "daemon/daemon.h"
 #include "store/pg.h"
@@ -9,11 +11,26 @@
 #include <stdatomic.h>
 
 struct control;
+struct cors_origins;
+struct cursor_keys;
 struct feed;
+struct files;
+struct final_answers;
+struct recent_answers;
 struct hub;
+struct issuer;
+struct keyring;
+struct openapi;
+struct limits;
 struct http;
+struct registry;
+struct reader;
 struct replay;
+struct tls;
 struct gateway_metrics;
+struct watch;
+struct watchlists;
+struct webhooks;
 
 struct gateway_chain {
 	struct chain chain;
@@ -21,6 +38,7 @@ struct gateway_chain {
 	size_t index;
 	_Atomic int32_t id; /* weir_api.chains.id; 0: the ledger has no such row yet */
 	struct feed *feed;
+	_Atomic uint64_t sequence; /* of the journal: newest that the feed handed over; 0: none yet */
 };
 
 struct gateway {
@@ -31,10 +49,26 @@ struct gateway {
 	struct gateway_chain *chains;
 	size_t chain_count;
 	struct pg_pool *pool;
+	struct final_answers *final; /* answers that stay as they are */
+	struct recent_answers *recent; /* … and others, for a while */
 	struct control *control;
-	struct replay *replay;
+	struct cursor_keys *cursor_keys;
+	struct reader *reader; /* NULL: workers read rows, too */
+	struct replay *replay, *letters; /* who reads the journal, and the dead letters, for subscriptions */
 	struct hub *hub;
+	struct limits *limits;
+	struct keyring *keyring;
+	struct issuer *issuer; /* NULL: tokens are not accepted */
+	struct client_ranges trusted_proxies, limit_exempt;
+	struct watch *watch;
+	struct registry *registry;
+	struct watchlists *watchlists;
+	struct cors_origins *cors; /* pages of these may ask clients' routes */
+	struct webhooks *webhooks;
+	struct openapi *openapi;
+	struct files *files; /* the dashboard; NULL: none */
 	struct http *clients, *admins;
+	struct tls *clients_tls, *admins_tls; /* NULL: that listener is plain */
 	int64_t started_ms;
 };
 

@@ -1,1 +1,1 @@
-$(BUILD)/obj/services/gateway/openapi.o: services/gateway/openapi.json
+$(BUILD)/obj/services/gateway/api/openapi.o: services/gateway/api/openapi.json

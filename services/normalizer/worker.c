@@ -2,6 +2,7 @@
 #include "normalizer.h"
 
 #include "base/clock.h"
+#include "bus/trace.h"
 #include "weir/streams.h"
 
 #include <inttypes.h>
@@ -38,24 +39,28 @@ static void count_result(struct normalizer *n, const struct chain *chain, const 
 		const Weir__V1__Check *check = block->certificate->checks[i];
 		if (check->result != WEIR__V1__CHECK_RESULT__CHECK_RESULT_FAILED)
 			continue;
-		const char *name = protobuf_c_enum_descriptor_get_value(&weir__v1__check_name__descriptor, (int)check->name)->name + strlen("CHECK_NAME_");
+		const char *name =
+			protobuf_c_enum_descriptor_get_value(&weir__v1__check_name__descriptor, (int)check->name)->name + strlen("CHECK_NAME_");
 		metric_inc(metrics_get(m, "weir_normalizer_checks_failed_total", chain->name, name, check->endpoint));
-		log_warn(&log, "block_unproven", "the block does not match its commitments; it is asked of another endpoint", LOG_U("height", block->height),
-			 LOG_S("check", name), LOG_S("endpoint", check->endpoint), LOG_S("detail", check->detail));
+		log_warn(&log, "block_unproven", "the block does not match its commitments; it is asked of another endpoint",
+			 LOG_U("height", block->height), LOG_S("check", name), LOG_S("endpoint", check->endpoint), LOG_S("detail", check->detail));
 	}
 }
 
-static void emit(const struct bus_message *cause, const Weir__V1__NormalizedBlock *block, struct arena *arena, struct bus_step *step, struct error *why)
+static void emit(const struct bus_message *cause, const struct span_context *trace, const Weir__V1__NormalizedBlock *block, struct arena *arena,
+		 struct bus_step *step, struct error *why)
 {
 	size_t size = weir__v1__normalized_block__get_packed_size(block);
 	uint8_t *packed = arena_alloc(arena, size + 1);
 	char key[24];
 	if (!packed || size > FRAME_BODY_MAX) {
-		error_set(why, WEIR_LIMIT, "block %" PRIu64 " normalizes to %zu bytes; at most %u fit a message", block->height, size, FRAME_BODY_MAX);
+		error_set(why, WEIR_LIMIT, "block %" PRIu64 " normalizes to %zu bytes; at most %u fit a message", block->height, size,
+			  FRAME_BODY_MAX);
 		return;
 	}
 	weir__v1__normalized_block__pack(block, packed);
-	struct frame frame = cause->frame; /* trace context goes on */
+	struct frame frame = cause->frame;
+	frame_set_trace(&frame, trace);
 	frame.type = MESSAGE_NORMALIZED_BLOCK;
 	frame.schema_version = 1;
 	frame.event_id[0] ^= 0x5a; /* derived: the same block again gives the same id */
@@ -64,8 +69,8 @@ static void emit(const struct bus_message *cause, const Weir__V1__NormalizedBloc
 	bus_step_emit(step, cause, TOPIC_BLOCKS, &frame);
 }
 
-enum bus_outcome normalize_message(struct normalizer *n, const struct chain *chain, const struct bus_message *message, struct arena *arena,
-				   struct bus_step *step, struct error *why)
+static enum bus_outcome normalize(struct normalizer *n, const struct chain *chain, const struct bus_message *message, const struct span_context *trace,
+				  struct arena *arena, struct bus_step *step, struct error *why)
 {
 	size_t max = (size_t)daemon_config(n->ctx)->normalizer.max_block_bytes;
 	ProtobufCAllocator allocator = { arena_allocate, arena_release, arena };
@@ -86,11 +91,43 @@ enum bus_outcome normalize_message(struct normalizer *n, const struct chain *cha
 	}
 	if (chain->family->normalize(chain, raw, max, arena, &block, why) != 0)
 		return BUS_REJECT;
-	emit(message, block, arena, step, why);
+	emit(message, trace, block, arena, step, why);
 	if (why->code != 0)
 		return BUS_REJECT;
 	count_result(n, chain, block, (double)(clock_mono_ns() - begin) / 1e9);
 	return BUS_DONE;
+}
+
+enum bus_outcome normalize_message(struct normalizer *n, const struct chain *chain, const struct bus_message *message, struct arena *arena,
+				   struct bus_step *step, struct error *why)
+{
+	struct bus_handling span;
+	bus_handling_begin(&span, daemon_spans(n->ctx), chain->name, TOPIC_RAW, SUBSCRIPTION_NORMALIZER, message);
+	enum bus_outcome outcome = normalize(n, chain, message, &span.span.context, arena, step, why);
+	bus_handling_end(&span, daemon_spans(n->ctx), outcome == BUS_DONE ? 0 : why->code, why);
+	return outcome;
+}
+
+/* What the operator is told of the bus: a full stream is not Redis' failure, only its consumer's slowness. */
+static void tell(struct normalizer *n, int r, const struct error *err)
+{
+	bool reached = r == 0 || r == WEIR_FULL;
+	if (r != WEIR_CANCELED)
+		daemon_check_set(n->ctx, "redis", reached, reached ? "" : err->text);
+	daemon_tick(n->ctx);
+}
+
+/* Commits until it went through. Downstream full: nothing happened, the same step waits. Redis away: the same, it is safe to repeat. */
+static int commit(struct normalizer *n, struct bus_step **step, struct error *err)
+{
+	struct backoff backoff = { 20, 500, 0 };
+	int r = *step ? bus_step_commit(step, err) : 0;
+	while (r != 0 && error_retriable(r) && !daemon_stopping(n->ctx)) {
+		tell(n, r, err);
+		clock_sleep_ms(backoff_next_ms(&backoff));
+		r = bus_step_commit(step, err);
+	}
+	return r;
 }
 
 /* One batch of one chain. */
@@ -108,14 +145,12 @@ static int turn(struct normalizer *n, const struct chain *chain, struct bus_work
 		bus_step_settle(step, &messages[i], outcome, outcome == BUS_DONE ? NULL : &why);
 		if (outcome != BUS_DONE) {
 			struct log log = log_for_chain(daemon_log(n->ctx), chain->name);
-			log_error(&log, "dead_letter", "a message could not be normalized and was parked", LOG_S("entry", messages[i].id), LOG_ERR(&why));
+			log_error(&log, "dead_letter", "a message could not be normalized and was parked", LOG_S("entry", messages[i].id),
+				  LOG_ERR(&why));
 		}
 		arena_reset(arena);
 	}
-	/* Downstream full: nothing happened, wait and commit the same step. Redis away: the same, it is safe to repeat. */
-	struct backoff backoff = { 20, 500, 0 };
-	while (step && (r = bus_step_commit(&step, err)) != 0 && error_retriable(r) && !daemon_stopping(n->ctx))
-		clock_sleep_ms(backoff_next_ms(&backoff));
+	r = commit(n, &step, err);
 	bus_step_abort(&step);
 	return r;
 }
@@ -142,10 +177,17 @@ void *worker_main(void *arg)
 				       .password = config->bus.password,
 				       .max_backlog = config->bus.max_backlog,
 				       .max_memory_percent = config->bus.max_memory_percent,
+				       .wait_replicas = config->bus.wait_replicas,
+				       .wait_ms = config->bus.wait_ms,
 				       .worker = name,
 				       .log = daemon_log(n->ctx),
-				       .metrics = daemon_metrics(n->ctx) };
-	struct bus_retry_policy policy = { config->bus.retry_attempts, config->bus.retry_base_ms, config->bus.retry_max_ms };
+				       .metrics = daemon_metrics(n->ctx),
+				       .spans = daemon_spans(n->ctx) };
+	struct retry_policy policy = { .growth = RETRY_EXPONENTIAL,
+				       .attempts = (uint32_t)config->bus.retry_attempts,
+				       .base_ms = config->bus.retry_base_ms,
+				       .max_ms = config->bus.retry_max_ms,
+				       .jitter = 1 };
 	int r = bus_open(&options, &bus, &err);
 	if (r == 0)
 		bus_set_stop(bus, stopping, n->ctx);
@@ -155,12 +197,10 @@ void *worker_main(void *arg)
 	while (r == 0 && !daemon_stopping(n->ctx)) {
 		for (size_t i = 0; i < n->chain_count; i++) {
 			int turned = turn(n, &n->chains[i], lanes[i], arena, n->chain_count > 1 ? 20 : READ_MS, &err);
-			daemon_tick(n->ctx);
+			tell(n, turned, &err);
 			if (turned == 0) {
 				backoff_reset(&backoff);
-				daemon_check_set(n->ctx, "redis", true, "");
 			} else if (turned != WEIR_CANCELED) {
-				daemon_check_set(n->ctx, "redis", false, err.text);
 				log_warn(daemon_log(n->ctx), "bus_unavailable", "waiting and trying again", LOG_ERR(&err));
 				clock_sleep_ms(backoff_next_ms(&backoff));
 			}

@@ -2,6 +2,7 @@
 #include "follow.h"
 
 #include "apply.h"
+#include "trace.h"
 
 #include "base/clock.h"
 
@@ -88,8 +89,11 @@ static void hand_over_touches(struct follow *f, const struct applied *applied)
 static int apply_ready(struct follow *f, const struct ready *ready, struct error *err)
 {
 	struct applied applied;
+	struct apply_trace trace;
 	int64_t began = clock_mono_ns(), old = f->ledger->watermark;
+	apply_trace_begin(&trace, daemon_spans(f->ctx), f->chain->name, f->arena, ready->blocks, ready->held, ready->count);
 	int code = ledger_apply(f->ledger, ready->blocks, ready->count, &applied, err);
+	apply_trace_end(&trace, code, err);
 	if (code) {
 		f->stale = true;
 		return code;

@@ -1,7 +1,6 @@
 /* apply.c - the transaction that puts blocks into the ledger. */
 #include "batch.h"
 
-#include "wire/hex.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -381,14 +380,14 @@ static int write_entries(struct batch *batch, struct ledger *ledger, struct erro
 }
 
 /* Balances seen first: new rows need no look for old ones. */
-static int insert_balances(struct batch *batch, struct ledger *ledger, size_t n, struct error *err)
+static int insert_balances(struct batch *batch, struct ledger *ledger, const uint32_t *order, size_t n, struct error *err)
 {
 	struct pg_copy *copy = NULL;
 	if (n == 0)
 		return 0;
 	int code = pg_copy_begin(ledger->pg, "copy weir.balances (account, asset, chain, amount, height, opening_known) from stdin binary", &copy, err);
 	for (size_t i = 0; !code && i < batch->pair_count; i++) {
-		const struct batch_pair *pair = &batch->pairs[i];
+		const struct batch_pair *pair = &batch->pairs[order[i]];
 		if (pair->stored)
 			continue;
 		pg_copy_row(copy, 6);
@@ -402,7 +401,7 @@ static int insert_balances(struct batch *batch, struct ledger *ledger, size_t n,
 	return code ? code : pg_copy_end(&copy, err);
 }
 
-static int update_balances(struct batch *batch, struct ledger *ledger, struct error *err)
+static int update_balances(struct batch *batch, struct ledger *ledger, const uint32_t *order, struct error *err)
 {
 	struct pg_array accounts, assets, amounts, heights;
 	struct pg_param p[4];
@@ -410,12 +409,12 @@ static int update_balances(struct batch *batch, struct ledger *ledger, struct er
 #define EACH(array, oid, add)                                     \
 	pg_array_begin(&(array), &batch->sql, (oid));             \
 	for (size_t i = 0; i < batch->pair_count; i++)            \
-		if (batch->pairs[i].stored)                       \
+		if (batch->pairs[order[i]].stored)                \
 	add
-	EACH(accounts, 20, pg_array_i64(&accounts, batch->accounts[batch->pairs[i].account].id));
-	EACH(assets, 23, pg_array_i32(&assets, batch->assets[batch->pairs[i].asset].id));
-	EACH(amounts, 1700, pg_array_numeric(&amounts, batch->pairs[i].amount));
-	EACH(heights, 20, pg_array_i64(&heights, batch->pairs[i].height));
+	EACH(accounts, 20, pg_array_i64(&accounts, batch->accounts[batch->pairs[order[i]].account].id));
+	EACH(assets, 23, pg_array_i32(&assets, batch->assets[batch->pairs[order[i]].asset].id));
+	EACH(amounts, 1700, pg_array_numeric(&amounts, batch->pairs[order[i]].amount));
+	EACH(heights, 20, pg_array_i64(&heights, batch->pairs[order[i]].height));
 #undef EACH
 	pg_array_finish(&accounts, &p[0]);
 	pg_array_finish(&assets, &p[1]);
@@ -428,14 +427,17 @@ static int update_balances(struct batch *batch, struct ledger *ledger, struct er
 			   p, 4, NULL, err);
 }
 
-/* Once per balance and batch, whatever the number of entries. */
+/* Once per balance and batch, whatever the number of entries. In the order of the primary key, so that each of its pages is found once. */
 static int write_balances(struct batch *batch, struct ledger *ledger, struct error *err)
 {
 	size_t fresh = 0;
 	for (size_t i = 0; i < batch->pair_count; i++)
 		fresh += !batch->pairs[i].stored;
-	int code = insert_balances(batch, ledger, fresh, err);
-	return code || fresh == batch->pair_count ? code : update_balances(batch, ledger, err);
+	uint32_t *order = ledger_batch_order(batch);
+	if (!order)
+		return error_set(err, WEIR_LIMIT, "too many balances in one batch");
+	int code = insert_balances(batch, ledger, order, fresh, err);
+	return code || fresh == batch->pair_count ? code : update_balances(batch, ledger, order, err);
 }
 
 /* ---- watermark, gaps, events ------------------------------------------------------------------------------------------------------ */
@@ -475,17 +477,6 @@ static int close_gaps(struct ledger *ledger, int64_t watermark, size_t *ret_clos
 static bool near_head(const struct ledger *ledger, int64_t height)
 {
 	return height + LEDGER_TIP_DISTANCE >= ledger->head.height;
-}
-
-static void trace_id(const char *traceparent, uint8_t ret[16])
-{
-	/* W3C: "00-<32 hex>-<16 hex>-<2 hex>" */
-	char text[35] = "0x";
-	if (strlen(traceparent) != 55)
-		return;
-	memcpy(text + 2, traceparent + 3, 32);
-	if (hex_to_bytes(text, 34, ret, 16))
-		memset(ret, 0, 16);
 }
 
 static void journal_block(struct batch *batch, struct ledger *ledger, const struct batch_block *block)
@@ -528,7 +519,8 @@ static void journal_block(struct batch *batch, struct ledger *ledger, const stru
 		applied.n_entries = m->n_entries;
 		applied.entries = m->entries;
 	}
-	trace_id(m->traceparent, journal_add(&ledger->journal, &event, full ? &lean : NULL, block->height, block->branch)->trace_id);
+	struct journal_event *e = journal_add(&ledger->journal, &event, full ? &lean : NULL, block->height, block->branch);
+	(void)span_from_traceparent(m->traceparent, &e->trace);
 }
 
 struct opening_message {

@@ -1,6 +1,7 @@
 /* batch.c - gathering the accounts, assets and balances of a batch, and knowing their ids and amounts. */
 #include "batch.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define ARENA_MAX ((size_t)1 << 30)
@@ -508,6 +509,34 @@ int ledger_batch_intern(struct batch *batch, struct ledger *ledger, struct error
 {
 	int code = insert_accounts(batch, ledger, err);
 	return code ? code : insert_assets(batch, ledger, err);
+}
+
+struct ordered {
+	int64_t account;
+	int32_t asset;
+	uint32_t pair;
+};
+
+static int compare_ordered(const void *a, const void *b)
+{
+	const struct ordered *x = a, *y = b;
+	if (x->account != y->account)
+		return x->account < y->account ? -1 : 1;
+	return (x->asset > y->asset) - (x->asset < y->asset);
+}
+
+uint32_t *ledger_batch_order(struct batch *batch)
+{
+	struct ordered *keys = arena_alloc(batch->arena, (batch->pair_count + 1) * sizeof *keys);
+	uint32_t *order = arena_alloc(batch->arena, (batch->pair_count + 1) * sizeof *order);
+	if (!keys || !order)
+		return NULL;
+	for (size_t i = 0; i < batch->pair_count; i++)
+		keys[i] = (struct ordered){ batch->accounts[batch->pairs[i].account].id, batch->assets[batch->pairs[i].asset].id, (uint32_t)i };
+	qsort(keys, batch->pair_count, sizeof *keys, compare_ordered);
+	for (size_t i = 0; i < batch->pair_count; i++)
+		order[i] = keys[i].pair;
+	return order;
 }
 
 void ledger_batch_remember(const struct batch *batch, struct ledger *ledger)

@@ -68,6 +68,8 @@ int ledger_batch_resolve(struct batch *, struct ledger *, struct applied *, stru
 bool ledger_batch_has_genesis(const struct batch *, const struct ledger *);
 /* Inside the transaction: gives ids to new accounts and assets. */
 int ledger_batch_intern(struct batch *, struct ledger *, struct error *);
+/* The pairs' indices in the order of balances' primary key (ids are known: after ledger_batch_intern); NULL when they do not fit the arena. */
+uint32_t *ledger_batch_order(struct batch *);
 /* After the commit: what the caches should know. */
 void ledger_batch_remember(const struct batch *, struct ledger *);
 

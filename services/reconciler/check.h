@@ -4,6 +4,7 @@
 #ifndef WEIR_RECONCILER_CHECK_H
 #define WEIR_RECONCILER_CHECK_H
 
+#include "give_way.h"
 #include "ledger.h"
 #include "mailbox.h"
 #include "metrics.h"
@@ -65,6 +66,7 @@ struct check {
 	struct cache *flagged; /* asset id -> 1: non-conserving */
 	struct check_item *items;
 	size_t item_count, in_flight;
+	struct give_way way;
 	struct check_result results[CHECK_RESULTS_MAX];
 	size_t result_count;
 	int64_t flush_ms;

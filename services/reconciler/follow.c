@@ -35,9 +35,12 @@ static int open_bus(struct follow *f, struct error *err)
 				 .command_timeout_ms = 5000,
 				 .max_backlog = f->config->bus.max_backlog,
 				 .max_memory_percent = f->config->bus.max_memory_percent,
+				 .wait_replicas = f->config->bus.wait_replicas,
+				 .wait_ms = f->config->bus.wait_ms,
 				 .worker = worker,
 				 .log = &f->log,
-				 .metrics = daemon_metrics(f->ctx) };
+				 .metrics = daemon_metrics(f->ctx),
+				 .spans = daemon_spans(f->ctx) };
 	int code = bus_open(&o, &f->bus, err);
 	if (!code)
 		code = bus_owner_open(f->bus, f->chain->name, TOPIC_BLOCKS, SUBSCRIPTION_RECONCILER, f->config->bus.lease_ms, &f->blocks, err);
@@ -78,6 +81,7 @@ int follow_open(struct follow *f, struct error *err)
 				     .log = &f->log,
 				     .metrics = daemon_metrics(f->ctx),
 				     .concurrency = (size_t)f->config->reconciler.reconcile_concurrency,
+				     .request_timeout_ms = f->settings->request_timeout_ms,
 				     .on_wait = follow_renew,
 				     .on_wait_arg = f };
 	int code = open_bus(f, err);

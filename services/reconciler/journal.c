@@ -2,6 +2,7 @@
 #include "journal.h"
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "store/pg.h"
 
 #include "weir/streams.h"
@@ -9,6 +10,7 @@
 #include <string.h>
 
 #define ARENA_MAX ((size_t)512 << 20)
+#define ID_BASIS UINT64_C(1469598103934665603) /* not HASH_BASIS, and must stay: ids of events depend on it */
 
 void journal_init(struct journal *journal, const char *chain)
 {
@@ -93,11 +95,9 @@ int journal_write(struct journal *journal, struct pg *pg, int16_t chain_id, stru
 void journal_frame(const struct journal *journal, const struct journal_event *e, struct frame *ret)
 {
 	*ret = (struct frame){ .type = MESSAGE_LEDGER_EVENT, .schema_version = 1, .created_unix_ms = (uint64_t)clock_wall_ms(), .body = e->full };
-	memcpy(ret->trace_id, e->trace_id, sizeof ret->trace_id);
+	frame_set_trace(ret, &e->trace);
 	/* The same event has the same id whenever and from wherever it is sent again. */
-	uint64_t chain = 1469598103934665603u;
-	for (const char *p = journal->chain; *p; p++)
-		chain = (chain ^ (uint8_t)*p) * 1099511628211u;
+	const uint64_t chain = hash_bytes(ID_BASIS, journal->chain, strlen(journal->chain));
 	for (int i = 0; i < 8; i++) {
 		ret->event_id[i] = (uint8_t)(chain >> 8 * (7 - i));
 		ret->event_id[8 + i] = (uint8_t)(e->sequence >> 8 * (7 - i));

@@ -16,7 +16,7 @@ struct journal_event {
 	int16_t kind, branch;
 	struct bytes body; /* as stored: without entries */
 	struct bytes full; /* as published; the same bytes where nothing was left out */
-	uint8_t trace_id[16];
+	struct span_context trace; /* of what applied its block; none when read from PostgreSQL */
 };
 
 struct journal {

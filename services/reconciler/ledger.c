@@ -243,12 +243,54 @@ int ledger_load(struct ledger *ledger, struct error *err)
 
 /* ---- owning ------------------------------------------------------------------------------------------------------------- */
 
-int ledger_claim(struct ledger *ledger, const char *token, struct error *err)
+/* The owner before may have stopped (a paused machine, a lost network) inside a transaction, which holds the chain's row for as long as
+ * PostgreSQL waits for its client. Whoever holds the row and has said nothing for a while is shown the door: what it did is rolled
+ * back, and it could not have committed under its fence. A session that PostgreSQL works for is let finish: ending it would only make
+ * its successor begin the same long statement. */
+static int end_silent_holder(struct ledger *ledger, struct error *err)
+{
+	static const char *sql = "select a.pid, extract(epoch from clock_timestamp() - greatest(a.state_change, a.query_start))::bigint,"
+				 " pg_terminate_backend(a.pid)"
+				 " from weir.chains c join pg_locks l on l.locktype = 'transactionid' and l.transactionid = c.xmax and l.granted"
+				 " join pg_stat_activity a on a.pid = l.pid"
+				 " where c.id = $1 and a.wait_event = 'ClientRead'"
+				 " and greatest(a.state_change, a.query_start) < clock_timestamp() - interval '1 second'";
+	struct pg_param p;
+	struct pg_result *r = NULL;
+	int code = pg_query(ledger->pg, sql, pg_i32(&p, ledger->id), 1, &r, err);
+	for (size_t i = 0; !code && i < pg_rows(r); i++)
+		log_warn(&ledger->log, "silent_owner_ended", "the owner before stopped in the middle of a transaction that held the chain's row: its session was ended",
+			 LOG_I("backend", pg_get_i64(r, i, 0)), LOG_I("silent_s", pg_get_i64(r, i, 1)), LOG_B("ended", pg_get_bool(r, i, 2)));
+	pg_result_free(&r);
+	return code;
+}
+
+static int write_fence(struct ledger *ledger, const char *token, struct error *err)
 {
 	struct pg_param p[2];
 	pg_i32(&p[0], ledger->id);
 	pg_text(&p[1], token);
-	int code = pg_query(ledger->pg, "update weir.chains set fence = $2 where id = $1", p, 2, NULL, err);
+	int code = pg_begin(ledger->pg, err);
+	if (code)
+		return code;
+	code = pg_exec(ledger->pg, "set local lock_timeout = '1s'", err);
+	if (!code)
+		code = pg_query(ledger->pg, "update weir.chains set fence = $2 where id = $1", p, 2, NULL, err);
+	if (!code)
+		code = pg_commit(ledger->pg, err);
+	if (code)
+		pg_rollback(ledger->pg);
+	return code;
+}
+
+int ledger_claim(struct ledger *ledger, const char *token, struct error *err)
+{
+	int code = write_fence(ledger, token, err);
+	if (code == WEIR_TIMEOUT) {
+		code = end_silent_holder(ledger, err);
+		if (!code)
+			code = write_fence(ledger, token, err);
+	}
 	if (code)
 		return code;
 	snprintf(ledger->fence, sizeof ledger->fence, "%s", token);

@@ -101,7 +101,8 @@ int ledger_open(const struct ledger_options *, struct ledger **ret, struct error
 void ledger_close(struct ledger **);
 int ledger_load(struct ledger *, struct error *);
 int ledger_reload(struct ledger *, struct error *); /* the same, keeping the events of the last commit for the publisher */
-/* Takes the ledger over with a lease's token. The caller checks afterwards that it still holds the lease. */
+/* Takes the ledger over with a lease's token. The caller checks afterwards that it still holds the lease. Ends the session of an owner
+ * that stopped inside a transaction; WEIR_TIMEOUT when PostgreSQL still works for it (try again). */
 int ledger_claim(struct ledger *, const char *token, struct error *);
 
 /* A fenced transaction that will change the ledger: begin, then statements and journal_add, then ledger_commit. On any failure

@@ -88,6 +88,7 @@ int node_open(const struct node_options *options, struct node **ret, struct erro
 		.identify_methods = { node->identify[0].method, node->identify[1].method },
 		.identify_params = { node->identify[0].params, node->identify[1].params },
 		.arg = node,
+		.timeout_ms = options->request_timeout_ms,
 	};
 	if (!code)
 		code = rpc_open(&o, &node->rpc, err);

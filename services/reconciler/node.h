@@ -25,6 +25,7 @@ struct node_options {
 	const struct log *log;
 	struct metrics *metrics;
 	size_t concurrency; /* balance questions in flight */
+	int64_t request_timeout_ms; /* of one attempt; 0: rpc.h's default */
 	void (*on_wait)(void *arg); /* called now and then while a question is waited for; may be NULL */
 	void *on_wait_arg;
 };

@@ -200,6 +200,7 @@ const struct daemon reconciler_daemon = {
 	.name = "reconciler",
 	.summary = "owns the ledger: puts blocks in order, applies them, follows forks, compares balances with the chain",
 	.metrics = reconciler_metrics,
+	.asks_nodes = true,
 	.state_size = sizeof(struct state),
 	.init = init,
 	.run = run,

@@ -58,6 +58,9 @@ static int take_block(struct follow *f, const struct bus_message *message, struc
 		f->suspect = true;
 	}
 	window_add(&f->window, &facts, message->frame.body, message->klass, message->generation, message->sequence);
+	struct held *held = window_find_hash(&f->window, facts.height, facts.hash);
+	if (held)
+		held->trace = frame_trace(&message->frame);
 	return 0;
 }
 

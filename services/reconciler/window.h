@@ -7,6 +7,7 @@
 #define WEIR_RECONCILER_WINDOW_H
 
 #include "base/mem.h"
+#include "base/span.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -28,6 +29,7 @@ struct held {
 	size_t size;
 	uint8_t klass;
 	uint64_t generation, sequence, arrival;
+	struct span_context trace; /* of the message; none unless set */
 	struct held *next;
 };
 

@@ -213,7 +213,7 @@ static void tip(struct ledger *ledger, struct arena *arena, uint64_t *height, do
 int main(int argc, char **argv)
 {
 	uint64_t total = argc > 1 ? strtoull(argv[1], NULL, 10) : 1000000, grown = argc > 2 ? strtoull(argv[2], NULL, 10) : 0;
-	struct postgres_server *server = postgres_server_start("-c shared_buffers=1GB -c max_wal_size=8GB -c checkpoint_timeout=30min");
+	struct postgres_server *server = postgres_server_start("-c shared_buffers=4GB -c max_wal_size=16GB -c checkpoint_timeout=30min -c wal_compression=lz4");
 	if (!server)
 		return 1;
 	struct chain chain = { .name = "bench", .chain_id = 1 };

@@ -1,5 +1,5 @@
-/* frame_fuzz.c - the bus' frame: what is read is written again as the same bytes; nothing is read outside. */
-#include "wire/frame.h"
+/* frame_fuzz.c - the bus' frame and its envelope: what is read is written again as the same bytes; nothing is read outside. */
+#include "wire/envelope.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +18,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (out.size != size)
 			abort();
 		buf_free(&out);
+	}
+	struct envelope envelope, again;
+	if (envelope_read(input, &envelope, NULL) == 0) {
+		struct buf packed = BUF_INIT(FRAME_MORE_MAX);
+		envelope_write(&envelope, &packed);
+		if (packed.overflow || envelope_read((struct bytes){ packed.data, packed.size }, &again, NULL) != 0 ||
+		    again.issuer.size != envelope.issuer.size || again.attempts_max != envelope.attempts_max ||
+		    memcmp(again.causation_id, envelope.causation_id, 16) != 0)
+			abort();
+		buf_free(&packed);
 	}
 	/* And as content: whatever the bytes, a frame around them comes back. */
 	struct buf whole = BUF_INIT(FRAME_BODY_MAX * 2ul);

@@ -65,14 +65,20 @@ class Ledger:
             at_once.execute()
 
     def read(self):
-        # Forks are critical: read before the blocks that may belong to the new branch.
-        for topic, classes in (("blocks", ("critical", "normal")), ("raw", ("high", "low"))):
-            for klass in classes:
-                key = f"weir:{{dev}}:{topic}:{klass}"
-                for entry, values in self.redis.xrange(key, min="(" + self.last[key] if key in self.last else "-", count=500):
-                    self.last[key] = entry.decode()
-                    with self.lock:
-                        self.take(*wire.frame(values[b"d"]))
+        """All streams as of one moment, in the order of publishing: a fork is told before the branch, and after the blocks that it ends."""
+        keys = [f"weir:{{dev}}:{lane}" for lane in ("blocks:critical", "blocks:normal", "raw:high", "raw:low")]
+        with self.redis.pipeline(transaction=True) as at_once:
+            for key in keys:
+                at_once.xrange(key, min="(" + self.last[key] if key in self.last else "-", count=500)
+            answers = at_once.execute()
+        arrived = []
+        for key, entries in zip(keys, answers):
+            for entry, values in entries:
+                self.last[key] = entry.decode()
+                arrived.append(values[b"d"])
+        with self.lock:
+            for raw in sorted(arrived, key=wire.created_ms):
+                self.take(*wire.frame(raw))
 
     def take(self, kind, _key, body):
         message = wire.fields(body)
@@ -389,10 +395,23 @@ def test_P4_many_reorgs_in_a_row(make):
     world.settle()
     for i in range(12):
         world.send(2)
+        if i % 4 == 0:
+            world.settle()  # a fork that nobody has seen a block of is none
         world.node.call("anvil_reorg", 1 + i % 6, [])
         world.mine(1 + i % 3)
     world.settle()
-    assert world.ledger.forks
+    assert len(world.ledger.forks) >= 3
+
+
+def test_a_block_that_takes_its_node_long_comes_at_last(make):
+    world = make(proxies=1, endpoints=lambda w: two_proxies(w)[:1], chain={"request_timeout": "700ms"})
+    world.mine(2)
+    world.go()
+    world.settle()
+    control(world.proxies[0], "POST", "/latency", {"ms": 2500, "method": "trace_block"})
+    world.mine(2)
+    world.settle(60)
+    control(world.proxies[0], "POST", "/latency", {"ms": 0})
 
 
 # ---- commands and the ledger ------------------------------------------------------------------------------------------------------------
@@ -639,6 +658,4 @@ def test_sigterm_is_prompt(make):
     world.mine(500)
     world.go(wait=False)
     stack.wait_until("in the middle of it", 20, lambda: len(world.ledger.arrivals) > 20)
-    began = time.monotonic()
-    assert world.fetcher.stop() == 0
-    assert time.monotonic() - began < 10
+    assert world.fetcher.stop(20) == 0  # far below the drain's 30 s

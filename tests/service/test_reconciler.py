@@ -149,6 +149,19 @@ def test_P6_everything_dies_and_the_ledger_is_whole(make_world):
     world.assert_equal(4)
 
 
+def freeze_inside_a_transaction(world, process):
+    """Stops the process where it holds the chain's row: the case in which its successor would wait for as long as PostgreSQL is patient."""
+    def frozen():
+        process.send(signal.SIGSTOP)
+        silent = """select count(*) from weir.chains c join pg_locks l on l.locktype = 'transactionid' and l.transactionid = c.xmax and l.granted
+                    join pg_stat_activity a on a.pid = l.pid where a.application_name like 'weir-reconciler%' and a.wait_event = 'ClientRead'"""
+        if int(world.value(silent)) > 0:
+            return True
+        process.send(signal.SIGCONT)
+        return False
+    stack.wait_until("the reconciler stopped inside a transaction", 60, frozen, every=0.01)
+
+
 def test_P5_a_second_reconciler_stands_by_and_takes_over(make_world):
     world = make_world()
     world.workload("--seed", "13", "--forever", "--block-ms", "150", "--txs-per-block", "3", "--reorg-every", "20", wait=False)
@@ -158,10 +171,10 @@ def test_P5_a_second_reconciler_stands_by_and_takes_over(make_world):
     other_config.write_text(config)
     other = stack.Process("other", [world.suite.bin / "weir-reconciler", "--config", other_config], world.suite.folder / "other.log").start()
     world.workers.append(other)
-    time.sleep(1)
+    stack.wait_until("the other one stands by", 30, lambda: "event=started" in other.log.read_text())
     fences = world.value("select fence from weir.chains")
     first = world.suite.processes["reconciler"]
-    first.send(signal.SIGSTOP)  # a zombie-to-be, somewhere in the middle of its work
+    freeze_inside_a_transaction(world, first)
     stack.wait_until("take-over", 30, lambda: world.value("select fence from weir.chains") != fences)
     mark = world.watermark()
     stack.wait_until("the other one writes", 30, lambda: world.watermark() > mark + 3)

@@ -183,6 +183,63 @@ def test_dead_letters(world, weirctl, redis):
     assert weirctl.json("dlq", "list")["items"] == []
 
 
+def test_dead_letters_by_job_edit_and_file(world, weirctl, redis, tmp_path):
+    ours = {"subscription": "normalizer"}
+    spoil(redis, 4)
+    letters = stack.wait_until("four dead letters", 30, lambda: (i := weirctl.json("dlq", "list")["items"]) and len(i) == 4 and i)
+    ids, reason = [letter["id"] for letter in letters], letters[0]["reason"]
+    [row] = weirctl.table("dlq", "counts", **ours)
+    assert (row["KIND"], row["REASON"], row["COUNT"]) == ("head", reason, "4")
+    assert len(weirctl.table("dlq", "list", kind="head", **{"from": "2001-01-01T00:00:00Z"})) == 4
+    assert weirctl.table("dlq", "list", **{"message-key": "key"}) == [], "a key's beginning is another key"
+    assert weirctl.table("dlq", "list", to="2001-01-01T00:00:00Z") == [] == weirctl.table("dlq", "list", kind="follower")
+
+    file = tmp_path / "letters.jsonl"
+    file.write_text(weirctl("dlq", "export", **ours))
+    assert [json.loads(line)["id"] for line in file.read_text().splitlines()] == ids
+    assert weirctl.json("dlq", "import", file, **ours) == {"imported": 0, "known": 4}
+    weirctl("dlq", "purge", ids[3], why="moved", **ours)
+    assert weirctl("dlq", "import", file, **ours).split() == ["imported", "0", "known", "4"], "a file counts once"
+    file.write_text("no line\n")
+    assert "line 1" in weirctl.refused(USAGE, "dlq", "import", file, **ours)
+    assert "cannot be read" in weirctl.refused(NOT_FOUND, "dlq", "import", tmp_path / "none", **ours)
+
+    body = tmp_path / "body"
+    body.write_bytes(wire.encode([(1, "elsewhere again")]))
+    sha256 = weirctl.json("dlq", "show", ids[0], **ours)["frame_sha256"]
+    assert "--why" in weirctl.refused(USAGE, "dlq", "edit", ids[0], body, **ours)
+    assert "conflict" in weirctl.refused(CONFLICT, "dlq", "edit", ids[0], body, why="x", sha256="0" * 64, **ours)
+    assert weirctl.json("dlq", "edit", ids[0], body, why="x", sha256=sha256, **ours)["frame_sha256"] != sha256
+    assert weirctl.json("dlq", "show", ids[0], **ours)["edits"][0]["before_sha256"] == sha256
+    assert "--why" in weirctl.refused(USAGE, "dlq", "skip", ids[0], **ours)
+    assert "nothing to skip" in weirctl.refused(CONFLICT, "dlq", "skip", ids[0], why="x", **ours)
+
+    assert weirctl.json("dlq", "start", "--dry-run", **ours) == {"dry_run": True, "total": 3, "job": None}
+    order = ours | {"rate": "50", "stop-percent": "101", "idempotency-key": "once", "why": "again"}
+    job = weirctl.json("dlq", "start", **order)["job"]["id"]
+    assert weirctl.json("dlq", "start", **order)["job"]["id"] == job
+    assert "idempotency_key_reused" in weirctl.refused(CONFLICT, "dlq", "start", **order | {"rate": "51"})
+    done = stack.wait_until("the job's end", 30, lambda: (j := weirctl.json("dlq", "job", job)) and j["state"] == "done" and j)
+    assert (done["failed"], done["total"]) == (3, 3)
+    [row] = weirctl.table("dlq", "jobs")
+    assert (row["JOB"], row["STATE"], row["FAILED"]) == (job, "done", "3")
+    slow = weirctl.json("dlq", "start", ids[1], ids[2], rate="1", burst="1", concurrency="1", **ours, **{"stop-percent": "101"})["job"]["id"]
+    assert weirctl.json("dlq", "pause", slow, why="look")["state"] in ("paused", "done")
+    assert weirctl.json("dlq", "resume", slow)["state"] in ("running", "done")
+    assert weirctl.json("dlq", "cancel", slow)["state"] in ("canceled", "done")
+    assert "whole number" in weirctl.refused(USAGE, "dlq", "start", rate="fast", **ours)
+    assert "job_unknown" in weirctl.refused(NOT_FOUND, "dlq", "job", "none")
+
+    weirctl("dlq", "purge", "--all", why="tidy", **ours)
+    newest = weirctl.json("audit", "list", limit="1")["items"][0]
+    assert newest["words"]["why"] == "tidy"
+    [row] = weirctl.table("audit", "list", limit="1")[:1]
+    assert (row["NUMBER"], row["ACTION"], row["WHY"]) == (str(newest["number"]), "purge", "tidy")
+    assert weirctl.json("audit", "verify")["sound"] and weirctl.json("audit", "verify", newest["number"], newest["hash"])["sound"]
+    status, out, said = weirctl.run("audit", "verify", newest["number"], "0" * 64)
+    assert status == PROTOCOL and "not as it was written" in said and "another hash" in out
+
+
 # ---- commands to a chain ---------------------------------------------------------------------------------------------------------------
 
 
@@ -326,7 +383,7 @@ def test_wrong_usage_is_named(weirctl, words, named):
 def test_help_and_version_need_nothing(weirctl):
     status, out, said = weirctl.run("--help")
     assert status == 0 and said == ""
-    for word in ("status", "chains", "dlq list", "dlq show", "dlq replay", "dlq purge", "gaps", "incidents", "refetch", "reconcile", "explain", "--json", "Exit status"):
+    for word in ("status", "chains", "dlq list", "dlq show", "dlq replay", "dlq purge", "dlq counts", "dlq start", "dlq export", "audit verify", "gaps", "incidents", "refetch", "reconcile", "explain", "--json", "Exit status"):
         assert word in out
     assert weirctl.run("--version")[1].startswith("weirctl ")
 
@@ -373,3 +430,39 @@ def test_stores_that_are_away_are_named(world, weirctl):
     finally:
         world.redis.start()
     stack.wait_until("well again", 20, lambda: "Redis         ok" in weirctl("status"))
+
+
+def test_weights_of_classes(redis, weirctl):
+    rows = weirctl.table("weights", "list")
+    assert {(r["TOPIC"], r["SUBSCRIPTION"]) for r in rows} == {("raw", "normalizer"), ("blocks", "reconciler"), ("control", "reconciler"), ("control", "fetcher")}
+    assert [rows[0][c] for c in ("CRITICAL", "HIGH", "NORMAL", "LOW", "AGE MS", "CHANGED")] == ["16", "8", "4", "1", "60000", "no"]
+
+    try:
+        changed = weirctl.json("weights", "set", "raw", "normalizer", "high=3", "low=1000")
+        expected = {"topic": "raw", "subscription": "normalizer", "critical": 16, "high": 3, "normal": 4, "low": 1000, "age_ms": 60000, "changed": True}
+        assert {k: changed[k] for k in expected} == expected
+        changed = weirctl.json("weights", "set", "raw", "normalizer", "age_ms=0")
+        assert (changed["high"], changed["age_ms"]) == (3, 0), "what is not named stays"
+        listed = weirctl.json("weights", "list", subscription="normalizer")["items"]
+        assert listed == [changed]
+        kept = redis.hgetall(f"weir:{{{changed['chain']}}}:raw:weights:normalizer")
+        assert {k.decode(): v.decode() for k, v in kept.items()} == {"critical": "16", "high": "3", "normal": "4", "low": "1000", "age_ms": "0"}, "where its readers look"
+        line = next(i for i in weirctl.json("audit", "list")["items"] if i["words"]["action"] == "weights")
+        assert line["words"]["detail"] == "topic raw, subscription normalizer: 16:3:4:1000, age 0 ms" and line["words"]["who"]
+
+        assert "no subscription normalizer reads topic ledger" in weirctl.refused(NOT_FOUND, "weights", "set", "ledger", "normalizer", "low=2")
+        assert "high" in weirctl.refused(USAGE, "weights", "set", "raw", "normalizer", "high=1001")
+        weirctl.refused(USAGE, "weights", "set", "raw", "normalizer", "low=0")
+        assert "none of critical=N" in weirctl.refused(USAGE, "weights", "set", "raw", "normalizer", "lowest=1")
+        for key in (VIEWER, OPERATOR):
+            weirctl.refused(PERMISSION, "weights", "set", "raw", "normalizer", "low=2", key=key)
+        assert weirctl.json("weights", "list", subscription="normalizer", key=VIEWER)["items"] == [changed]
+    finally:
+        weirctl("weights", "set", "raw", "normalizer", "critical=16", "high=8", "normal=4", "low=1", "age_ms=60000")
+    assert not weirctl.json("weights", "list", subscription="normalizer")["items"][0]["changed"]
+
+
+def test_weights_where_nothing_is_given(world):
+    status, problem, _ = stack.http_json(world.suite.admin + "/admin/v1/weights", "POST", {"topic": "raw", "subscription": "normalizer"},
+                                         {"X-Api-Key": stack.ADMIN_KEY})
+    assert status == 400 and "nothing to change" in problem["detail"]

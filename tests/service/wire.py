@@ -7,8 +7,15 @@ def frame(raw):
     magic, version = raw[:2], raw[2]
     kind, _schema, key_size = struct.unpack_from("<HHH", raw, 4)
     (body_size,) = struct.unpack_from("<I", raw, 12)
-    assert magic == b"WF" and version == 1 and len(raw) == 64 + key_size + body_size + 4
-    return kind, raw[64:64 + key_size].decode(), raw[64 + key_size:64 + key_size + body_size]
+    more_size = int.from_bytes(raw[62:64], "little")
+    body = 64 + key_size + more_size
+    assert magic == b"WF" and version == 1 and len(raw) == body + body_size + 4
+    return kind, raw[64:64 + key_size].decode(), raw[body:body + body_size]
+
+
+def created_ms(raw):
+    """When the frame was made."""
+    return int.from_bytes(raw[56:62], "little")
 
 
 def crc32c(data):

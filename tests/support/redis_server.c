@@ -1,12 +1,15 @@
 /* redis_server.c - starts, kills and restarts a private redis-server. */
 #include "support/redis_server.h"
 
+#include <arpa/inet.h>
 #include <hiredis/hiredis.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,11 +23,15 @@ static void spawn(struct redis_server *s)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (chdir(s->dir) != 0 || !freopen("redis.log", "a", stdout))
 			_exit(126);
-		execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", socket, "--unixsocketperm", "700", "--save", "", "--appendonly",
-		       "yes", "--appendfsync", "everysec", "--dir", s->dir, (char *)NULL);
+		char port[16], cluster_port[16];
+		snprintf(port, sizeof port, "%d", s->port);
+		snprintf(cluster_port, sizeof cluster_port, "%d", s->cluster_port);
+		execlp("redis-server", "redis-server", "--port", port, "--bind", "127.0.0.1", "--unixsocket", socket, "--unixsocketperm", "700", "--save",
+		       "", "--appendonly", "yes", "--appendfsync", "everysec", "--dir", s->dir, "--cluster-enabled", s->port ? "yes" : "no",
+		       "--cluster-node-timeout", "1000", "--cluster-port", cluster_port, (char *)NULL);
 		_exit(127);
 	}
-	for (int i = 0; i < 1000; i++) { /* 10 s */
+	for (int i = 0; i < 3000; i++) { /* 30 s: a long file on a busy disk */
 		redisContext *c = redisConnectUnix(socket);
 		redisReply *r = c && !c->err ? redisCommand(c, "PING") : NULL;
 		int up = r && r->type == REDIS_REPLY_STATUS;
@@ -38,6 +45,13 @@ static void spawn(struct redis_server *s)
 	}
 	fprintf(stderr, "redis-server did not start in %s\n", s->dir);
 	abort();
+}
+
+void redis_server_start_node(struct redis_server *s, int port)
+{
+	s->port = port;
+	s->cluster_port = redis_server_free_port();
+	redis_server_start(s);
 }
 
 void redis_server_start(struct redis_server *s)
@@ -70,4 +84,37 @@ void redis_server_stop(struct redis_server *s)
 	snprintf(command, sizeof command, "rm -rf '%s'", s->dir);
 	if (system(command) != 0)
 		fprintf(stderr, "could not remove %s\n", s->dir);
+}
+
+int redis_server_free_port(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t size = sizeof a;
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	if (bind(fd, (struct sockaddr *)&a, sizeof a) != 0 || getsockname(fd, (struct sockaddr *)&a, &size) != 0)
+		abort();
+	close(fd);
+	return ntohs(a.sin_port);
+}
+
+void redis_server_listen(const struct redis_server *s, int port)
+{
+	(void)redis_server_ask(s, NULL, "CONFIG SET port %d", port);
+}
+
+long long redis_server_ask(const struct redis_server *s, const char *word, const char *format, ...)
+{
+	va_list args;
+	redisContext *c = redisConnectUnix(s->url + strlen("unix://"));
+	va_start(args, format);
+	redisReply *r = c && !c->err ? redisvCommand(c, format, args) : NULL;
+	va_end(args);
+	if (!r || r->type == REDIS_REPLY_ERROR) {
+		fprintf(stderr, "%s: %s\n", format, r ? r->str : c ? c->errstr : "no memory");
+		abort();
+	}
+	long long n = r->type == REDIS_REPLY_INTEGER ? r->integer : word && r->type == REDIS_REPLY_STRING ? strstr(r->str, word) != NULL : 0;
+	freeReplyObject(r);
+	redisFree(c);
+	return n;
 }

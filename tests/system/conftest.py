@@ -81,7 +81,7 @@ def caught_up(suite, node, seconds=90):
     def reached():
         watermark = suite.chain("dev")["watermark"]
         head = node.call("eth_getBlockByNumber", "latest", False)
-        return watermark["height"] == int(head["number"], 16) and watermark["hash"] == head["hash"]
+        return watermark and watermark["height"] == int(head["number"], 16) and watermark["hash"] == head["hash"]
 
     stack.wait_until("the ledger at the node's head", seconds, reached, 0.1)
 

@@ -8,18 +8,17 @@ import json
 import os
 import pathlib
 import subprocess
-import sys
 import tempfile
 
 import bench_backfill
 import bench_latency
+import bench_report
 from stack import ROOT
 
 BUILD = pathlib.Path(os.environ.get("WEIR_BIN", ROOT / "build" / "bin")).absolute().parent
 
 
-def say(*words):
-    print("bench:", *words, file=sys.stderr, flush=True)
+say = bench_report.speaker("bench")
 
 
 def program(name, *arguments):
@@ -68,7 +67,7 @@ def backfill_figures(facts):
     return out
 
 
-# part, value's name, what it is, "at most" or "at least", target
+# part, path of the value, what it is, "at most" or "at least", target
 TARGETS = [
     ("normalize", "ratio", "CPU of normalising / (parsing + hashing)", "<=", 2.0),
     ("ledger", "apply_over_copy", "ledger rate / plain COPY's rate", ">=", 0.3),
@@ -85,44 +84,19 @@ TARGETS = [
 ]
 
 
-def figures(results):
-    rows = []
-    for part, name, what, direction, target in TARGETS:
-        value = results.get(part, {}).get(name)
-        if value is None:
-            continue
-        row = {"part": part, "name": name, "what": what, "value": round(value, 3)}
-        if direction:
-            row.update(target=f"{direction} {target}", met=value <= target if direction == "<=" else value >= target)
-        rows.append(row)
-    return rows
+def in_folder(part, measure):
+    def run():
+        with tempfile.TemporaryDirectory(prefix=f"weir-bench-{part}-", ignore_cleanup_errors=True) as folder:
+            os.chmod(folder, 0o755)
+            facts = measure(pathlib.Path(folder), BUILD, say)
+        return facts | backfill_figures(facts) if part == "backfill" else facts
+    return run
 
 
 def main():
     parts = {"normalize": normalize, "ledger": ledger, "backfill": bench_backfill.run, "latency": bench_latency.run}
-    wanted = os.environ.get("BENCH", " ".join(parts)).split()
-    unknown = [name for name in wanted if name not in parts]
-    if unknown:
-        raise SystemExit(f"bench: no part is called {', '.join(unknown)}; there are: {' '.join(parts)}")
-    results = {"cores": os.cpu_count(), "load_before": round(os.getloadavg()[0], 2)}
-    for part in wanted:
-        say(part)
-        with tempfile.TemporaryDirectory(prefix=f"weir-bench-{part}-", ignore_cleanup_errors=True) as folder:
-            os.chmod(folder, 0o755)
-            results[part] = parts[part](pathlib.Path(folder), BUILD, say)
-        if part == "backfill":
-            results[part].update(backfill_figures(results[part]))
-        for name, value in results[part].items():
-            if name == "failed":
-                say(f"{part} failed: {value}")
-    results["figures"] = figures(results)
-    for row in results["figures"]:
-        verdict = {True: "met", False: "MISSED", None: ""}[row.get("met")]
-        say(f"{row['what']:<58} {row['value']:>12} {row.get('target', ''):>12}  {verdict}")
-    document = json.dumps(results)
-    if os.environ.get("BENCH_OUT"):
-        pathlib.Path(os.environ["BENCH_OUT"]).write_text(document + "\n", encoding="utf-8")
-    print(document)
+    wanted = os.environ["BENCH"].split() if "BENCH" in os.environ else None
+    bench_report.run("bench", {name: in_folder(name, measure) for name, measure in parts.items()}, wanted, TARGETS)
 
 
 if __name__ == "__main__":

@@ -193,7 +193,8 @@ def main():
                                            "--txs-per-block", "20", "--reorg-every", "25", "--seed", os.environ.get("SEED", "1")],
                               folder / "workload.log").start()
             started.append(traffic)
-        print(f"API        {suite.api}/v1/chains/{name}\nWebSocket  {suite.api.replace('http', 'ws')}/v1/ws\n"
+        print(f"dashboard  {suite.admin}/#key={ADMIN_KEY}\n"
+              f"API        {suite.api}/v1/chains/{name}\nWebSocket  {suite.api.replace('http', 'ws')}/v1/ws\n"
               f"operators  {suite.admin}/admin/v1/status   (Authorization: Bearer {ADMIN_KEY})\n"
               f"operate    {ROOT}/build/bin/weirctl --admin {suite.admin} --api {suite.api} --key {ADMIN_KEY} status", flush=True)
         view, end = View(suite, name), time.monotonic() + seconds if seconds else None

@@ -18,6 +18,8 @@ import time
 import urllib.error
 import urllib.request
 
+import guard
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CHAIN_LAB = ROOT / "tests" / "support" / "chain"
 SERVICES = ("reconciler", "normalizer", "fetcher", "gateway")
@@ -76,6 +78,7 @@ class Process:
         self.child = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=self.stdout or log, stderr=log, env=environment,
                                       cwd=self.cwd, start_new_session=True)
         log.close()
+        guard.watch(self.child.pid)
         return self
 
     @property
@@ -160,6 +163,67 @@ class Redis:
         shutil.rmtree(self.sockets, ignore_errors=True)
 
 
+class RedisCluster:
+    """Three masters; the chains' slots are spread over them by their names."""
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.ports = [free_port() for _ in range(3)]
+        self.processes = []
+        self.url = "redis+cluster://" + ",".join(f"127.0.0.1:{port}" for port in self.ports)
+
+    def start(self):
+        for port in self.ports:
+            data = self.folder / str(port)
+            data.mkdir(parents=True, exist_ok=True)
+            self.processes.append(Process("redis", ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--cluster-enabled", "yes", "--cluster-port",
+                                                    str(free_port()), "--cluster-node-timeout", "2000", "--save", "", "--appendonly", "yes", "--dir", data,
+                                                    "--maxmemory-policy", "noeviction"], data / "redis.log").start())
+        hosts = [f"127.0.0.1:{port}" for port in self.ports]
+
+        def made():
+            return subprocess.run(["redis-cli", "--cluster", "create", *hosts, "--cluster-yes"], capture_output=True, check=False).returncode == 0
+
+        def agreed():
+            return all("cluster_state:ok" in subprocess.run(["redis-cli", "-p", str(port), "CLUSTER", "INFO"], capture_output=True, text=True,
+                                                            check=False).stdout for port in self.ports)
+        wait_until("the cluster is made", 30, made, every=0.5)
+        wait_until("its nodes agree", 30, agreed)
+        return self
+
+    def stop(self):
+        for process in self.processes:
+            process.stop(10)
+
+
+class RedisSentinel:
+    """One master, and one sentinel that knows it as "weir"."""
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.master, self.port = free_port(), free_port()
+        self.processes = []
+        self.url = f"redis+sentinel://127.0.0.1:{self.port}/weir"
+
+    def start(self):
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.processes.append(Process("redis", ["redis-server", "--port", str(self.master), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--dir",
+                                                self.folder, "--maxmemory-policy", "noeviction"], self.folder / "redis.log").start())
+        settings = self.folder / "sentinel.conf"
+        settings.write_text(f"port {self.port}\nbind 127.0.0.1\ndir {self.folder}\nsentinel monitor weir 127.0.0.1 {self.master} 1\n")
+        self.processes.append(Process("sentinel", ["redis-server", settings, "--sentinel"], self.folder / "sentinel.log").start())
+
+        def known():
+            return str(self.master) in subprocess.run(["redis-cli", "-p", str(self.port), "SENTINEL", "get-master-addr-by-name", "weir"], capture_output=True,
+                                                      text=True, check=False).stdout
+        wait_until("the sentinel knows the master", 30, known)
+        return self
+
+    def stop(self):
+        for process in reversed(self.processes):
+            process.stop(10)
+
+
 class Postgres:
     """A private cluster. PostgreSQL refuses to run as root, so root becomes user postgres."""
 
@@ -235,6 +299,31 @@ class Postgres:
         self.start()
 
 
+class Disk:
+    """A small disk of its own that can be filled to the last byte; only root may mount it."""
+
+    def __init__(self, mebibytes):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="weir-disk-"))  # not below pytest's folder, which is closed to user postgres
+        self.ballast = self.folder / "ballast"
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m,mode=755", "tmpfs", self.folder], check=True)
+
+    def fill(self):
+        with open(self.ballast, "ab", buffering=0) as f:
+            for size in (1 << 20, 4096):
+                try:
+                    while f.write(bytes(size)) == size:
+                        pass
+                except OSError:
+                    pass
+
+    def free(self):
+        self.ballast.unlink(missing_ok=True)
+
+    def stop(self):
+        subprocess.run(["umount", "-l", self.folder], check=False)
+        self.folder.rmdir()
+
+
 class Node:
     """A program of tests/support/chain that prints one JSON line when it is ready (anvil.mjs, faultproxy.mjs)."""
 
@@ -294,9 +383,8 @@ def yaml_of(value, indent=0):
 
 
 def merge(base, more):
-    for key, value in more.items():
-        base[key] = merge(base.get(key, {}), value) if isinstance(value, dict) else value
-    return base
+    """Both as one, `more` where they differ; neither is changed."""
+    return {**base, **{key: merge(base.get(key, {}), value) if isinstance(value, dict) else value for key, value in more.items()}}
 
 
 class Suite:
@@ -314,7 +402,7 @@ class Suite:
             "ops": {"listen": {name: f"127.0.0.1:{port}" for name, port in self.ops.items()}},
             "bus": {"redis_url": redis_url},
             "postgres": {"url": postgres_url},
-            "gateway": {"listen": f"127.0.0.1:{self.api_port}", "admin_listen": f"127.0.0.1:{self.admin_port}",
+            "gateway": {"drain": "1s", "listen": f"127.0.0.1:{self.api_port}", "admin_listen": f"127.0.0.1:{self.admin_port}",
                         "keys": [{"name": "local", "key": ADMIN_KEY, "role": "admin"}]},
             "chains": chains,
         }

@@ -89,7 +89,8 @@ static int code_of(long status)
 		long status;
 		int code;
 	} rows[] = { { 401, WEIR_PERMISSION }, { 403, WEIR_PERMISSION }, { 404, WEIR_NOT_FOUND }, { 409, WEIR_CONFLICT },
-		     { 410, WEIR_CONFLICT },   { 413, WEIR_LIMIT },      { 429, WEIR_RATE_LIMITED } };
+		     { 410, WEIR_CONFLICT },   { 413, WEIR_LIMIT },      { 422, WEIR_CONFLICT },
+		     { 429, WEIR_RATE_LIMITED } };
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
 		if (rows[i].status == status)
 			return rows[i].code;
@@ -116,6 +117,11 @@ static struct curl_slist *headers_of(const struct settings *s, bool admin, bool 
 	struct curl_slist *headers = curl_slist_append(NULL, "Accept: application/json");
 	if (body)
 		headers = curl_slist_append(headers, "Content-Type: application/json");
+	if (body && s->idempotency_key) {
+		char *line = xasprintf("Idempotency-Key: %s", s->idempotency_key);
+		headers = curl_slist_append(headers, line);
+		free(line);
+	}
 	if (admin && *s->key) {
 		char *line = xasprintf("Authorization: Bearer %s", s->key);
 		headers = curl_slist_append(headers, line);

@@ -16,11 +16,11 @@ static const struct column incident_columns[] = {
 	{ "FIRST WRONG", "first_wrong_height" }, { "EXPECTED", "expected" }, { "OBSERVED", "observed" }, { "RESOLUTION", "resolution" },
 };
 static const struct column letter_columns[] = {
-	{ "ID", "id" }, { "CHAIN", "chain" }, { "SUBSCRIPTION", "subscription" }, { "TYPE", "type" }, { "KEY", "key" }, { "REPLAYS", "replays" },
+	{ "ID", "id" }, { "CHAIN", "chain" }, { "SUBSCRIPTION", "subscription" }, { "TYPE", "type" }, { "KEY", "key" }, { "KIND", "kind" }, { "REPLAYS", "replays" },
 	{ "REASON", "reason" }, { "ERROR", "error" },
 };
 
-static int list(const struct settings *s, bool admin, const struct buf *path, const struct column *columns, size_t n, struct error *err)
+int list_items(const struct settings *s, bool admin, const struct buf *path, const struct column *columns, size_t n, struct error *err)
 {
 	yyjson_doc *doc = ask(s, admin, buf_str(path), NULL, err);
 	if (!doc)
@@ -36,7 +36,7 @@ static int list(const struct settings *s, bool admin, const struct buf *path, co
 	yyjson_doc_free(doc);
 	return 0;
 }
-#define LIST(s, admin, path, columns, err) list(s, admin, path, columns, sizeof(columns) / sizeof(columns)[0], err)
+#define LIST(s, admin, path, columns, err) list_items(s, admin, path, columns, sizeof(columns) / sizeof(columns)[0], err)
 
 int chains(struct settings *s, int argc, char **argv, struct error *err)
 {
@@ -58,7 +58,7 @@ static int list_open(struct settings *s, const char *where, const struct column 
 	add_query(&path, "open", s->all ? NULL : "true");
 	add_query(&path, "cursor", s->cursor);
 	add_query(&path, "limit", s->limit);
-	int r = list(s, true, &path, columns, n, err);
+	int r = list_items(s, true, &path, columns, n, err);
 	buf_free(&path);
 	return r;
 }
@@ -83,10 +83,7 @@ int dlq_list(struct settings *s, int argc, char **argv, struct error *err)
 	(void)argv;
 	struct buf path = BUF_INIT(8192);
 	buf_add_str(&path, "/admin/v1/dlq");
-	add_query(&path, "chain", s->chain);
-	add_query(&path, "subscription", s->subscription);
-	add_query(&path, "type", s->type);
-	add_query(&path, "reason", s->reason);
+	add_letter_query(&path, s);
 	add_query(&path, "cursor", s->cursor);
 	add_query(&path, "limit", s->limit);
 	int r = LIST(s, true, &path, letter_columns, err);

@@ -30,6 +30,21 @@ static void copy_plain(const char *text, char ret[96])
 	snprintf(ret + n, 96 - n, "%s", text[n] ? "…" : "");
 }
 
+static bool is_list_of_texts(yyjson_val *value)
+{
+	return yyjson_is_arr(value) && yyjson_is_str(yyjson_arr_get_first(value));
+}
+
+static void join_texts(yyjson_val *list, char ret[96])
+{
+	size_t i, max;
+	yyjson_val *element;
+	struct buf text = BUF_INIT(4096);
+	yyjson_arr_foreach(list, i, max, element) buf_printf(&text, "%s%s", i ? "," : "", yyjson_is_str(element) ? yyjson_get_str(element) : "?");
+	copy_plain(buf_str(&text), ret);
+	buf_free(&text);
+}
+
 const char *value_text(yyjson_val *value, char ret[96])
 {
 	if (!value || yyjson_is_null(value))
@@ -44,6 +59,8 @@ const char *value_text(yyjson_val *value, char ret[96])
 		snprintf(ret, 96, "%" PRIu64, yyjson_get_uint(value));
 	else if (yyjson_is_real(value))
 		snprintf(ret, 96, "%.3f", yyjson_get_real(value));
+	else if (is_list_of_texts(value))
+		join_texts(value, ret);
 	else
 		snprintf(ret, 96, "(%zu)", yyjson_is_arr(value) ? yyjson_arr_size(value) : yyjson_obj_size(value));
 	return ret;
@@ -102,19 +119,20 @@ static void show_objects(const char *name, yyjson_val *items)
 {
 	struct column columns[COLUMNS_MAX];
 	size_t n = 0, i, max;
-	yyjson_val *key, *value;
-	yyjson_obj_foreach(yyjson_arr_get_first(items), i, max, key, value)
+	yyjson_val *key, *value, *first = yyjson_arr_get_first(items);
+	printf("%s:\n", name);
+	if (!yyjson_is_obj(first) || yyjson_obj_size(first) == 0) {
+		printf("(none)\n");
+		return;
+	}
+	yyjson_obj_foreach(first, i, max, key, value)
 	{
 		if (n < COLUMNS_MAX) {
 			columns[n].head = columns[n].path = yyjson_get_str(key);
 			n++;
 		}
 	}
-	printf("%s:\n", name);
-	if (n > 0)
-		show_items(items, columns, n);
-	else
-		printf("(none)\n");
+	show_items(items, columns, n);
 }
 
 void show_facts(yyjson_val *object, const char *prefix)
@@ -127,7 +145,7 @@ void show_facts(yyjson_val *object, const char *prefix)
 		snprintf(name, sizeof name, "%s%s%s", prefix, *prefix ? "." : "", yyjson_get_str(key));
 		if (yyjson_is_obj(value) && strlen(name) + 1 < sizeof name)
 			show_facts(value, name);
-		else if (yyjson_is_arr(value))
+		else if (yyjson_is_arr(value) && !is_list_of_texts(value))
 			show_objects(name, value);
 		else
 			printf("%-20s  %s\n", name, value_text(value, cell));

@@ -194,7 +194,7 @@ void evm_created_address(const uint8_t sender[20], uint64_t nonce, uint8_t ret[2
 bool evm_header_gives_hash(yyjson_val *block);
 void evm_prove(struct evm_block *, const Weir__V1__RawBlock *, struct evm_certificate *);
 
-/* Entries (read.c, tokens.c): appended to the message. */
+/* Entries (entry.c; found by read.c and tokens.c): appended to the message. */
 struct evm_writer {
 	struct evm_block *block;
 	Weir__V1__NormalizedBlock *message;

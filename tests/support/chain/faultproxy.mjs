@@ -8,7 +8,7 @@
 //   GET    /lies                                    the catalogue: name, which answer, which check should catch it
 //   POST   /lie    {"name","height","count","method"}   tell it: only at that height, that many times, only for that method (all optional)
 //   DELETE /lie[?name=]                             stop telling it (all)
-//   POST   /latency {"ms":N}                        each answer comes N ms later
+//   POST   /latency {"ms":N,"method"}               each answer comes N ms later, or those to this method
 //   POST   /stall  {"ms":N|null}, DELETE /stall     nothing is answered for N ms, or until deleted; then what waited is answered
 //   POST   /down, DELETE /down                      connections are reset at once
 //   GET    /stats                                   questions by method, altered answers by lie, the newest alterations
@@ -43,6 +43,7 @@ class Story {
     this.newest = [];
     this.methods = {};
     this.latency = 0;
+    this.slowMethod = null; // null: all
     this.down = false;
     this.stalled = null; // promise that ends with the stall
   }
@@ -164,8 +165,10 @@ class Story {
     if (typeof ms === 'number') setTimeout(this.resume, ms).unref();
   }
 
-  async wait() {
-    if (this.latency > 0) await sleep(this.latency);
+  /** calls: what was asked; undefined: it is not known. */
+  async wait(calls) {
+    const concerned = !this.slowMethod || calls?.some((call) => call?.method === this.slowMethod);
+    if (this.latency > 0 && concerned) await sleep(this.latency);
     if (this.stalled !== null) await this.stalled;
   }
 }
@@ -293,7 +296,7 @@ function httpHandler(story, upstream, agent) {
       const asked = parse(text);
       for (const call of list(asked)) story.asked(call);
       const lie = asked === undefined ? null : await story.transport(list(asked));
-      await story.wait();
+      await story.wait(list(asked));
       if (story.down) return res.socket?.resetAndDestroy();
       if (lie === 'hang' || lie === 'reset' || lie?.startsWith('http-') || lie === 'huge') return MANNERS[lie](res, asked);
 
@@ -372,7 +375,11 @@ function controlHandler(story) {
                            active: story.active, newest: story.newest }),
     'POST /lie': (body) => story.tell(body) ?? { status: 404, error: `no lie is named ${body.name}` },
     'DELETE /lie': (body, query) => { story.stop(query.get('name')); return story.active; },
-    'POST /latency': ({ ms }) => { story.latency = ms ?? 0; return { latency: story.latency }; },
+    'POST /latency': ({ ms, method }) => {
+      story.latency = ms ?? 0;
+      story.slowMethod = method ?? null;
+      return { latency: story.latency };
+    },
     'POST /stall': ({ ms = null }) => { story.stall(ms); return { stalled: true }; },
     'DELETE /stall': () => { story.resume?.(); return { stalled: false }; },
     'POST /down': () => { story.down = true; return { down: true }; },

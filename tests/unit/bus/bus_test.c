@@ -190,7 +190,7 @@ static void test_retry_then_park_then_replay(void **state)
 	struct error err = { 0 }, why = { .code = WEIR_TIMEOUT, .text = "slow" };
 	size_t n;
 	uint64_t count;
-	struct bus_retry_policy policy = { .attempts = 3, .base_ms = 1, .max_ms = 2 };
+	struct retry_policy policy = { .growth = RETRY_EXPONENTIAL, .jitter = 1, .attempts = 3, .base_ms = 1, .max_ms = 2 };
 	assert_int_equal(bus_worker_open(bus, "test", TOPIC_RAW, "normalizer", &policy, &w, &err), 0);
 	publish(bus, TOPIC_RAW, message(MESSAGE_RAW_BLOCK_TIP, "7", "bad"));
 	for (unsigned attempt = 0; attempt < 3; attempt++) {
@@ -201,7 +201,8 @@ static void test_retry_then_park_then_replay(void **state)
 	}
 	assert_int_equal(dead_letter_count(bus, "test", "normalizer", &count, &err), 0);
 	assert_int_equal(count, 1);
-	assert_int_equal(dead_letter_replay(bus, "test", "normalizer", &(struct dead_letter_filter){ .reason = "timeout" }, NULL, 0, "me", &count, &err), 0);
+	assert_int_equal(
+		dead_letter_replay(bus, "test", "normalizer", &(struct dead_letter_filter){ .reason = "timeout" }, NULL, 0, "me", &count, &err), 0);
 	assert_int_equal(count, 1);
 	assert_int_equal(bus_worker_read(w, 10, 5000, &m, &n, &err), 0);
 	assert_int_equal(n, 1);
@@ -326,6 +327,7 @@ static void test_flushall_and_kill(void **state)
 	publish(bus, TOPIC_RAW, message(MESSAGE_RAW_BLOCK_TIP, "7", "a"));
 	assert_int_equal(bus_worker_read(w, 10, 1000, &m, &n, &err), 0);
 	ask("FLUSHALL");
+	ask("CONFIG SET appendfsync always"); /* else the kill may take the acknowledgement */
 	publish(bus, TOPIC_RAW, message(MESSAGE_RAW_BLOCK_TIP, "7", "b"));
 	bool got = false;
 	for (int i = 0; i < 20 && !got; i++) { /* the group is made again by itself */

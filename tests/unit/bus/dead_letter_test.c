@@ -11,11 +11,12 @@
 #include "weir/v1/dead_letter.pb-c.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define SUB "normalizer"
 
-static const struct bus_retry_policy policy = { .attempts = 3, .base_ms = 1, .max_ms = 2 };
+static const struct retry_policy policy = { .growth = RETRY_EXPONENTIAL, .jitter = 1, .attempts = 3, .base_ms = 1, .max_ms = 2 };
 
 static struct bus_worker *worker(struct bus *bus)
 {
@@ -105,6 +106,107 @@ static void test_list(void **state)
 	bus_close(&bus);
 }
 
+/* Filters, alone and together, find what a look at every letter finds; pages of any size tell all of it once and in order. */
+static void test_filters_and_pages(void **state)
+{
+	(void)state;
+	struct bus *bus = fixture_bus("w");
+	struct bus_worker *w = worker(bus);
+	static struct seen s, all;
+	make_letters(bus, w, 60);
+	assert_int_equal(count_of(bus, NULL, NULL, 0, &all), 60);
+	int64_t middle = strtoll(all.ids[30], NULL, 10);
+	const struct {
+		struct dead_letter_filter filter;
+		size_t expected;
+	} rows[] = {
+		{ { .kind = "head" }, 60 },
+		{ { .kind = "follower" }, 0 },
+		{ { .type = "raw_block_tip", .reason = "mismatch", .kind = "head" }, 20 },
+		{ { .key = "k6", .type = "raw_block_tip" }, 1 },
+		{ { .key = "k6", .type = "raw_block_backfill" }, 0 },
+		{ { .key = "k" }, 0 }, /* a key's beginning is another key */
+		{ { .to_ms = 1 }, 0 },
+		{ { .from_ms = middle, .to_ms = middle - 1 }, 0 },
+		{ { .type = "none" }, 0 },
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		uint64_t n;
+		assert_int_equal(count_of(bus, &rows[i].filter, NULL, 0, &s), rows[i].expected);
+		assert_int_equal(dead_letter_count_matching(bus, "test", SUB, &rows[i].filter, &n, NULL), 0);
+		assert_int_equal(n, rows[i].expected);
+	}
+	size_t later = count_of(bus, &(struct dead_letter_filter){ .from_ms = middle }, NULL, 0, &s);
+	assert_in_range(later, 30, 60);
+	size_t earlier = count_of(bus, &(struct dead_letter_filter){ .to_ms = middle - 1 }, NULL, 0, &s);
+	assert_int_equal(earlier + later, 60);
+	for (size_t size = 1; size < 20; size += 6) {
+		char cursor[48] = "";
+		for (size_t at = 0; at < 60; at += s.count) {
+			assert_in_range(count_of(bus, NULL, cursor, size, &s), 1, size);
+			for (size_t i = 0; i < s.count; i++)
+				assert_string_equal(s.ids[i], all.ids[at + i]);
+			snprintf(cursor, sizeof cursor, "%s", s.ids[s.count - 1]);
+		}
+		assert_int_equal(count_of(bus, NULL, cursor, size, &s), 0);
+	}
+	forget(&s);
+	forget(&all);
+	bus_worker_close(&w);
+	bus_close(&bus);
+}
+
+struct tally {
+	char text[400];
+	uint64_t sum;
+};
+
+static void add_count(const char *kind, const char *type, const char *reason, uint64_t count, void *arg)
+{
+	struct tally *t = arg;
+	size_t used = strlen(t->text);
+	t->sum += count;
+	snprintf(t->text + used, sizeof t->text - used, "%s %s %s %llu\n", kind, type, reason, (unsigned long long)count);
+}
+
+static void test_counts_follow_what_happens(void **state)
+{
+	(void)state;
+	struct bus *bus = fixture_bus("w");
+	struct bus_worker *w = worker(bus);
+	struct bus_message *m;
+	struct tally t = { 0 };
+	static struct seen s;
+	uint64_t n;
+	make_letters(bus, w, 9);
+	assert_int_equal(dead_letter_counts(bus, "test", SUB, add_count, &t, NULL), 0);
+	assert_int_equal(t.sum, 9);
+	assert_non_null(strstr(t.text, "head raw_block_tip invalid 2\n"));
+	assert_non_null(strstr(t.text, "head raw_block_tip mismatch 3\n"));
+	assert_non_null(strstr(t.text, "head raw_block_backfill invalid 1\n"));
+	assert_non_null(strstr(t.text, "head raw_block_backfill mismatch 3\n"));
+	/* one that fails again for another reason is found under that one */
+	assert_int_equal(count_of(bus, &(struct dead_letter_filter){ .reason = "invalid", .type = "raw_block_backfill" }, NULL, 0, &s), 1);
+	const char *one[] = { s.ids[0] };
+	assert_int_equal(dead_letter_replay(bus, "test", SUB, NULL, one, 1, "me", &n, NULL), 0);
+	assert_int_equal(take(w, &m), 1);
+	fixture_settle(w, &m[0], BUS_REJECT, WEIR_TIMEOUT);
+	assert_int_equal(count_of(bus, &(struct dead_letter_filter){ .reason = "timeout" }, NULL, 0, &s), 1);
+	assert_int_equal(count_of(bus, &(struct dead_letter_filter){ .reason = "invalid" }, NULL, 0, &s), 2);
+	assert_int_equal(dead_letter_purge(bus, "test", SUB, NULL, NULL, 0, "me", "all", &n, NULL), 0);
+	assert_int_equal(n, 9);
+	t = (struct tally){ 0 };
+	assert_int_equal(dead_letter_counts(bus, "test", SUB, add_count, &t, NULL), 0);
+	assert_string_equal(t.text, "");
+	/* nothing of them is left behind */
+	assert_int_equal(fixture_ask("EXISTS weir:{test}:dlqt:" SUB " weir:{test}:dlqk:" SUB ":k1 weir:{test}:dlqn:" SUB " weir:{test}:dlqf:" SUB
+				     " weir:{test}:dlqr:" SUB " weir:{test}:dlqi:" SUB),
+			 0);
+	forget(&s);
+	bus_worker_close(&w);
+	bus_close(&bus);
+}
+
 /* A letter tells each failure, by whom and why, also those of replays, and holds the frame as it was. */
 static void test_letter_tells_all_attempts(void **state)
 {
@@ -134,6 +236,13 @@ static void test_letter_tells_all_attempts(void **state)
 	assert_string_equal(s.last->key, "7");
 	assert_string_equal(s.last->type, "raw_block_tip");
 	assert_string_equal(s.last->stream, "weir:{test}:raw:high");
+	assert_int_equal(s.last->frame.len, 0); /* lists leave it out */
+	size_t size = s.last->frame_bytes;
+	char id[48];
+	snprintf(id, sizeof id, "%s", s.ids[0]);
+	forget(&s);
+	assert_int_equal(dead_letter_show(bus, "test", SUB, id, see, &s, NULL), 0);
+	assert_int_equal(s.last->frame.len, size);
 	struct frame f;
 	assert_int_equal(frame_read((struct bytes){ s.last->frame.data, s.last->frame.len }, &f, NULL), 0);
 	assert_memory_equal(f.body.data, "body", 4);
@@ -165,7 +274,8 @@ static void test_replay_and_purge_some(void **state)
 	assert_int_equal(dead_letter_purge(bus, "test", SUB, NULL, two, 2, "me", "wrong", &n, NULL), 0);
 	assert_int_equal(n, 1); /* the other one, while it is being replayed */
 	fixture_settle(w, &second, BUS_DONE, 0);
-	assert_int_equal(dead_letter_purge(bus, "test", SUB, &(struct dead_letter_filter){ .reason = "invalid" }, NULL, 0, "me", "known", &n, NULL), 0);
+	assert_int_equal(dead_letter_purge(bus, "test", SUB, &(struct dead_letter_filter){ .reason = "invalid" }, NULL, 0, "me", "known", &n, NULL),
+			 0);
 	assert_int_equal(n, 3);
 	assert_int_equal(dead_letter_count(bus, "test", SUB, &n, NULL), 0);
 	assert_int_equal(n, 5);
@@ -205,6 +315,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_list, fixture_flush),
+		cmocka_unit_test_setup(test_filters_and_pages, fixture_flush),
+		cmocka_unit_test_setup(test_counts_follow_what_happens, fixture_flush),
 		cmocka_unit_test_setup(test_letter_tells_all_attempts, fixture_flush),
 		cmocka_unit_test_setup(test_replay_and_purge_some, fixture_flush),
 		cmocka_unit_test_setup(test_replay_survives_the_worker, fixture_flush),

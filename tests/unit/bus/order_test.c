@@ -1,5 +1,5 @@
 /* order_test.c - the ordered lane under random failures against a slow, obvious model: whatever fails, is parked, replayed, read again or
- * lost with an owner or a killed Redis, in the end each message has had its effect once, and those of a key in the order of publishing.
+ * replayed by jobs that are paused and canceled, lost with an owner or a killed Redis, in the end each message has had its effect once, and those of a key in the order of publishing.
  *
  * The publisher here has no journal, so what it published must stay published: Redis writes before it answers (appendfsync always). What
  * a Redis loses that answers first (everysec, on a busy disk up to two seconds) is published again by a service's source: owner_test.c tests it.
@@ -41,6 +41,7 @@ struct world {
 	bool had[KEYS][MESSAGES + 1];
 	unsigned total, effects, repeats, parks;
 	bool healthy; /* handlers no longer fail */
+	char job[24]; /* the newest replay job */
 };
 
 static void publish_some(struct world *w)
@@ -137,6 +138,30 @@ static uint64_t replay_all(struct world *w)
 	return left;
 }
 
+/* What an operator may do to dead letters at any time, none of which may break the order: replays at once, and jobs of every kind. */
+static void operate(struct world *w)
+{
+	static const char *const kinds[] = { NULL, "head", "follower" };
+	struct dead_letter_job job = { .id = "" };
+	struct dead_letter_order order = { .filter = { .kind = kinds[dice(3)], .key = dice(3) ? NULL : "k1" },
+					   .concurrency = 1 + dice(4),
+					   .rate = dice(2) ? 0 : 20,
+					   .stop_percent = dice(2) ? 101 : 40,
+					   .who = "dice" };
+	switch (dice(3)) {
+	case 0:
+		(void)replay_all(w);
+		break;
+	case 1:
+		if (dead_letter_job_start(w->bus, "test", SUB, &order, &job, NULL) == 0)
+			snprintf(w->job, sizeof w->job, "%s", job.id);
+		break;
+	default:
+		if (*w->job)
+			(void)dead_letter_job_control(w->bus, "test", w->job, (enum dead_letter_job_action)dice(3), "dice", "", &job, NULL);
+	}
+}
+
 static void run(uint64_t start, bool kills)
 {
 	struct world w = { .bus = fixture_bus("w") };
@@ -149,8 +174,8 @@ static void run(uint64_t start, bool kills)
 		if (dice(3) == 0)
 			publish_some(&w);
 		turn(&w);
-		if (dice(20) == 0)
-			(void)replay_all(&w);
+		if (dice(12) == 0)
+			operate(&w);
 		if (dice(50) == 0) { /* an orderly hand-over */
 			bus_owner_close(&w.owner);
 			own(&w);

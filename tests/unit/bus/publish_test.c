@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 
+#include <glob.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -117,7 +118,7 @@ static void test_killed_connection(void **state)
 static void test_many_frames_and_a_full_stream(void **state)
 {
 	(void)state;
-	enum { N = 1200 };
+	enum { N = 2000 };
 	struct bus *bus = fixture_bus_with("w", 3000, 600);
 	struct bus_publisher *p = publisher(bus, TOPIC_BLOCKS, "p");
 	static struct frame f[N];
@@ -255,6 +256,7 @@ static void test_large_body(void **state)
 
 /* -- kill -9 of Redis while publishing: each message once, in order ------------------------------------------------------------ */
 
+enum { CALL_MAX = 3000 };
 static atomic_int kills, alive;
 
 /* Only kills: what a thread starts ends with it. */
@@ -271,9 +273,8 @@ static void *killer(void *arg)
 	return NULL;
 }
 
-static void test_kill_redis_while_publishing(void **state)
+static void kill_redis_while_publishing(unsigned call)
 {
-	(void)state;
 	struct bus *bus = fixture_bus_with("w", 200, 1000000), *reader = fixture_bus("r");
 	struct bus_publisher *p = publisher(bus, TOPIC_BLOCKS, "p");
 	struct bus_tail *t;
@@ -283,19 +284,19 @@ static void test_kill_redis_while_publishing(void **state)
 	alive = 1;
 	assert_int_equal(pthread_create(&thread, NULL, killer, NULL), 0);
 	while (kills > 0) {
-		char bodies[8][24];
-		struct frame f[8];
-		for (unsigned i = 0; i < 8; i++) {
+		static char bodies[CALL_MAX][24];
+		static struct frame f[CALL_MAX];
+		for (unsigned i = 0; i < call; i++) {
 			snprintf(bodies[i], sizeof bodies[i], "%lu", published + i);
 			f[i] = fixture_message(MESSAGE_CHAIN_HEAD, "k", bodies[i]);
 		}
 		struct error err = { 0 };
-		while (bus_publish(p, f, 8, &err) != 0) {
+		while (bus_publish(p, f, call, &err) != 0) {
 			/* A kill may take what was answered while an fsync ran: the producer hears of it and sends that again. */
 			uint64_t tail = 0;
 			if (err.code == WEIR_GAP && bus_tail_sequence(p, CLASS_NORMAL, &tail, &err) == 0) {
-				assert_true(tail < published);
-				print_message("Redis lost %lu\n", published - (unsigned long)tail);
+				assert_true(tail < published + call);
+				print_message("Redis has %lu of %lu\n", (unsigned long)tail, published);
 				published = (unsigned long)tail;
 				goto again;
 			}
@@ -308,7 +309,7 @@ static void test_kill_redis_while_publishing(void **state)
 			if (--kills > 0)
 				alive = 1;
 		}
-		published += 8;
+		published += call;
 	again:;
 	}
 	pthread_join(thread, NULL);
@@ -333,6 +334,173 @@ static void test_kill_redis_while_publishing(void **state)
 	bus_close(&reader);
 }
 
+static void test_kill_redis_while_publishing(void **state)
+{
+	(void)state;
+	kill_redis_while_publishing(8);
+}
+
+/* Long calls go as transactions, the next chunk behind the one that is being executed. */
+static void test_kill_redis_while_publishing_long_calls(void **state)
+{
+	(void)state;
+	kill_redis_while_publishing(CALL_MAX);
+}
+
+/* Without MULTI the XADDs of a transaction would be done at once, checked or not. */
+static void test_long_calls_without_the_permission(void **state)
+{
+	(void)state;
+	static const char *const missing[] = { "multi", "exec", "watch", "unwatch", "client|reply" };
+	static struct frame f[CALL_MAX];
+	for (size_t i = 0; i < CALL_MAX; i++)
+		f[i] = fixture_message(MESSAGE_CHAIN_HEAD, "k", "x");
+	for (size_t i = 0; i < sizeof missing / sizeof missing[0]; i++) {
+		struct bus *bus;
+		struct bus_options options = {
+			.url = fixture_server.url, .worker = "w", .username = "some", .password = "pw", .max_backlog = 1000000
+		};
+		fixture_ask("ACL SETUSER some reset on >pw ~* &* +@all -%s", missing[i]);
+		assert_int_equal(bus_open(&options, &bus, NULL), 0);
+		struct bus_publisher *p = publisher(bus, TOPIC_BLOCKS, "p");
+		assert_int_equal(bus_publish(p, f, CALL_MAX, NULL), 0);
+		assert_int_equal(fixture_ask("XLEN " NORMAL), (i + 1) * CALL_MAX);
+		bus_publisher_close(&p);
+		bus_close(&bus);
+	}
+	fixture_ask("ACL DELUSER some");
+}
+
+static void kill_and_restart(const char *torn)
+{
+	redis_server_kill(&fixture_server);
+	char pattern[128];
+	glob_t found;
+	snprintf(pattern, sizeof pattern, "%s/appendonlydir/*.incr.aof", fixture_server.dir);
+	assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+	FILE *f = fopen(found.gl_pathv[found.gl_pathc - 1], "a");
+	assert_non_null(f);
+	fputs(torn, f);
+	fclose(f);
+	globfree(&found);
+	redis_server_restart(&fixture_server);
+	fixture_ask("CONFIG SET appendfsync always");
+}
+
+/* Redis 7.0 does the beginning of a transaction that it was killed over when it starts for the second time. */
+static void test_torn_transaction_does_not_come_back(void **state)
+{
+	(void)state;
+	struct bus *bus = fixture_bus("w"), *reader = fixture_bus("r");
+	struct bus_publisher *p = publisher(bus, TOPIC_BLOCKS, "p");
+	char torn[512];
+	fixture_ask("CONFIG SET appendfsync always");
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(publish_one(p, "before"), 0);
+	char *generation = fixture_text("HGET weir:{test}:blocks:meta gen"), id[64];
+	snprintf(id, sizeof id, "%s-4", generation);
+	free(generation);
+	snprintf(torn, sizeof torn,
+		 "*1\r\n$5\r\nMULTI\r\n*5\r\n$4\r\nXADD\r\n$%zu\r\n" NORMAL "\r\n$%zu\r\n%s\r\n$1\r\nd\r\n$1\r\nx\r\n*5\r\n$4\r\nXA", strlen(NORMAL),
+		 strlen(id), id);
+	kill_and_restart(torn);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(publish_one(p, "behind"), 0);
+	assert_int_equal(fixture_ask("XLEN " NORMAL), 6);
+	kill_and_restart("");
+	assert_int_equal(fixture_ask("XLEN " NORMAL), 7); /* there it is */
+	struct bus_owner *o;
+	struct bus_message *m;
+	size_t n;
+	uint64_t dead;
+	assert_int_equal(bus_owner_open(reader, "test", TOPIC_BLOCKS, "reconciler", 60000, &o, NULL), 0);
+	assert_int_equal(bus_owner_acquire(o, NULL), 0);
+	assert_int_equal(bus_owner_read(o, 10, 1000, &m, &n, NULL), 0);
+	assert_int_equal(n, 6);
+	assert_int_equal(dead_letter_count(reader, "test", "reconciler", &dead, NULL), 0);
+	assert_int_equal(dead, 0);
+	bus_owner_close(&o);
+	bus_publisher_close(&p);
+	bus_close(&bus);
+	bus_close(&reader);
+}
+
+static atomic_bool breaking;
+
+static void *connection_breaker(void *arg)
+{
+	(void)arg;
+	for (uint64_t i = 1; breaking; i++) {
+		fixture_ask("CLIENT KILL TYPE normal");
+		clock_sleep_ms((int64_t)(i * 7 % 11));
+	}
+	return NULL;
+}
+
+static void *publish_numbers(void *arg)
+{
+	enum { CALLS = 60 };
+	const char *name = arg;
+	struct bus *bus = fixture_bus_with(name, 3000, 1000000);
+	struct bus_publisher *p = publisher(bus, TOPIC_BLOCKS, name);
+	char(*bodies)[24] = xcalloc(CALL_MAX, sizeof *bodies);
+	struct frame *f = xcalloc(CALL_MAX, sizeof *f);
+	for (unsigned call = 0; call < CALLS; call++) {
+		struct error err = { 0 };
+		for (unsigned i = 0; i < CALL_MAX; i++) {
+			snprintf(bodies[i], sizeof bodies[i], "%u", call * CALL_MAX + i);
+			f[i] = (struct frame){ .type = MESSAGE_CHAIN_HEAD,
+					       .schema_version = 1,
+					       .key = { (const uint8_t *)name, 1 },
+					       .body = { (const uint8_t *)bodies[i], strlen(bodies[i]) } };
+		}
+		while (bus_publish(p, f, CALL_MAX, &err) != 0)
+			if (err.code != WEIR_UNAVAILABLE && err.code != WEIR_TIMEOUT)
+				fail_msg("%s", err.text);
+	}
+	free(f);
+	free(bodies);
+	bus_publisher_close(&p);
+	bus_close(&bus);
+	return (void *)(uintptr_t)(CALLS * CALL_MAX);
+}
+
+/* Each other's transactions fail, connections end at any moment: each message is there once, each producer's in its order. */
+static void test_two_producers_of_long_calls(void **state)
+{
+	(void)state;
+	pthread_t threads[2], breaker;
+	void *wanted;
+	unsigned next[2] = { 0 };
+	uint64_t first;
+	breaking = true;
+	assert_int_equal(pthread_create(&breaker, NULL, connection_breaker, NULL), 0);
+	for (size_t i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, publish_numbers, (void *)(uintptr_t)(i ? "b" : "a")), 0);
+	for (size_t i = 0; i < 2; i++)
+		assert_int_equal(pthread_join(threads[i], &wanted), 0);
+	breaking = false;
+	assert_int_equal(pthread_join(breaker, NULL), 0);
+	struct bus *reader = fixture_bus("r");
+	struct bus_tail *t;
+	assert_int_equal(bus_tail_open(reader, "test", TOPIC_BLOCKS, CLASS_NORMAL, &t, NULL), 0);
+	while (next[0] + next[1] < 2 * (uintptr_t)wanted) {
+		struct bus_message *m;
+		size_t n;
+		struct error err = { 0 };
+		if (bus_tail_read(t, 1000, 1000, &m, &n, &first, &err) != 0 || n == 0)
+			fail_msg("after %u and %u: %s", next[0], next[1], err.text);
+		for (size_t i = 0; i < n; i++) {
+			char body[24];
+			snprintf(body, sizeof body, "%u", next[m[i].frame.key.data[0] - 'a']++);
+			assert_true(fixture_body_is(&m[i], body));
+		}
+	}
+	assert_int_equal(fixture_ask("XLEN " NORMAL), next[0] + next[1]);
+	bus_tail_close(&t);
+	bus_close(&reader);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -349,6 +517,10 @@ int main(void)
 		cmocka_unit_test_setup(test_sequence, fixture_flush),
 		cmocka_unit_test_setup(test_large_body, fixture_flush),
 		cmocka_unit_test_setup(test_kill_redis_while_publishing, fixture_flush),
+		cmocka_unit_test_setup(test_kill_redis_while_publishing_long_calls, fixture_flush),
+		cmocka_unit_test_setup(test_two_producers_of_long_calls, fixture_flush),
+		cmocka_unit_test_setup(test_long_calls_without_the_permission, fixture_flush),
+		cmocka_unit_test_setup(test_torn_transaction_does_not_come_back, fixture_flush),
 	};
 	return fixture_run(tests);
 }

@@ -18,7 +18,7 @@
 
 #define GROUP "normalizer"
 
-static struct bus_worker *worker(struct bus *bus, const struct bus_retry_policy *policy)
+static struct bus_worker *worker(struct bus *bus, const struct retry_policy *policy)
 {
 	struct bus_worker *w;
 	assert_int_equal(bus_worker_open(bus, "test", TOPIC_RAW, GROUP, policy, &w, NULL), 0);
@@ -164,7 +164,7 @@ static void test_retry_then_park_then_replay(void **state)
 {
 	(void)state;
 	struct bus *bus = fixture_bus("w");
-	struct bus_retry_policy policy = { .attempts = 3, .base_ms = 1, .max_ms = 2 };
+	struct retry_policy policy = { .growth = RETRY_EXPONENTIAL, .jitter = 1, .attempts = 3, .base_ms = 1, .max_ms = 2 };
 	struct bus_worker *w = worker(bus, &policy);
 	struct bus_message *m;
 	uint64_t count;
@@ -193,7 +193,7 @@ static void test_dependency_down_uses_no_attempt(void **state)
 {
 	(void)state;
 	struct bus *bus = fixture_bus("w");
-	struct bus_retry_policy policy = { .attempts = 2, .base_ms = 1, .max_ms = 20 };
+	struct retry_policy policy = { .growth = RETRY_EXPONENTIAL, .jitter = 1, .attempts = 2, .base_ms = 1, .max_ms = 20 };
 	struct bus_worker *w = worker(bus, &policy);
 	struct bus_message *m;
 	tip(bus, "x");
@@ -212,7 +212,7 @@ static void test_failures_survive_the_worker(void **state)
 {
 	(void)state;
 	struct bus *bus = fixture_bus("w");
-	struct bus_retry_policy policy = { .attempts = 3, .base_ms = 100000, .max_ms = 100000 };
+	struct retry_policy policy = { .growth = RETRY_EXPONENTIAL, .jitter = 1, .attempts = 3, .base_ms = 100000, .max_ms = 100000 };
 	struct bus_worker *w = worker(bus, &policy);
 	struct bus_message *m;
 	tip(bus, "x");
@@ -345,6 +345,7 @@ static void test_flush_and_kill(void **state)
 	tip(bus, "a");
 	assert_int_equal(take(w, 10, 1000, &m), 1);
 	fixture_ask("FLUSHALL");
+	fixture_ask("CONFIG SET appendfsync always"); /* else the kill may take the acknowledgement */
 	tip(bus, "b");
 	for (n = 0; n == 0;) /* the group is made again by itself */
 		n = take(w, 10, 500, &m);

@@ -67,7 +67,8 @@ static bool is_number(const struct setting *s)
 static void file_with(const struct setting *s, const char *value, struct buf *out)
 {
 	buf_reset(out);
-	struct buf chain = BUF_INIT(8192), endpoint = BUF_INIT(8192), key = BUF_INIT(8192);
+	struct buf chain = BUF_INIT(8192), endpoint = BUF_INIT(8192), key = BUF_INIT(8192), to = BUF_INIT(8192);
+	static const char *const to_members[][2] = { { "name", "chat" }, { "url", "http://127.0.0.1:9" }, { "to", "a@b" } };
 	if (s->owner == OWNER_CONFIG) { /* a: {b: value} */
 		size_t depth = 0;
 		for (const char *p = s->path; *p; p += strcspn(p, ".") + (p[strcspn(p, ".")] == '.')) {
@@ -82,6 +83,11 @@ static void file_with(const struct setting *s, const char *value, struct buf *ou
 		buf_printf(&endpoint, "%s: %s, ", s->path, value);
 	if (s->owner == OWNER_KEY)
 		buf_printf(&key, "%s: %s, ", s->path, value);
+	if (s->owner == OWNER_DESTINATION)
+		buf_printf(&to, "%s: %s, ", s->path, value);
+	for (size_t i = 0; i < 3; i++)
+		if (s->owner != OWNER_DESTINATION || strcmp(s->path, to_members[i][0]) != 0)
+			buf_printf(&to, "%s: \"%s\", ", to_members[i][0], to_members[i][1]);
 	if (s->owner != OWNER_CHAIN || strcmp(s->path, "name") != 0)
 		buf_add_str(&chain, "name: dev, ");
 	if (s->owner != OWNER_ENDPOINT || strcmp(s->path, "url") != 0)
@@ -93,15 +99,17 @@ static void file_with(const struct setting *s, const char *value, struct buf *ou
 	if (s->owner != OWNER_CONFIG) {
 		buf_printf(out, "chains: [{%sendpoints: [{%s}]}]\n", buf_str(&chain), buf_str(&endpoint));
 		buf_printf(out, "gateway: {keys: [{%s}]}\n", buf_str(&key));
+		buf_printf(out, "alerts: {smtp_url: \"smtp://127.0.0.1\", smtp_from: \"a@b\", destinations: [{%s}]}\n", buf_str(&to));
 	}
 	buf_free(&chain);
 	buf_free(&endpoint);
 	buf_free(&key);
+	buf_free(&to);
 }
 
 static void *owner_in(struct config *c, enum setting_owner owner)
 {
-	void *owners[] = { c, c->chains, c->chain_count ? c->chains[0].endpoints : NULL, c->gateway.keys };
+	void *owners[] = { c, c->chains, c->chain_count ? c->chains[0].endpoints : NULL, c->gateway.keys, c->alerts.destinations };
 	return owners[owner];
 }
 
@@ -397,6 +405,41 @@ static void checks_name_line_and_column_too(void **state)
 	assert_null(strstr(err.text, "secret"));
 }
 
+static void show_ratio(const struct config_shown *shown, void *arg)
+{
+	if (strcmp(shown->path, "otel.sampling_ratio") == 0)
+		snprintf(arg, 64, "%s", shown->value);
+}
+
+static void ratios(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		int64_t millionths;
+		const char *shown;
+	} rows[] = { { "0", 0, "0" }, { "1", 1000000, "1" }, { "0.01", 10000, "0.01" }, { "0.000001", 1, "0.000001" }, { "1.0", 1000000, "1" }, { "0.5", 500000, "0.5" } };
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct buf yaml = BUF_INIT(4096);
+		buf_printf(&yaml, CHAIN "otel: {sampling_ratio: %s}\n", rows[i].text);
+		struct config *c = good(buf_str(&yaml));
+		assert_int_equal(c->otel.per_million, rows[i].millionths);
+		char shown[64] = "";
+		config_show(c, show_ratio, shown);
+		assert_string_equal(shown, rows[i].shown);
+		config_free(&c);
+		buf_free(&yaml);
+	}
+	static const char *const wrong[] = { "1.1", "2", "1.000001", "0.0000001", "-0.5", ".5", "1e-3", "\"0,5\"", "half", "\"\"", "99999999999999999999" };
+	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+		struct buf yaml = BUF_INIT(4096);
+		buf_printf(&yaml, CHAIN "otel: {sampling_ratio: %s}\n", wrong[i]);
+		bad(buf_str(&yaml), "otel.sampling_ratio", "0 to 1, with at most six decimals", NULL);
+		buf_free(&yaml);
+	}
+	bad(CHAIN "otel: {endpoint: \"collector:4318\"}\n", "otel.endpoint", "not an http:// or https:// address", NULL);
+}
+
 static void listen_addresses(void **state)
 {
 	(void)state;
@@ -419,6 +462,19 @@ static void listen_addresses(void **state)
 		}
 	bad("gateway: {listen: nowhere}", "weir.yaml:1:19: gateway.listen: \"nowhere\" is not host:port", NULL);
 	bad("gateway: {admin_listen: nowhere}", "gateway.admin_listen: \"nowhere\" is not host:port", NULL);
+}
+
+static void tls_wants_both_files(void **state)
+{
+	(void)state;
+	struct config *c = good(CHAIN "gateway: {tls: {certificate: a, key: b}, admin_tls: {certificate: a, key: b, client_ca: c, client_certificate: optional}}\n");
+	assert_string_equal(c->gateway.tls.key, "b");
+	assert_string_equal(c->gateway.admin_tls.client_certificate, "optional");
+	config_free(&c);
+	bad(CHAIN "gateway: {tls: {certificate: a}}\n", "gateway.tls.key", "given together", NULL);
+	bad(CHAIN "gateway: {admin_tls: {key: a}}\n", "gateway.admin_tls.certificate", "given together", NULL);
+	bad(CHAIN "gateway: {admin_tls: {client_ca: a}}\n", "gateway.admin_tls.client_ca", "need TLS", NULL);
+	bad(CHAIN "gateway: {admin_tls: {client_certificate: maybe}}\n", "client_certificate", "optional", NULL);
 }
 
 static void redis_urls(void **state)
@@ -446,8 +502,9 @@ static void lists_are_bounded(void **state)
 		const char *before, *element, *after, *words;
 	} rows[] = { { CONFIG_CHAINS_MAX, "chains: [", "{name: n%zu, endpoints: [{url: http://x}]},", "]", "chains: more than 32 elements" },
 		     { CONFIG_ENDPOINTS_MAX, "chains: [{name: a, endpoints: [", "{name: n%zu, url: http://x},", "]}]", "endpoints: more than 32 elements" },
-		     { CONFIG_API_KEYS_MAX, "gateway: {keys: [", "{name: n%1$zu, key: " KEY "%1$zu},", "]}", "gateway.keys: more than 64 elements" } };
-	for (size_t i = 0; i < 3; i++)
+		     { CONFIG_API_KEYS_MAX, "gateway: {keys: [", "{name: n%1$zu, key: " KEY "%1$zu},", "]}", "gateway.keys: more than 64 elements" },
+		     { CONFIG_DESTINATIONS_MAX, "alerts: {destinations: [", "{name: n%zu, url: http://x},", "]}", "alerts.destinations: more than 16 elements" } };
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
 		for (size_t over = 0; over < 2; over++) {
 			struct buf yaml = BUF_INIT(1 << 20);
 			buf_add_str(&yaml, rows[i].before);
@@ -786,7 +843,9 @@ int main(void)
 		cmocka_unit_test(mission_limits),
 		cmocka_unit_test(messages_name_line_and_column),
 		cmocka_unit_test(checks_name_line_and_column_too),
+		cmocka_unit_test(ratios),
 		cmocka_unit_test(listen_addresses),
+		cmocka_unit_test(tls_wants_both_files),
 		cmocka_unit_test(redis_urls),
 		cmocka_unit_test(lists_are_bounded),
 		cmocka_unit_test(one_document_of_bounded_size),

@@ -233,6 +233,96 @@ static void a_lost_connection_comes_back_outside_a_transaction(void **state)
 	OK(pg_exec(pg, "select 1", &err)); /* an idle connection that died is seen before it is used */
 }
 
+#define TOGETHER 64
+
+static void ask_many(struct pg_ask asks[TOGETHER], struct pg_param p[TOGETHER], int64_t divisor)
+{
+	for (int i = 0; i < TOGETHER; i++)
+		asks[i] = i % 2 ? (struct pg_ask){ "tripled", "select $1 * 3, 'x'::text", pg_i64(&p[i], i), 1, NULL } :
+				  (struct pg_ask){ "divided", "select 840 / $1 from generate_series(1, 2)", pg_i64(&p[i], i == 40 ? divisor : 1 + i % 7), 1, NULL };
+}
+
+static void many_go_together(void **state)
+{
+	(void)state;
+	struct pg_ask asks[TOGETHER];
+	struct pg_param p[TOGETHER], one;
+	struct pg_result *r = NULL;
+	ask_many(asks, p, 1);
+	for (int round = 0; round < 3; round++) {
+		OK(pg_prepared_all(pg, asks, round == 2 ? 1 : TOGETHER, NULL, &err));
+		for (int i = 0; i < (round == 2 ? 1 : TOGETHER); i++) {
+			assert_int_equal(pg_rows(asks[i].result), i % 2 ? 1 : 2);
+			assert_int_equal(pg_get_i64(asks[i].result, 0, 0), i % 2 ? 3 * i : i == 40 ? 840 : 840 / (1 + i % 7));
+			pg_result_free(&asks[i].result);
+		}
+	}
+	OK(pg_prepared(pg, "tripled", "select $1 * 3, 'x'::text", pg_i64(&one, 5), 1, &r, &err)); /* one by one again */
+	assert_int_equal(pg_get_i64(r, 0, 0), 15);
+	pg_result_free(&r);
+	OK(pg_begin(pg, &err));
+	OK(pg_commit(pg, &err));
+}
+
+static void one_that_fails_fails_them_all(void **state)
+{
+	(void)state;
+	struct pg_ask asks[TOGETHER];
+	struct pg_param p[TOGETHER], many[PG_TOGETHER_PARAMS + 1];
+	ask_many(asks, p, 0);
+	assert_int_equal(pg_prepared_all(pg, asks, TOGETHER, NULL, &err), WEIR_INTERNAL);
+	assert_non_null(strstr(err.text, "division by zero"));
+	for (int i = 0; i < TOGETHER; i++)
+		assert_null(asks[i].result);
+	asks[7].sql = "select from where";
+	asks[7].name = "no sql";
+	assert_int_equal(pg_prepared_all(pg, asks, TOGETHER, NULL, &err), WEIR_INTERNAL);
+	ask_many(asks, p, 2);
+	for (int i = 0; i <= PG_TOGETHER_PARAMS; i++)
+		pg_i64(&many[i], 1);
+	asks[3] = (struct pg_ask){ "many", "select 1", many, PG_TOGETHER_PARAMS + 1, NULL };
+	assert_int_equal(pg_prepared_all(pg, asks, TOGETHER, NULL, &err), WEIR_INTERNAL);
+	ask_many(asks, p, 2);
+	OK(pg_prepared_all(pg, asks, TOGETHER, NULL, &err));
+	for (int i = 0; i < TOGETHER; i++)
+		pg_result_free(&asks[i].result);
+}
+
+static void many_on_a_lost_connection(void **state)
+{
+	(void)state;
+	struct pg_ask asks[TOGETHER];
+	struct pg_param p[TOGETHER];
+	ask_many(asks, p, 3);
+	struct pg_ask last = asks[5];
+	asks[5] = (struct pg_ask){ "the end", "select pg_terminate_backend(pg_backend_pid())", NULL, 0, NULL };
+	assert_int_equal(pg_prepared_all(pg, asks, TOGETHER, NULL, &err), WEIR_UNAVAILABLE);
+	for (int i = 0; i < TOGETHER; i++)
+		assert_null(asks[i].result);
+	asks[5] = last;
+	OK(pg_prepared_all(pg, asks, TOGETHER, NULL, &err)); /* connected and prepared again by itself */
+	for (int i = 0; i < TOGETHER; i++)
+		pg_result_free(&asks[i].result);
+}
+
+static void count(void *n)
+{
+	++*(int *)n;
+}
+
+static void patience_is_told_when_it_is_over(void **state)
+{
+	(void)state;
+	int times = 0;
+	const struct pg_patience patience = { 10, count, &times };
+	struct pg_ask asks[] = { { "slow", "select pg_sleep(0.3)::text, 1", NULL, 0, NULL }, { "quick", "select 2", NULL, 0, NULL } };
+	OK(pg_prepared_all(pg, asks, 2, &patience, &err));
+	assert_true(times > 0);
+	assert_int_equal(pg_get_i64(asks[1].result, 0, 0), 2);
+	for (int i = 0; i < 2; i++)
+		pg_result_free(&asks[i].result);
+}
+
 static void copy_writes_rows_and_reports_what_fails(void **state)
 {
 	(void)state;
@@ -345,6 +435,10 @@ int main(void)
 		cmocka_unit_test(failures_have_codes),
 		cmocka_unit_test(a_transaction_is_whole_or_not_at_all),
 		cmocka_unit_test(a_lost_connection_comes_back_outside_a_transaction),
+		cmocka_unit_test(many_go_together),
+		cmocka_unit_test(one_that_fails_fails_them_all),
+		cmocka_unit_test(many_on_a_lost_connection),
+		cmocka_unit_test(patience_is_told_when_it_is_over),
 		cmocka_unit_test(copy_writes_rows_and_reports_what_fails),
 		cmocka_unit_test(the_pool_is_bounded_and_read_only),
 		cmocka_unit_test(migrations_run_once_and_notice_changes),

@@ -101,6 +101,18 @@ static void test_zstd(void **state)
 	assert_int_equal(decompress_zstd(zstd, body, text.size - 1, 1 << 22, arena, &back, &err), WEIR_INVALID);
 	assert_int_equal(decompress_zstd(zstd, body, text.size, text.size - 1, arena, &back, &err), WEIR_LIMIT);
 	assert_int_equal(decompress_zstd(zstd, body, UINT64_MAX, SIZE_MAX, arena, &back, &err), WEIR_LIMIT);
+	packed.size = 1; /* a small one, by a context that was used before */
+	compressor_free(&zstd);
+	assert_null(zstd);
+	zstd = compressor_new();
+	assert_int_equal(compress_zstd(zstd, (struct bytes){ text.data, 5000 }, &packed, &err), 0);
+	assert_true(packed.size < 5000 / 2);
+	struct bytes small_body = { packed.data + 1, packed.size - 1 };
+	assert_int_equal(decompress_zstd(zstd, small_body, 5000, 1 << 22, arena, &back, &err), 0);
+	assert_true(back.size == 5000 && memcmp(back.data, text.data, 5000) == 0);
+	assert_int_equal(decompress_zstd(zstd, small_body, 5001, 1 << 22, arena, &back, &err), WEIR_INVALID);
+	assert_int_equal(compress_zstd(zstd, (struct bytes){ text.data, text.size }, (buf_reset(&packed), &packed), &err), 0);
+	body = (struct bytes){ packed.data, packed.size };
 	body.size -= 3;
 	assert_int_equal(decompress_zstd(zstd, body, text.size, 1 << 22, arena, &back, &err), WEIR_INVALID);
 	struct buf small = BUF_INIT(10);

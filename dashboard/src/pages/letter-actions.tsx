@@ -1,0 +1,69 @@
+// Replaying and purging dead letters: how many are meant is counted first, then it is done; a replay is a job of the server, which goes on
+// when this page is left.
+import { useState } from 'preact/hooks';
+
+import { post } from '../api';
+import { count, plural } from '../format';
+import { useAsked } from '../query';
+import { useWho } from '../who';
+import { Confirm } from '../ui/dialog';
+import { Button } from '../ui/parts';
+import { toast } from '../ui/toast';
+import { allLetters, asQuery, inWords, type Filter, type Letter } from './letters';
+
+/** letters given: exactly those; otherwise all that match the filter. */
+export function LetterActions({ filter, letters, onDone }: { filter: Filter; letters?: readonly Letter[]; onDone: () => void }) {
+  const { may } = useWho();
+  const [open, setOpen] = useState<'replay' | 'purge'>();
+  const [rate, setRate] = useState('');
+  const { chain: _chain, subscription: _subscription, pattern: _pattern, ...narrower } = asQuery(filter);
+  const scope = (ids: readonly string[] | undefined) => ({
+    ...(filter.chain ? { chain: filter.chain } : {}), subscription: filter.subscription,
+    ...(ids ? { ids: [...ids] } : narrower),
+  });
+  // The server's filter knows no patterns: where one is meant, the letters that were counted are named.
+  const named = async (): Promise<string[] | undefined> => letters ? letters.map((l) => l.id) : filter.pattern ? (await allLetters(filter)).map((l) => l.id) : undefined;
+  const meant = useAsked(open ? `meant ${open} ${inWords(filter)} ${letters?.map((l) => l.id).join(' ') ?? ''}` : null, async () => {
+    const ids = await named();
+    const total = ids ? ids.length : (await post('/admin/v1/dlq/jobs', { body: { ...scope(undefined), dry_run: true } })).total;
+    return { ids, total };
+  });
+  const n = meant.data?.total;
+  if (!may('operator')) return null;
+  const blocked = filter.subscription === '' || letters?.length === 0;
+  const close = (): void => setOpen(undefined);
+  const replay = async (why: string): Promise<void> => {
+    const speed = /^\d+$/.test(rate) ? Number(rate) : 0;
+    const answer = await post('/admin/v1/dlq/jobs', { body: { ...scope(meant.data?.ids), ...(why ? { why } : {}), ...(speed > 0 ? { rate: speed } : {}) } });
+    toast(`Replay of ${plural(answer.total, 'letter')} has begun`);
+    onDone();
+  };
+  const purge = async (why: string): Promise<void> => {
+    const narrow = meant.data?.ids || Object.keys(narrower).length > 0;
+    const answer = await post('/admin/v1/dlq/purge', { body: { ...scope(meant.data?.ids), ...(narrow ? {} : { all: true }), why } });
+    toast(`${plural(answer.count, 'letter')} purged`);
+    onDone();
+  };
+  const preview = meant.error ? <p class="form-error" role="alert">{meant.error.detail}</p>
+    : n === undefined ? <p class="preview" role="status">Counting…</p>
+      : <p class="preview" role="status"><b>{plural(n, 'letter')}</b> {letters ? 'selected' : <>match <code>{inWords(filter)}</code></>}.</p>;
+  return (
+    <>
+      <Button icon="replay" kind="primary" disabled={blocked} onClick={() => setOpen('replay')}>Replay{letters ? ` ${count(letters.length)}` : ' all'}</Button>
+      {may('admin') && <Button icon="trash" kind="danger" disabled={blocked} onClick={() => setOpen('purge')}>Purge{letters ? ` ${count(letters.length)}` : ' all'}</Button>}
+      {open === 'replay' && (
+        <Confirm title="Replay dead letters" action={n === undefined ? 'Replay' : `Replay ${count(n)}`} reason="optional" ready={(n ?? 0) > 0} onClose={close} onConfirm={replay}>
+          {preview}
+          <p>They are handled again in the order of their keys. One that fails again comes back here with one more attempt.</p>
+          <label class="field"><span>At most per second <em>(empty: as fast as they are handled)</em></span><input inputMode="numeric" value={rate} onInput={(e) => setRate(e.currentTarget.value)} /></label>
+        </Confirm>
+      )}
+      {open === 'purge' && (
+        <Confirm title="Purge dead letters" action={n === undefined ? 'Purge' : `Purge ${count(n)}`} danger reason="required" word={`purge ${n ?? ''}`.trim()} ready={(n ?? 0) > 0} onClose={close} onConfirm={purge}>
+          {preview}
+          <p>They are dropped for good: nothing brings them back. A block that was lost with one must be fetched again.</p>
+        </Confirm>
+      )}
+    </>
+  );
+}

@@ -1,0 +1,33 @@
+// Dead letters as the pages speak of them: a filter, the letters behind it, and the words for both.
+import { get, type Schema } from '../api';
+
+export type Letter = Schema<'DeadLetter'>;
+export type Job = Schema<'ReplayJob'>;
+/** pattern: of the error, as the clusters tell it. from, to: when it was parked, as the API writes times. */
+export interface Filter { chain: string; subscription: string; type: string; reason: string; pattern: string; key: string; kind: Letter['kind'] | ''; from: string; to: string }
+
+export const everything: Filter = { chain: '', subscription: '', type: '', reason: '', pattern: '', key: '', kind: '', from: '', to: '' };
+const IDS_MAX = 10_000; // that one request names
+
+export function asQuery(f: Filter): { [K in keyof Filter]?: Exclude<Filter[K], ''> } {
+  return Object.fromEntries(Object.entries(f).filter(([, v]) => v));
+}
+
+export const kinds: readonly (readonly [Filter['kind'], string])[] = [['', 'all'], ['head', 'failed itself'], ['follower', 'waits behind'], ['skipped', 'skipped']];
+
+export function inWords(f: Filter): string {
+  const { from, to, kind, ...rest } = f;
+  return [...Object.values(rest), kinds.find(([k]) => k && k === kind)?.[1], from && `from ${from}`, to && `until ${to}`].filter(Boolean).join(' · ');
+}
+
+/** All that match, as far as one request can name them. */
+export async function allLetters(f: Filter, signal?: AbortSignal): Promise<Letter[]> {
+  const found: Letter[] = [];
+  let cursor: string | null = null;
+  do {
+    const page: Schema<'DeadLetterPage'> = await get('/admin/v1/dlq', { query: { ...asQuery(f), limit: 1000, ...(cursor ? { cursor } : {}) }, ...(signal ? { signal } : {}) });
+    found.push(...page.items);
+    cursor = page.next_cursor;
+  } while (cursor && found.length < IDS_MAX);
+  return found.slice(0, IDS_MAX);
+}

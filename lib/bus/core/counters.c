@@ -1,0 +1,42 @@
+/* counters.c - what the bus counts. */
+#include "bus/core/core.h"
+
+#define BUS_COUNTER(metric, text) { .name = metric, .kind = METRIC_COUNTER, .help = text, .labels = { "chain", "topic", "subscription" } }
+#define HANDLER_COUNTER(metric, text) { .name = metric, .kind = METRIC_COUNTER, .help = text, .labels = { "chain", "subscription", "handler" } }
+const struct metric_def bus_metric_defs[] = {
+	BUS_COUNTER("weir_bus_published_total", "Messages published."),
+	BUS_COUNTER("weir_bus_duplicates_skipped_total", "Messages that were sent again and stood already."),
+	BUS_COUNTER("weir_bus_read_total", "Messages read."),
+	BUS_COUNTER("weir_bus_done_total", "Messages handled and acknowledged."),
+	BUS_COUNTER("weir_bus_retried_total", "Attempts that failed and will be repeated."),
+	BUS_COUNTER("weir_bus_not_ours_total", "Messages settled in vain: somebody else had taken them over."),
+	BUS_COUNTER("weir_bus_dead_letters_total", "Messages parked as dead letters."),
+	BUS_COUNTER("weir_bus_replayed_total", "Dead letters tried again."),
+	BUS_COUNTER("weir_bus_fenced_total", "Writes refused because another instance had taken over."),
+	BUS_COUNTER("weir_bus_gaps_total", "Times a stream was shorter than what had been published."),
+	BUS_COUNTER("weir_bus_loss_suspected_total", "Times Redis no longer had what had been read or committed there."),
+	BUS_COUNTER("weir_bus_reconnects_total", "Connections to Redis made again."),
+	BUS_COUNTER("weir_bus_full_total", "Times publishing had to wait for its readers or for memory."),
+	BUS_COUNTER("weir_bus_paused_total", "Times a lane paused because what its handler depends on was down."),
+	BUS_COUNTER("weir_bus_taken_over_total", "Messages taken over that somebody had read and not settled."),
+	HANDLER_COUNTER("weir_bus_handled_total", "Messages that a handler of a subscription handled."),
+	HANDLER_COUNTER("weir_bus_handler_failures_total", "Attempts at which the handler failed."),
+	HANDLER_COUNTER("weir_bus_handler_recovered_total", "Messages handled after failures before."),
+	HANDLER_COUNTER("weir_bus_handler_parked_total", "Messages parked as dead letters after the handler failed."),
+	{ .name = "weir_bus_handler_seconds",
+	  .kind = METRIC_HISTOGRAM,
+	  .help = "Time in the handler, by attempt.",
+	  .labels = { "chain", "subscription", "handler" } },
+};
+const size_t bus_metric_count = sizeof bus_metric_defs / sizeof bus_metric_defs[0];
+
+void bus_register_metrics(struct metrics *metrics)
+{
+	metrics_register(metrics, bus_metric_defs, bus_metric_count);
+}
+
+void bus_count(struct bus *bus, const char *name, const char *chain, const char *topic, const char *subscription, uint64_t n)
+{
+	if (bus->options.metrics && n > 0)
+		metric_add(metrics_get(bus->options.metrics, name, chain, topic, subscription), n);
+}

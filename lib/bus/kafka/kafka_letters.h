@@ -1,0 +1,29 @@
+/* kafka_letters.h - private to lib/bus: the rows of a letters table (kafka_table.h), and dead letters in and out of them.
+ *
+ *	l/<id>            the letter without its failures, packed
+ *	a/<id>/<number>   a failure, packed: a letter is its base with its failures behind it
+ *	r/<id>            to be tried again, who said so
+ *
+ * An id is <hash of the key>.<class>.<partition>.<offset>: the letters of a key stand together in the order in which they are tried, and
+ * parking a message twice is once. Without a key (and in shared lanes, which keep no order) the hash is of the message's place.
+ */
+#ifndef WEIR_BUS_KAFKA_LETTERS_H
+#define WEIR_BUS_KAFKA_LETTERS_H
+
+#include "bus/kafka/kafka_lane.h"
+
+#define KAFKA_HASH_SIZE 16 /* of an id's beginning that letters of one key share */
+
+void kafka_letter_id(const struct bus_message *, bool by_key, char ret[48]);
+bool kafka_letter_known(const struct kafka_table *, const char *id);
+bool kafka_key_parked(const struct kafka_table *, const struct bus_message *);
+/* Parks a message (it is on its way when this returns), or says that a replayed one failed again (m->letter), which ends its key's replay. history: failures before, packed. */
+int kafka_letter_park(struct kafka_lane *, const struct bus_message *, bool by_key, struct bytes history, const struct error *why, struct error *);
+/* The same with what was packed already: the letter without its failures (base.data NULL: m is a replayed one), and this and former failures. */
+int kafka_letter_store(struct kafka_lane *, const struct bus_message *, bool by_key, struct bytes base, struct bytes failures, struct error *);
+/* A replay succeeded: the letter goes, and the next one of its key is to be tried. */
+int kafka_letter_resolve(struct kafka_lane *, const struct bus_message *, bool by_key, struct error *);
+/* Adds letters to try again to the lane's batch: of each key the first. in_hand: leaves out those for which it is true; may be NULL. */
+int kafka_letters_take(struct kafka_lane *, size_t max, bool by_key, bool (*in_hand)(void *, const char *id), void *arg, struct error *);
+
+#endif

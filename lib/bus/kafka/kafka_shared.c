@@ -1,0 +1,413 @@
+/* kafka_shared.c - the shared lane over Kafka: messages of our partitions in any order, committed up to the first that is not settled.
+ *
+ * A message that waits for its next try is held with its bytes; the committed place stays below it, so that a restart reads it again, and
+ * those behind it, too. What waits is bounded (HOLD_MAX): when there is no room nothing new is read.
+ */
+#include "bus/kafka/kafka_shared.h"
+
+#include "bus/kafka/kafka_letters.h"
+#include "bus/kafka/kafka_publish.h"
+#include "bus/lane/step.h"
+
+#include "base/clock.h"
+
+#include <string.h>
+
+#define HISTORY_MAX (64u << 10)
+#define NOTHING ((struct bytes){ NULL, 0 })
+
+struct open { /* offsets of a partition that were read and not settled, rising */
+	int64_t *offsets;
+	size_t count, capacity;
+};
+
+struct kept { /* the bytes of a message in w->held */
+	struct bus_message message; /* points into bytes */
+	uint8_t *bytes;
+	struct buf history; /* its failures, packed */
+};
+
+struct kafka_shared {
+	struct bus_worker *w;
+	struct kafka_lane *lane;
+	struct open *open; /* by part and class */
+	size_t open_count;
+	struct kept kept[HOLD_MAX];
+	size_t kept_count;
+	struct kafka_sends *emits;
+};
+
+/* -- what is not settled ------------------------------------------------------------------------------------------------------------ */
+
+static struct open *open_of(const struct kafka_shared *k, const struct bus_message *m)
+{
+	size_t at = (m->generation - 1) * CLASSES + m->klass;
+	return at < k->open_count ? &k->open[at] : NULL;
+}
+
+static size_t find_open(const struct open *o, int64_t offset)
+{
+	size_t low = 0, high = o->count;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (o->offsets[middle] < offset)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static bool is_open(const struct kafka_shared *k, const struct bus_message *m)
+{
+	const struct open *o = open_of(k, m);
+	size_t at = o ? find_open(o, (int64_t)m->sequence - 1) : 0;
+	return o && at < o->count && o->offsets[at] == (int64_t)m->sequence - 1;
+}
+
+static void add_open(struct kafka_shared *k, const struct bus_message *m)
+{
+	struct open *o = open_of(k, m);
+	if (!o)
+		return;
+	if (o->count == o->capacity) {
+		o->capacity = o->capacity ? o->capacity * 2 : 64;
+		o->offsets = xrealloc(o->offsets, o->capacity, sizeof *o->offsets);
+	}
+	o->offsets[o->count++] = (int64_t)m->sequence - 1;
+}
+
+static void close_open(struct kafka_shared *k, const struct bus_message *m)
+{
+	struct open *o = open_of(k, m);
+	if (!is_open(k, m))
+		return;
+	size_t at = find_open(o, (int64_t)m->sequence - 1);
+	memmove(o->offsets + at, o->offsets + at + 1, (--o->count - at) * sizeof *o->offsets);
+}
+
+static bool is_kept(const struct kept *kept, uint8_t klass, const char *id, const char *letter)
+{
+	return kept->message.klass == klass && strcmp(kept->message.id, id) == 0 && strcmp(kept->message.letter, letter) == 0;
+}
+
+static struct kept *find_kept(struct kafka_shared *k, uint8_t klass, const char *id, const char *letter)
+{
+	for (size_t i = 0; i < k->kept_count; i++)
+		if (is_kept(&k->kept[i], klass, id, letter))
+			return &k->kept[i];
+	return NULL;
+}
+
+static void keep(struct kafka_shared *k, const struct bus_message *m)
+{
+	if (k->kept_count == HOLD_MAX)
+		return;
+	struct kept *kept = &k->kept[k->kept_count++];
+	struct frame *f = &kept->message.frame;
+	kept->message = *m;
+	kept->bytes = xmalloc(m->frame.key.size + m->frame.body.size + 1);
+	memcpy(kept->bytes, m->frame.key.data ? m->frame.key.data : kept->bytes, m->frame.key.size);
+	memcpy(kept->bytes + m->frame.key.size, m->frame.body.data ? m->frame.body.data : kept->bytes, m->frame.body.size);
+	f->key.data = kept->bytes;
+	f->body.data = kept->bytes + m->frame.key.size;
+	kept->history = (struct buf)BUF_INIT(HISTORY_MAX);
+}
+
+static void let_go(struct kafka_shared *k, struct kept *kept)
+{
+	free(kept->bytes);
+	buf_free(&kept->history);
+	*kept = k->kept[--k->kept_count];
+}
+
+/* It will be read again. */
+static void forget(struct kafka_shared *k)
+{
+	while (k->kept_count > 0)
+		let_go(k, &k->kept[0]);
+	k->w->held_count = 0;
+	for (size_t i = 0; i < k->open_count; i++)
+		free(k->open[i].offsets);
+	free(k->open);
+	k->open_count = (size_t)k->lane->part_count * CLASSES;
+	k->open = xcalloc(k->open_count + 1, sizeof *k->open);
+	bus_batch_reset(&k->w->batch);
+}
+
+void kafka_shared_open(struct bus_worker *w)
+{
+	struct kafka_shared *k = xmalloc(sizeof *k);
+	k->w = w;
+	k->lane = kafka_lane_open(w->bus, w->chain, w->topic, w->subscription, 0);
+	k->emits = xmalloc(sizeof *k->emits);
+	w->own = k;
+}
+
+void kafka_shared_close(struct bus_worker *w)
+{
+	struct kafka_shared *k = w->own;
+	forget(k);
+	free(k->open);
+	kafka_sends_leave(&k->emits);
+	kafka_lane_close(&k->lane);
+	free(k);
+	w->own = NULL;
+}
+
+/* -- reading -------------------------------------------------------------------------------------------------------------------------- */
+
+/* A caller that did not settle what it read gets it again, and all behind it. */
+static bool left_something(const struct kafka_shared *k)
+{
+	const struct bus_batch *b = &k->w->batch;
+	for (size_t i = 0; i < b->count; i++) {
+		const struct bus_message *m = &b->messages[i];
+		if (!m->replay && is_open(k, m) && !bus_worker_held(k->w, m->id, m->letter, m->klass))
+			return true;
+	}
+	return false;
+}
+
+static void hand_out(struct kafka_shared *k, const struct bus_message *m, uint32_t attempts)
+{
+	struct bus_message *to = bus_batch_add(&k->w->batch);
+	*to = *m;
+	to->attempts = attempts;
+}
+
+static void take_due(struct kafka_shared *k, size_t max)
+{
+	struct bus_worker *w = k->w;
+	int64_t now = clock_mono_ms();
+	for (size_t i = 0; i < w->held_count && w->batch.count < max; i++) {
+		struct held *h = &w->held[i];
+		const struct kept *kept = h->due_ms <= now ? find_kept(k, h->klass, h->id, h->letter) : NULL;
+		if (kept)
+			hand_out(k, &kept->message, h->attempts);
+	}
+}
+
+static bool waits(void *arg, const char *letter)
+{
+	const struct kafka_shared *k = arg;
+	for (size_t i = 0; i < k->w->held_count; i++)
+		if (strcmp(k->w->held[i].letter, letter) == 0)
+			return true;
+	return false;
+}
+
+/* What no handler gets: parked already, or undecodable. */
+static int take_one(struct kafka_shared *k, const struct bus_message *m, struct error *err)
+{
+	char id[48];
+	const struct kafka_part *part = kafka_lane_part(k->lane, m);
+	struct error why = { 0 };
+	kafka_letter_id(m, false, id);
+	if (!part || kafka_letter_known(part->letters, id))
+		return 0;
+	if (m->frame_ok) {
+		add_open(k, m);
+		hand_out(k, m, 0);
+		return 0;
+	}
+	(void)frame_read(m->frame.body, &(struct frame){ 0 }, &why);
+	return kafka_letter_park(k->lane, m, false, NOTHING, &why, err);
+}
+
+static int take_new(struct kafka_shared *k, size_t max, struct error *err)
+{
+	struct kafka_lane *l = k->lane;
+	bus_batch_reset(&l->batch);
+	int r = kafka_letters_take(l, max, false, waits, k, err);
+	for (size_t i = 0; i < l->batch.count && r == 0; i++)
+		hand_out(k, &l->batch.messages[i], 0);
+	size_t from = l->batch.count;
+	if (r == 0 && from < max)
+		r = kafka_lane_take(l, max, err);
+	for (size_t i = from; i < l->batch.count && r == 0; i++)
+		r = take_one(k, &l->batch.messages[i], err);
+	return r;
+}
+
+/* Commits what is settled, in all our partitions. */
+static int commit_settled(struct kafka_shared *k, struct error *err)
+{
+	struct kafka_lane *l = k->lane;
+	int r = 0;
+	for (int32_t p = 0; p < l->part_count && r == 0; p++)
+		for (int c = 0; c < CLASSES && r == 0; c++) {
+			const struct kafka_part *part = &l->parts[p];
+			size_t at = (size_t)p * CLASSES + (size_t)c;
+			const struct open *o = at < k->open_count ? &k->open[at] : NULL;
+			int64_t to = o && o->count > 0 ? o->offsets[0] : part->next[c];
+			if (o && part->owned && to > 0 && to > part->committed[c])
+				r = kafka_lane_commit(l, p, c, to, err);
+		}
+	return r;
+}
+
+static int read_once(struct kafka_shared *k, size_t max, struct error *err)
+{
+	struct bus_worker *w = k->w;
+	int r = k->lane->owning ? kafka_lane_serve(k->lane, err) : WEIR_FENCED;
+	if (r == WEIR_FENCED) {
+		r = kafka_lane_acquire(k->lane, err);
+		if (r == WEIR_CONFLICT)
+			return 0; /* others have the partitions, or the group is not ready */
+		if (r == 0)
+			forget(k);
+	}
+	if (r != 0 || clock_mono_ms() < w->pause_ms)
+		return r;
+	take_due(k, max);
+	size_t room = HOLD_MAX - w->held_count; /* each may have to wait */
+	if (w->batch.count == 0 && room > 0)
+		r = take_new(k, max < room ? max : room, err);
+	if (r == WEIR_FENCED) {
+		bus_batch_reset(&w->batch);
+		return 0; /* acquired again in the next round */
+	}
+	return r == 0 && w->batch.count == 0 ? commit_settled(k, err) : r; /* what was put aside */
+}
+
+int kafka_worker_read(struct bus_worker *w, size_t max, int64_t timeout_ms, struct bus_message **ret, size_t *ret_n, struct error *err)
+{
+	struct kafka_shared *k = w->own;
+	int64_t deadline = clock_mono_ms() + timeout_ms;
+	if (k->lane->owning && left_something(k))
+		k->lane->changed = k->lane->read = true;
+	for (;;) {
+		bus_batch_reset(&w->batch);
+		if (bus_canceled(w->bus))
+			return error_set(err, WEIR_CANCELED, "stopping");
+		int r = read_once(k, max, err);
+		if (r != 0 && r != WEIR_FENCED)
+			return r;
+		int64_t left = deadline - clock_mono_ms();
+		if (w->batch.count > 0 || left <= 0)
+			break;
+		if (k->lane->consumer)
+			kafka_lane_wait(k->lane, left < 20 ? left : 20); /* something may be due */
+	}
+	*ret = w->batch.messages;
+	*ret_n = w->batch.count;
+	return 0;
+}
+
+/* -- settling -------------------------------------------------------------------------------------------------------------------------- */
+
+static struct bus_message message_of(const struct settled *t)
+{
+	struct bus_message m = { .klass = t->klass, .replay = *t->letter != 0 };
+	memcpy(m.id, t->id, sizeof m.id);
+	memcpy(m.letter, t->letter, sizeof m.letter);
+	(void)bus_parse_id(m.id, &m.generation, &m.sequence);
+	return m;
+}
+
+static struct bytes part_of(const struct bus_step *s, size_t offset, size_t size)
+{
+	return size ? (struct bytes){ s->bytes.data + offset, size } : NOTHING;
+}
+
+static int send_emits(struct kafka_shared *k, const struct bus_step *s, const struct settled *t, struct error *err)
+{
+	int r = 0;
+	for (size_t at = t->first_emit; r == 0 && at > 0; at = s->emits[at - 1].next) {
+		const struct emit *e = &s->emits[at - 1];
+		struct bytes frame = { s->bytes.data + e->offset, e->size }, key;
+		uint16_t type;
+		if (frame_peek(frame, &type, &key))
+			r = kafka_publish_one(k->lane->kafka, k->w->chain, e->topic, e->klass, key, frame, k->emits, err);
+	}
+	return r;
+}
+
+static int send_letter(struct kafka_shared *k, const struct bus_step *s, const struct settled *t, const struct bus_message *m, struct error *err)
+{
+	const struct kept *kept = find_kept(k, t->klass, t->id, t->letter);
+	struct bytes now = part_of(s, t->fragment_offset, t->fragment_size);
+	struct buf failures = BUF_INIT(2 * HISTORY_MAX + now.size);
+	if (kept)
+		buf_add(&failures, kept->history.data, kept->history.size);
+	buf_add(&failures, now.data, now.size);
+	int r = kafka_letter_store(k->lane, m, false, part_of(s, t->base_offset, t->base_size), (struct bytes){ failures.data, failures.size }, err);
+	buf_free(&failures);
+	return r;
+}
+
+/* What comes of one message, on its way. */
+static int send_one(struct kafka_shared *k, const struct bus_step *s, struct settled *t, struct error *err)
+{
+	struct bus_message m = message_of(t);
+	int r = 0;
+	if (!kafka_lane_part(k->lane, &m))
+		return 0;
+	if (t->outcome == BUS_DONE)
+		r = send_emits(k, s, t, err);
+	if (r == 0 && t->outcome == BUS_DONE && *t->letter)
+		r = kafka_letter_resolve(k->lane, &m, false, err);
+	else if (r == 0 && t->outcome == BUS_REJECT)
+		r = send_letter(k, s, t, &m, err);
+	t->sent = r == 0;
+	return r;
+}
+
+/* The message's bytes stay as long as it waits. */
+static void settle_one(struct kafka_shared *k, const struct bus_step *s, const struct settled *t)
+{
+	struct bus_worker *w = k->w;
+	struct bus_message m = message_of(t);
+	bool ours = kafka_lane_part(k->lane, &m) != NULL;
+	struct kept *kept = find_kept(k, t->klass, t->id, t->letter);
+	bool again = ours && (t->outcome == BUS_RETRY || t->outcome == BUS_DEPENDENCY_DOWN);
+	for (size_t i = 0; again && !kept && i < w->batch.count; i++) {
+		const struct bus_message *read = &w->batch.messages[i];
+		if (read->klass == t->klass && strcmp(read->id, t->id) == 0 && strcmp(read->letter, t->letter) == 0) {
+			keep(k, read);
+			kept = find_kept(k, t->klass, t->id, t->letter);
+		}
+	}
+	if (again && kept && t->outcome == BUS_RETRY)
+		buf_add(&kept->history, s->bytes.data + t->fragment_offset, t->fragment_size);
+	if (!again && kept)
+		let_go(k, kept);
+	if (!again && !*t->letter)
+		close_open(k, &m);
+	bus_step_remember(w, t, ours);
+	if (ours && t->outcome == BUS_DONE)
+		bus_step_tell_emits(s, t);
+}
+
+static int flush_letters(struct kafka_lane *l, struct error *err)
+{
+	int r = 0;
+	for (int32_t p = 0; p < l->part_count && r == 0; p++)
+		if (l->parts[p].owned)
+			r = kafka_table_flush(l->parts[p].letters, err);
+	return r;
+}
+
+int kafka_step_commit(struct bus_step *s, struct error *err)
+{
+	struct kafka_shared *k = s->w->own;
+	int r = 0;
+	for (size_t i = 0; i < s->count && r == 0; i++)
+		if (s->messages[i].settled && !s->messages[i].done && !s->messages[i].sent)
+			r = send_one(k, s, &s->messages[i], err);
+	if (r == 0)
+		r = kafka_sent(k->lane->kafka, k->emits, kafka_deadline(k->lane->kafka), err);
+	if (r == 0)
+		r = flush_letters(k->lane, err);
+	if (r != 0 && r != WEIR_FENCED)
+		return r; /* what is on its way will get there: commit again */
+	for (size_t i = 0; i < s->count; i++)
+		if (s->messages[i].settled && !s->messages[i].done) {
+			settle_one(k, s, &s->messages[i]);
+			s->messages[i].done = true;
+		}
+	if (r == 0)
+		r = commit_settled(k, err);
+	return r == WEIR_FENCED ? 0 : r; /* not ours any more: others have it again */
+}

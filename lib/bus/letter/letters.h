@@ -1,0 +1,23 @@
+/* letters.h - private to lib/bus: what the files about dead letters share, and letters handed out to be tried again. */
+#ifndef WEIR_BUS_LETTERS_H
+#define WEIR_BUS_LETTERS_H
+
+#include "bus/message/letter.h"
+#include "bus/redis/command.h"
+
+/* A letter as show_letter gives it. */
+enum { LETTER_TOPIC, LETTER_CLASS, LETTER_ENTRY, LETTER_LANE, LETTER_KEY, LETTER_EDITS, LETTER_WHOLE, LETTER_PARTS };
+int dead_letter_read(struct bus *, const char *chain, const char *subscription, const char *id, redisReply **ret, struct error *);
+static inline struct bytes dead_letter_part(const redisReply *letter, int part)
+{
+	return (struct bytes){ (const uint8_t *)letter->element[part]->str, letter->element[part]->len };
+}
+bool dead_letter_is_id(const char *);
+void dead_letter_call(struct bus_args *, const char *function, const char *chain, const char *subscription);
+void dead_letter_add_filter(struct bus_args *, const struct dead_letter_filter *); /* six arguments; NULL: any */
+
+/* Letters to try again, as messages. token NULL: a shared lane. */
+int bus_take_replays(struct bus *, const char *chain, const char *topic, const char *subscription, const char *token, size_t max,
+		     struct bus_batch *, struct error *);
+
+#endif

@@ -1,0 +1,252 @@
+/* memory.c - the transport of "memory://name": hiredis speaks to a store in the same process. Everything above the bytes is what speaks to a Redis.
+ *
+ * A connection is a pair of buffers. A command is executed when it is written, under the store's lock; a blocking one that finds nothing stays
+ * in the connection and is asked again whenever somebody has executed something, until its time is over. What a pipeline has behind it
+ * waits, as with Redis.
+ */
+#include "bus/memory/memory.h"
+
+#include "base/clock.h"
+#include "base/cond.h"
+#include "bus/memory/memory_engine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define STORE_BYTES ((size_t)512 << 20) /* Lua holds so much at most: LuaJIT's own limit is 1 or 2 GiB */
+#define LINK_BYTES ((size_t)1 << 30)
+
+struct store {
+	char *name;
+	size_t users;
+	pthread_mutex_t lock; /* guards what follows */
+	pthread_cond_t changed;
+	uint64_t changes;
+	struct memory_engine *engine;
+	bool full;
+	int next_connection;
+	struct store *next;
+};
+
+static pthread_mutex_t stores_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct store *stores;
+
+struct link { /* one connection */
+	struct store *store;
+	struct memory_client *client;
+	int id;
+	struct buf in, out;
+	size_t taken;       /* of out */
+	size_t blocked;     /* size of the command at the front of in that waits; 0: none */
+	int64_t blocked_ms; /* until then */
+	uint64_t seen;      /* changes of the store when it was asked last */
+};
+
+struct memory_client {
+	struct bus_io io;
+	struct store *store;
+	struct link *link;
+};
+
+/* -- executing ------------------------------------------------------------------------------------------------------------------------ */
+
+/* Beyond its size it refuses what Redis would refuse without memory. */
+static void look_at_size(struct store *s)
+{
+	bool full = memory_engine_bytes(s->engine) > STORE_BYTES;
+	if (full != s->full)
+		memory_engine_set_oom(s->engine, full);
+	s->full = full;
+}
+
+static void forget_front(struct link *l, size_t size)
+{
+	memmove(l->in.data, l->in.data + size, l->in.size - size);
+	l->in.size -= size;
+	l->blocked = 0;
+}
+
+/* Executes what is in the buffer, up to a command that blocks. Called with the lock held. */
+static void serve(struct link *l)
+{
+	struct store *s = l->store;
+	struct bytes *words;
+	size_t n, size;
+	while ((size = memory_engine_parse((struct bytes){ l->in.data, l->in.size }, &words, &n)) > 0) {
+		size_t before = l->out.size;
+		int64_t block = memory_engine_execute(s->engine, l->id, clock_wall_ns() / 1000, words, n, &l->out), now = clock_mono_ms();
+		free(words);
+		if (block > 0 && !l->blocked)
+			l->blocked_ms = now + block;
+		if (block > 0 && now < l->blocked_ms) {
+			l->out.size = before;
+			l->blocked = size;
+			l->seen = s->changes;
+			return;
+		}
+		forget_front(l, size);
+		s->changes++;
+	}
+	look_at_size(s);
+	pthread_cond_broadcast(&s->changed);
+}
+
+static ssize_t on_write(redisContext *c)
+{
+	struct link *l = c->privdata;
+	size_t size = sdslen(c->obuf);
+	pthread_mutex_lock(&l->store->lock);
+	buf_add(&l->in, c->obuf, size);
+	if (!l->blocked)
+		serve(l);
+	pthread_mutex_unlock(&l->store->lock);
+	return (ssize_t)size;
+}
+
+static ssize_t on_read(redisContext *c, char *data, size_t room)
+{
+	struct link *l = c->privdata;
+	pthread_mutex_lock(&l->store->lock);
+	if (l->blocked && (l->seen != l->store->changes || clock_mono_ms() >= l->blocked_ms))
+		serve(l);
+	pthread_mutex_unlock(&l->store->lock);
+	size_t size = l->out.size - l->taken;
+	size = size < room ? size : room;
+	if (size == 0)
+		return 0;
+	memcpy(data, l->out.data + l->taken, size);
+	l->taken += size;
+	if (l->taken == l->out.size) {
+		buf_reset(&l->out);
+		l->taken = 0;
+	}
+	return (ssize_t)size;
+}
+
+/* Until somebody has executed something, what waits has waited long enough, or the time has passed. */
+static void on_wait(void *arg, int64_t ms)
+{
+	const struct memory_client *k = arg;
+	struct link *l = k->link;
+	if (!l || l->out.size > l->taken)
+		return;
+	int64_t left = l->blocked ? l->blocked_ms - clock_mono_ms() : ms;
+	const struct timespec end = cond_deadline(left < ms ? left : ms);
+	pthread_mutex_lock(&l->store->lock);
+	while (l->seen == l->store->changes && pthread_cond_timedwait(&l->store->changed, &l->store->lock, &end) == 0)
+		;
+	pthread_mutex_unlock(&l->store->lock);
+}
+
+/* -- connections ------------------------------------------------------------------------------------------------------------------------ */
+
+static void on_close(redisContext *c)
+{
+	struct link *l = c->privdata;
+	pthread_mutex_lock(&l->store->lock);
+	memory_engine_disconnect(l->store->engine, l->id);
+	pthread_mutex_unlock(&l->store->lock);
+	l->client->link = NULL;
+	buf_free(&l->in);
+	buf_free(&l->out);
+	free(l);
+	if (c->fd >= 0)
+		close(c->fd);
+	c->fd = -1;
+}
+
+static redisContextFuncs funcs = { .close = on_close, .read = on_read, .write = on_write };
+
+static redisContext *on_connect(void *arg)
+{
+	struct memory_client *k = arg;
+	struct store *s = k->store;
+	redisContext *c = redisConnectFd(open("/dev/null", O_RDWR | O_CLOEXEC)); /* hiredis wants one */
+	if (!c || c->err)
+		return c;
+	struct link *l = xmalloc(sizeof *l);
+	*l = (struct link){ .store = s, .client = k, .in = BUF_INIT(LINK_BYTES), .out = BUF_INIT(LINK_BYTES) };
+	pthread_mutex_lock(&s->lock);
+	l->id = ++s->next_connection;
+	l->seen = s->changes;
+	memory_engine_connect(s->engine, l->id);
+	pthread_mutex_unlock(&s->lock);
+	c->flags &= ~REDIS_BLOCK;
+	c->funcs = &funcs;
+	c->privdata = l;
+	k->link = l;
+	return c;
+}
+
+/* -- stores -------------------------------------------------------------------------------------------------------------------------------- */
+
+static int open_store(const char *name, struct store **ret, struct error *err)
+{
+	struct memory_engine *engine;
+	char run[41];
+	int r = memory_engine_open(false, &engine, err);
+	if (r != 0)
+		return r;
+	snprintf(run, sizeof run, "memory-%016" PRIx64, random_u64());
+	memory_engine_restart(engine, -1, run);
+	struct store *s = xmalloc(sizeof *s);
+	s->name = xstrdup(name);
+	s->engine = engine;
+	pthread_mutex_init(&s->lock, NULL);
+	cond_init(&s->changed);
+	s->next = stores;
+	stores = *ret = s;
+	return 0;
+}
+
+static void close_store(struct store *s)
+{
+	struct store **p = &stores;
+	while (*p != s)
+		p = &(*p)->next;
+	*p = s->next;
+	memory_engine_close(&s->engine);
+	pthread_cond_destroy(&s->changed);
+	pthread_mutex_destroy(&s->lock);
+	free(s->name);
+	free(s);
+}
+
+int bus_memory_join(const char *name, struct memory_client **ret, const struct bus_io **ret_io, struct error *err)
+{
+	int r = 0;
+	pthread_mutex_lock(&stores_lock);
+	struct store *s = stores;
+	while (s && strcmp(s->name, name) != 0)
+		s = s->next;
+	if (!s)
+		r = open_store(name, &s, err);
+	if (r == 0)
+		s->users++;
+	pthread_mutex_unlock(&stores_lock);
+	if (r != 0)
+		return r;
+	struct memory_client *k = xmalloc(sizeof *k);
+	k->store = s;
+	k->io = (struct bus_io){ on_connect, on_wait, k };
+	*ret = k;
+	*ret_io = &k->io;
+	return 0;
+}
+
+void bus_memory_leave(struct memory_client **client)
+{
+	struct memory_client *k = *client;
+	if (!k)
+		return;
+	pthread_mutex_lock(&stores_lock);
+	if (--k->store->users == 0)
+		close_store(k->store);
+	pthread_mutex_unlock(&stores_lock);
+	xfree(client);
+}

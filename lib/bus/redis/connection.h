@@ -1,0 +1,23 @@
+/* connection.h - private to lib/bus: the connection to a Redis, the functions that it must have, and how much room it has. */
+#ifndef WEIR_BUS_CONNECTION_H
+#define WEIR_BUS_CONNECTION_H
+
+#include "bus/core/core.h"
+
+/* Connects unless that was tried a moment ago; waits and tries until the deadline. */
+int bus_ensure(struct bus *, int64_t deadline_ms, struct error *);
+void bus_drop(struct bus *); /* closes the connection: the next command makes a new one */
+
+/* -- functions (script.c) ---------------------------------------------------------------------------------------------------- */
+
+int bus_load_functions(struct bus *, int64_t deadline_ms, struct error *);
+const char *bus_function_prefix(void); /* depends on the text of weir.lua */
+
+/* -- the server (server.c) --------------------------------------------------------------------------------------------------- */
+
+bool bus_info_field(const char *info, const char *name, char ret[64]); /* of what INFO answers; name with its colon */
+/* True while the server uses more of its memory than the settings allow; looks at most once a second. */
+bool bus_memory_full(struct bus *);
+int64_t bus_backlog(const struct bus *); /* the most entries that may wait */
+
+#endif

@@ -1,0 +1,110 @@
+/* server.c - what the server is: does it answer, may it be used, has it room. */
+#include "bus/redis/command.h"
+#include "bus/redis/connection.h"
+#include "bus/core/transport.h"
+
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MEMORY_EVERY_MS 1000
+
+bool bus_info_field(const char *info, const char *name, char ret[64])
+{
+	const char *at = info ? strstr(info, name) : NULL;
+	if (!at)
+		return false;
+	at += strlen(name);
+	snprintf(ret, 64, "%.*s", (int)strcspn(at, "\r\n"), at);
+	return true;
+}
+
+int bus_ping(struct bus *bus, struct error *err)
+{
+	if (bus->transport)
+		return bus->transport->ping(bus, err);
+	struct bus_args a = { 0 };
+	bus_args_add(&a, "PING");
+	int r = bus_run(bus, &a, 0, NULL, err);
+	bus_args_free(&a);
+	return r;
+}
+
+static int read_info(struct bus *bus, const char *section, redisReply **ret, struct error *err)
+{
+	struct bus_args a = { 0 };
+	bus_args_add(&a, "INFO");
+	bus_args_add(&a, section);
+	int r = bus_run(bus, &a, 0, ret, err);
+	bus_args_free(&a);
+	return r;
+}
+
+int64_t bus_backlog(const struct bus *bus)
+{
+#ifdef WEIR_MUTANT_NO_BACKLOG_LIMIT
+	return 1 << 30;
+#else
+	return bus->options.max_backlog;
+#endif
+}
+
+bool bus_memory_full(struct bus *bus)
+{
+	if (clock_mono_ms() < bus->memory_ms)
+		return bus->memory_full;
+	redisReply *info;
+	char used[64], most[64];
+	bus->memory_ms = clock_mono_ms() + MEMORY_EVERY_MS;
+	bus->memory_full = false;
+	if (read_info(bus, "memory", &info, NULL) != 0)
+		return false; /* the command to come will say why */
+	if (bus_info_field(info->str, "used_memory:", used) && bus_info_field(info->str, "maxmemory:", most)) {
+		double limit = strtod(most, NULL) * (double)bus->options.max_memory_percent / 100;
+		bus->memory_full = limit > 0 && strtod(used, NULL) > limit;
+	}
+	freeReplyObject(info);
+	return bus->memory_full;
+}
+
+/* The node that was asked first may be a replica; one that has the slot of a key is none. */
+static int reach_a_master(struct bus *bus, struct error *err)
+{
+	struct bus_args a = { 0 };
+	bus_args_add(&a, "EXISTS");
+	bus_args_add_format(&a, STATE_KEY_FORMAT, "check");
+	int r = bus_run(bus, &a, 0, NULL, err);
+	bus_args_free(&a);
+	return r;
+}
+
+int bus_check(struct bus *bus, struct error *err)
+{
+	redisReply *info;
+	char value[64], shown[256];
+	if (bus->transport)
+		return bus->transport->ping(bus, err);
+	int r = bus->cluster ? reach_a_master(bus, err) : 0;
+	if (r == 0)
+		r = read_info(bus, "everything", &info, err);
+	if (r != 0)
+		return r;
+	log_url(bus->url, shown);
+	if (bus_info_field(info->str, "redis_version:", value) && strtol(value, NULL, 10) < 7)
+		r = error_set(err, WEIR_VERSION, "Redis %s has version %s; 7.0 or newer is needed", shown, value);
+	else if (bus_info_field(info->str, "maxmemory_policy:", value) && strcmp(value, "noeviction") != 0)
+		r = error_set(
+			err, WEIR_CONFIG,
+			"Redis %s has maxmemory-policy %s: it would throw unread blocks away. Set it to noeviction (CONFIG SET maxmemory-policy "
+			"noeviction, and in redis.conf)",
+			shown, value);
+	else if (bus_info_field(info->str, "aof_enabled:", value) && strcmp(value, "1") != 0)
+		log_warn(&bus->log, "redis_not_persistent", "Redis has no append-only file: a restart loses what is under way; weir fetches it again",
+			 LOG_S("redis", shown));
+	freeReplyObject(info);
+	if (r == 0) /* shows now whether the account may */
+		r = bus_load_functions(bus, clock_mono_ms() + bus->options.command_timeout_ms, err);
+	return r;
+}

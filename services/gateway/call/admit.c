@@ -1,0 +1,74 @@
+/* admit.c - charging requests and WebSocket handshakes. */
+#include "call/admit.h"
+
+#include "call/auth.h"
+#include "call/negotiate.h"
+#include "call/shed.h"
+
+#include <stdio.h>
+
+static struct limited payer_of(const struct call *call)
+{
+	struct limited payer = { .kind = call->who ? LIMIT_KEY : LIMIT_ADDRESS };
+	if (call->who)
+		snprintf(payer.name, sizeof payer.name, "%s", call->who->name);
+	else
+		client_address_limited(&call->request->address, payer.name);
+	return payer;
+}
+
+bool admit(struct call *call, struct admission *ret)
+{
+	static const char *const words[] = { [LIMIT_ADDRESS] = "address", [LIMIT_KEY] = "key" };
+	const struct gateway *gateway = call->gateway;
+	*ret = (struct admission){ .payer = payer_of(call) };
+	if (client_ranges_have(&gateway->limit_exempt, &call->request->address))
+		return true;
+	int64_t cost = call->route && call->route->cost > 0 ? call->route->cost : 1;
+	struct limit_verdict verdict = limit_take(gateway->limits, &ret->payer, cost);
+	ret->cost = cost;
+	ret->verdict = verdict;
+	if (verdict.allowed)
+		return true;
+	limit_tell(&verdict, ret->payer.kind, call->response);
+	metric_inc(metrics_get(gateway->metrics, "weir_gateway_limited_total", words[ret->payer.kind], NULL, NULL));
+	return call_problem(call, 429, "rate_limited", "this %s has used up its limit of %lld per minute, and this request costs %lld: ask again in %lld s",
+			    words[ret->payer.kind], (long long)verdict.count, (long long)cost, (long long)verdict.wait_s);
+}
+
+void admit_undo(struct call *call, const struct admission *admission)
+{
+	if (admission->verdict.limited && admission->verdict.allowed)
+		limit_give_back(call->gateway->limits, &admission->payer, admission->cost);
+}
+
+void admit_settle(struct call *call, const struct admission *admission)
+{
+	struct limit_verdict verdict = admission->verdict;
+	if (!verdict.limited || !verdict.allowed)
+		return;
+	if (call->response->status == 304) {
+		limit_give_back(call->gateway->limits, &admission->payer, admission->cost);
+		verdict.remaining += admission->cost;
+	}
+	limit_tell(&verdict, admission->payer.kind, call->response);
+}
+
+bool admit_websocket(const struct http_request *request, struct http_response *response, void *gateway)
+{
+	struct call call = { .gateway = gateway, .request = request, .response = response, .out = &response->body, .hurried = true };
+	struct admission admission;
+	if (!cors_may_open(call.gateway->cors, request))
+		return call_problem(&call, 403, "origin_not_allowed", "pages of this origin may not open a WebSocket here: gateway.cors_origins does not list it");
+	return auth_client(&call, SCOPE_STREAM) && shed_admits(&call) && admit(&call, &admission);
+}
+
+/* No page of a browser can send the key that is needed, so one that opens a WebSocket here was not made for it. */
+bool admit_operator_websocket(const struct http_request *request, struct http_response *response, void *gateway)
+{
+	struct call call = { .gateway = gateway, .request = request, .response = response, .out = &response->body, .hurried = true };
+	struct admission admission;
+	if (request->origin)
+		return call_problem(&call, 403, "origin_not_allowed", "pages may not open a WebSocket here: they have /v1/stream");
+	return auth_operator(&call, ROLE_VIEWER) && shed_admits(&call) && admit(&call, &admission);
+}

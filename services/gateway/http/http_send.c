@@ -1,0 +1,144 @@
+/* http_send.c - an answer's status line and headers. */
+#include "http/http_internal.h"
+
+#include "http/deflate.h"
+
+#include "base/clock.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+static const char *reason(unsigned status)
+{
+	static const struct {
+		unsigned status;
+		const char *words;
+	} rows[] = {
+		{ 200, "OK" }, { 201, "Created" }, { 202, "Accepted" }, { 204, "No Content" }, { 304, "Not Modified" }, { 400, "Bad Request" },
+		{ 401, "Unauthorized" }, { 403, "Forbidden" }, { 404, "Not Found" }, { 405, "Method Not Allowed" }, { 408, "Request Timeout" },
+		{ 409, "Conflict" }, { 410, "Gone" }, { 413, "Content Too Large" }, { 414, "URI Too Long" }, { 415, "Unsupported Media Type" },
+		{ 417, "Expectation Failed" }, { 422, "Unprocessable Content" }, { 426, "Upgrade Required" }, { 429, "Too Many Requests" },
+		{ 431, "Request Header Fields Too Large" }, { 500, "Internal Server Error" }, { 501, "Not Implemented" },
+		{ 503, "Service Unavailable" }, { 505, "HTTP Version Not Supported" },
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		if (rows[i].status == status)
+			return rows[i].words;
+	return "";
+}
+
+void http_add_field(struct http_response *response, const char *name, const char *format, ...)
+{
+	va_list args;
+	if (response->field_count == HTTP_FIELDS_MAX)
+		return;
+	struct http_field *field = &response->fields[response->field_count];
+	va_start(args, format);
+	int n = vsnprintf(field->value, sizeof field->value, format, args);
+	va_end(args);
+	if (n < 0 || (size_t)n >= sizeof field->value)
+		return; /* half a value would say something else */
+	field->name = name;
+	response->field_count++;
+}
+
+static void put_date(struct buf *out)
+{
+	char text[64];
+	struct tm tm;
+	time_t now = (time_t)(clock_wall_ms() / 1000);
+	if (gmtime_r(&now, &tm) && strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &tm) > 0)
+		buf_printf(out, "Date: %s\r\n", text);
+}
+
+static void put_common(const struct exchange *x, struct buf *out)
+{
+	const struct http_response *r = &x->response;
+	put_date(out);
+	buf_add_str(out, "X-Content-Type-Options: nosniff\r\nX-Frame-Options: DENY\r\nReferrer-Policy: no-referrer\r\n");
+	buf_printf(out, "Cross-Origin-Resource-Policy: %s\r\n", r->cross_origin ? "cross-origin" : "same-origin");
+	buf_printf(out, "Content-Security-Policy: %s\r\n", r->policy ? r->policy : "default-src 'none'; frame-ancestors 'none'");
+	buf_printf(out, "X-Request-Id: %s\r\n", x->request.id);
+	for (size_t i = 0; i < r->field_count; i++)
+		buf_printf(out, "%s: %s\r\n", r->fields[i].name, r->fields[i].value);
+}
+
+static void observe(const struct exchange *x)
+{
+	const struct http_options *o = &x->conn->loop->http->options;
+	if (o->observe)
+		o->observe(&x->request, &x->response, (double)(clock_mono_ns() - x->began_ns) / 1e9, o->arg);
+}
+
+static void put_head(const struct exchange *x, struct buf *out)
+{
+	const struct http_response *r = &x->response;
+	size_t size = http_body(r)->size;
+	bool bodiless = r->status == 204 || r->status == 304;
+	buf_printf(out, "HTTP/1.1 %u %s\r\n", r->status, reason(r->status));
+	put_common(x, out);
+	if (size > 0)
+		buf_printf(out, "Content-Type: %s\r\n", r->type);
+	buf_printf(out, "Cache-Control: %s\r\n", r->caching ? r->caching : "no-store");
+	if (r->etag[0])
+		buf_printf(out, "ETag: %s\r\n", r->etag);
+	if (r->cookie)
+		buf_printf(out, "Set-Cookie: %s\r\n", r->cookie);
+	if (r->allow[0])
+		buf_printf(out, "Allow: %s\r\n", r->allow);
+	if (r->authenticate)
+		buf_add_str(out, "WWW-Authenticate: Bearer\r\n");
+	if (r->replayed)
+		buf_add_str(out, "Idempotency-Replayed: true\r\n");
+	if (r->retry_after > 0)
+		buf_printf(out, "Retry-After: %d\r\n", r->retry_after);
+	if (r->status == 426)
+		buf_add_str(out, "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
+	if (!bodiless)
+		buf_printf(out, "Content-Length: %zu\r\n", size);
+	if (r->status == 426 && x->close)
+		buf_add_str(out, "Connection: upgrade, close\r\n");
+	else if (x->close)
+		buf_add_str(out, "Connection: close\r\n");
+	buf_add_str(out, "\r\n");
+}
+
+void http_send(struct http_conn *conn)
+{
+	struct exchange *x = conn->x;
+	struct http_response *r = &x->response;
+	if (r->body.overflow) {
+		buf_reset(&r->body);
+		conn->loop->http->options.refuse(r, 500, "answer_too_large", "the answer would be larger than this server sends: ask for less at a time",
+						 x->request.target.path, x->request.id, conn->loop->http->options.arg);
+	}
+	observe(x);
+	buf_reset(&conn->out);
+	put_head(x, &conn->out);
+	conn->sent = 0;
+	http_set_phase(conn, PHASE_SENDING);
+	conn->body_size = x->request.head || r->status == 204 || r->status == 304 ? 0 : http_body(r)->size;
+}
+
+void http_print_upgrade(const struct exchange *x, const char *accept, struct buf *out)
+{
+	buf_printf(out, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: %s\r\nX-Request-Id: %s\r\n",
+		   accept, x->request.id);
+	if (x->protocol)
+		buf_printf(out, "Sec-WebSocket-Protocol: %s\r\n", x->protocol);
+	if (x->deflates)
+		buf_add_str(out, "Sec-WebSocket-Extensions: " DEFLATE_ANSWER "\r\n");
+	buf_add_str(out, "\r\n");
+}
+
+void http_stream_head(struct http_socket *s, const char *type, struct buf *out)
+{
+	s->x->response.status = 200;
+	observe(s->x);
+	buf_add_str(out, "HTTP/1.1 200 OK\r\nConnection: close\r\n");
+	put_common(s->x, out);
+	/* nginx would hold events back */
+	buf_printf(out, "Content-Type: %s\r\nCache-Control: no-store\r\nX-Accel-Buffering: no\r\n\r\n", type);
+}

@@ -1,0 +1,36 @@
+/* hub_holder.c - whether who opened a connection may still hold it: its key may be revoked, and tokens end. */
+#include "live/hub_internal.h"
+
+#include "identity/keyring.h"
+
+#include "base/clock.h"
+
+#define CLOSE_EXPIRED 3000 /* "Unauthorized" of IANA's registry of close codes */
+#define CLOSE_REVOKED 1008
+
+bool conn_ends(const struct conn *conn)
+{
+	int64_t until_ms = 0;
+	if (conn->socket)
+		http_holder(conn->socket, &until_ms);
+	return until_ms > 0;
+}
+
+uint16_t conn_outstays(struct conn *conn, const char **ret_why)
+{
+	int64_t until_ms = 0;
+	struct keyring *ring = conn->hub->gateway->keyring;
+	const char *holder = conn->socket ? http_holder(conn->socket, &until_ms) : "";
+	uint64_t generation = keyring_generation(ring) + 1;
+	if (!*holder)
+		return 0;
+	if (until_ms && until_ms <= clock_wall_ms()) {
+		*ret_why = "the credentials of this connection have ended: come back with new ones";
+		return CLOSE_EXPIRED;
+	}
+	if (generation == conn->holder_seen)
+		return 0;
+	conn->holder_seen = generation;
+	*ret_why = "the credentials of this connection were revoked";
+	return keyring_holds(ring, holder) ? 0 : CLOSE_REVOKED;
+}

@@ -1,0 +1,59 @@
+/* rest_openapi.c - GET /openapi.json: hundreds of kilobytes that stay as they are, so that nothing is left to do but to send them. */
+#include "rest/openapi.h"
+
+#include "rest/rest.h"
+
+#include "call/document.h"
+#include "call/negotiate.h"
+
+#include "wire/msgpack.h"
+
+#include <stdio.h>
+#include <string.h>
+
+extern const char openapi_begin[], openapi_end[]; /* api/openapi.c */
+
+struct openapi {
+	struct document json, packed;
+};
+
+/* A tag of its own, as negotiate.h makes them. */
+static void make_packed(struct openapi *openapi)
+{
+	const struct bytes json = { openapi->json.body.data, openapi->json.body.size };
+	struct buf out = BUF_INIT(json.size + 16);
+	struct arena *arena = arena_new(json.size * 16); /* yyjson asks for up to 12 times a text */
+	struct error err;
+	if (msgpack_from_json(json, arena, &out, &err) == 0) {
+		document_make(&openapi->packed, MSGPACK_TYPE, (struct bytes){ out.data, out.size }, false);
+		snprintf(openapi->packed.etag, sizeof openapi->packed.etag, "%.*s-msgpack\"", (int)strlen(openapi->json.etag) - 1, openapi->json.etag);
+	}
+	arena_free(&arena);
+	buf_free(&out);
+}
+
+struct openapi *openapi_new(void)
+{
+	struct openapi *openapi = xmalloc(sizeof *openapi);
+	document_make(&openapi->json, "application/json", (struct bytes){ (const uint8_t *)openapi_begin, (size_t)(openapi_end - openapi_begin) }, false);
+	make_packed(openapi);
+	return openapi;
+}
+
+void openapi_free(struct openapi **openapip)
+{
+	if (!*openapip)
+		return;
+	document_free(&(*openapip)->json);
+	document_free(&(*openapip)->packed);
+	xfree(openapip);
+}
+
+void rest_openapi(struct call *call)
+{
+	const struct openapi *openapi = call->gateway->openapi;
+	bool packed = openapi->packed.body.size > 0 && negotiate_likes_msgpack(call->request);
+	call->response->caching = "private, no-cache";
+	http_add_field(call->response, "Vary", "Accept");
+	document_give(packed ? &openapi->packed : &openapi->json, call);
+}

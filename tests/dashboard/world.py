@@ -1,0 +1,138 @@
+"""A whole suite for the browser's tests: real Redis, PostgreSQL, node with traffic and reorgs, the four services, the dashboard's files.
+
+Prints one JSON line when it is ready, then obeys one JSON line at a time on standard input and answers with one; ends with its input.
+    {"do": "park", "letters": 5}          frames that the normalizer can only put aside
+    {"do": "trouble"}                     a gap and incidents, of a kind that the reconciler does not look at again
+    {"do": "follow"}                      a WebSocket client with two subscriptions
+    {"do": "watch", "watchlist": "7"}     one that follows a watch-list of the admin's
+    {"do": "stop" | "start", "service": "gateway"}
+    {"do": "quiet"}                       the traffic ends
+    {"do": "audit"}                       the newest actions of operators
+    {"do": "received"}                    messages that the receiver of webhooks took; with "status" it answers with that from now on
+"""
+import base64
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import sys
+import tempfile
+import threading
+
+import redis as redis_client
+import websocket
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tools" / "stack"), str(ROOT / "tests" / "service")]
+import stack  # noqa: E402
+import wire  # noqa: E402
+from alert_receivers import Posts  # noqa: E402
+from gateway_client import Stream  # noqa: E402
+from webhook_receiver import Receiver  # noqa: E402
+
+KEYS = [{"name": "local", "key": stack.ADMIN_KEY, "role": "admin"}, {"name": "eyes", "key": "viewer-key-0123456789", "role": "viewer"},
+        {"name": "hands", "key": "operator-key-0123456789", "role": "operator"}]
+
+
+class World:
+    def __init__(self, folder, dashboard):
+        os.chmod(folder, 0o755)
+        self.folder, self.parts, self.streams, self.status = folder, [], [], 200
+        self.posts, self.receiver = Posts(), Receiver(answer=lambda message, n: self.status)
+        self.redis = self.keep(stack.Redis(folder / "redis").start())
+        self.postgres = self.keep(stack.Postgres(folder / "pg", ["fsync=off"]).start())
+        self.node = self.keep(stack.anvil(folder / "anvil.log", "--slots", "4"))
+        self.suite = self.keep(stack.Suite(folder / "suite", self.redis.url, self.postgres.url, [stack.dev_chain(self.node)],
+                                           {"gateway": {"keys": KEYS, "dashboard_dir": str(dashboard), "session_secret": "the-session-secret-of-these-tests"},
+                                            "webhooks": {"encryption_key": base64.b64encode(os.urandom(32)).decode(), "allow_loopback": True,
+                                                         "retry_schedule": "20ms", "probe_interval": "300ms"},
+                                            "alerts": {"destinations": [{"name": "chat", "kind": "slack", "url": self.posts.url + "/secret-path"}]}}))
+        self.suite.start()
+        self.traffic = self.keep(stack.Process("workload", ["node", stack.CHAIN_LAB / "workload.mjs", "--rpc", self.node.rpc, "--forever", "--block-ms", "500",
+                                                            "--txs-per-block", "12", "--reorg-every", "15", "--seed", "7"], folder / "workload.log").start())
+        stack.wait_until("some blocks", 60, lambda: (self.suite.chain("dev")["watermark"] or {"height": 0})["height"] > 25)
+
+    def keep(self, part):
+        self.parts.append(part)
+        return part
+
+    def facts(self):
+        sample = self.suite.get("/v1/chains/dev/blocks/latest/entries?limit=100")[1]["items"]
+        busy = next((e for e in sample if e["asset"] == "native" and e["transaction_hash"]), sample[0])
+        return {"admin": self.suite.admin, "api": self.suite.api, "keys": {k["role"]: k["key"] for k in KEYS}, "account": busy["account"], "receiver": self.receiver.url,
+                "transaction": busy["transaction_hash"], "height": busy["height"]}
+
+    def obey(self, order):
+        what = order["do"]
+        if what == "park":
+            redis = redis_client.Redis(unix_socket_path=str(self.redis.socket))
+            generation = int(redis.hget("weir:{dev}:raw:meta", "gen"))
+            for i in range(order["letters"]):
+                sequence = redis.hincrby("weir:{dev}:raw:meta", "hw:low", 1)
+                body = wire.encode([(1, "elsewhere"), (3, 100 + i)]) if i % 3 else b"\xff\xff\xff"
+                redis.xadd("weir:{dev}:raw:low", {"d": wire.framed(2, body, b"<b>key</b>")}, id=f"{generation}-{sequence}")
+            stack.wait_until("dead letters", 30, lambda: len(self.suite.operate("GET", "/admin/v1/dlq")[1]["items"]) >= order["letters"])
+        elif what == "trouble":
+            self.postgres.query("""
+                insert into weir.gaps (chain, from_height, to_height, reason, detail, attempts, closed_at)
+                    values (1, 5, 6, 'unproven', 'receipts_root failed at endpoint a', 2, now()), (1, 900000, 900002, 'missing', '', 1, null);
+                -- Of the native asset: incidents of a token that is found to lie are closed.
+                with native as (select b.account, b.asset from weir.balances b join weir.assets a on a.id = b.asset where a.contract = '')
+                insert into weir.incidents (chain, kind, state, account, asset, height, first_wrong_height, expected, observed, resolution, evidence, closed_at)
+                    select 1, 'finality_violation', 'bisected', min(account), asset, 12, 11, 1000000000000000000, 1000000000000000005, null,
+                        '{"endpoints": ["a", "b"], "asked": 2}'::jsonb, null::timestamptz from native group by asset
+                    union all select 1, 'mismatch', 'closed', min(account), asset, 9, 9, 10, 11, 'healed', '{}'::jsonb, now() from native group by asset""")
+        elif what == "follow":
+            self.streams.append(Stream(self.suite.api))
+            self.streams[-1].subscribe(topic="blocks", chain="dev")
+            self.streams[-1].subscribe(topic="entries", chain="dev", account=order["account"])
+            threading.Thread(target=self.read, args=(self.streams[-1],), daemon=True).start()
+        elif what == "watch":
+            self.streams.append(Stream(self.suite.api, header=[f"X-Api-Key: {stack.ADMIN_KEY}"]))
+            self.streams[-1].subscribe(topic="watchlist", chain="dev", watchlist=order["watchlist"])
+            threading.Thread(target=self.read, args=(self.streams[-1],), daemon=True).start()
+        elif what == "stop":
+            self.suite.processes[order["service"]].stop()
+        elif what == "start":
+            self.suite.start([order["service"]])
+        elif what == "quiet":
+            self.traffic.stop(20)
+        elif what == "audit":
+            redis = redis_client.Redis(unix_socket_path=str(self.redis.socket), decode_responses=True)
+            return [fields for _, fields in redis.xrevrange("weir:{dev}:audit", count=10)]
+        elif what == "received":
+            self.status = order.get("status", self.status)
+            return [message.type for message in self.receiver.taken]
+        else:
+            raise ValueError(f"no such order: {what}")
+        return {}
+
+    @staticmethod
+    def read(stream):
+        """One that does not read is dropped after a while."""
+        with contextlib.suppress(OSError, websocket.WebSocketException):
+            while True:
+                stream.receive(3600)
+
+    def stop(self):
+        for part in reversed(self.parts):
+            part.stop()
+
+
+def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with tempfile.TemporaryDirectory(prefix="weir-dashboard-") as folder:
+        world = None
+        try:
+            world = World(pathlib.Path(folder), sys.argv[1])
+            print(json.dumps(world.facts()), flush=True)
+            for line in sys.stdin:
+                print(json.dumps(world.obey(json.loads(line))), flush=True)
+        finally:
+            if world:
+                world.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""What tests of deploy/ and docker/ share: where things are, and the tools that read them (tools/deps deploy unpacks those)."""
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools" / "stack"))
+import stack  # noqa: E402
+
+TOOLS = pathlib.Path(os.environ.get("DEPS", ROOT / "build" / "deps")) / "deploy" / "bin"
+MONITORING = ROOT / "deploy" / "monitoring"
+RULES = sorted((MONITORING / "prometheus" / "rules").glob("*.yml"))
+
+
+def tool(name):
+    """Its path; the test is skipped where the tool could not be had (no network to Debian or npm)."""
+    path = TOOLS / name
+    if not path.exists():
+        pytest.skip(f"{name} is not in {TOOLS}: run tools/deps deploy")
+    return path
+
+
+def run(*command, **options):
+    """Runs to the end; (exit status, everything it said)."""
+    out = subprocess.run([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=240, **options)
+    return out.returncode, out.stdout
+
+
+def rules(kind, paths=RULES):
+    """Every alerting ("alert") or recording ("record") rule."""
+    return [rule for path in paths for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"] if kind in rule]
+
+
+def level(api, node):
+    """The gateway at this address shows the node's newest block as the ledger's."""
+    _, body, _ = stack.http_json(f"{api}/v1/chains/dev")
+    newest = node.call("eth_getBlockByNumber", "latest", False)
+    watermark = (body or {}).get("watermark")  # none before the first block
+    return bool(watermark) and watermark["height"] == int(newest["number"], 16) and watermark["hash"] == newest["hash"]

@@ -1,0 +1,290 @@
+"""Recovery playbooks, done: the commands of a page's code block, in their order, against a running suite that has the trouble.
+
+systemctl, ssh and the editor are stand-ins: the first two ask this test to start and stop the processes, the third does what the page tells a person
+to write. Everything else is the real program.
+"""
+import http.server
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import urllib.parse
+import urllib.request
+
+import pytest
+import redis
+import stack
+import yaml
+from conftest import ROOT, level
+
+sys.path.insert(0, str(ROOT / "tests" / "service"))
+import wire  # noqa: E402
+
+OLD, NEW = "the-old-password", "the-new-password"
+STAND_IN = """#!/usr/bin/python3
+import os, sys, urllib.request
+for unit in sys.argv[2:]:
+    urllib.request.urlopen("/".join([os.environ["HARNESS"], sys.argv[1], os.environ.get("SITE", "old"), unit.replace("weir@", "")]))
+"""
+
+
+class World:
+    def __init__(self, folder):
+        self.folder, self.parts, self.sites = folder, [], {}
+        self.redis = {"old": self.keep(stack.Redis(folder / "redis-old").start()), "new": self.keep(stack.Redis(folder / "redis-new").start())}
+        self.redis["old"].command("ACL", "SETUSER", "weir", "on", ">" + OLD, "~*", "&*", "+@all")
+        self.redis["new"].command("ACL", "SETUSER", "weir", "on", ">" + NEW, "~*", "&*", "+@all")
+        self.postgres = self.keep(stack.Postgres(folder / "postgres").start())
+        self.disk = self.keep(stack.Disk(64)) if os.geteuid() == 0 else None
+        if self.disk:
+            self.parts.insert(0, self.parts.pop())  # unmounted after PostgreSQL has ended
+            (self.disk.folder / "tables").mkdir()
+            subprocess.run(["chown", "postgres", self.disk.folder / "tables"], check=True)
+        self.node = self.keep(stack.anvil(folder / "anvil.log"))
+        self.proxy = self.keep(stack.Node("faultproxy", ["--upstream", self.node.rpc], folder / "proxy.log").start())
+        self.endpoints = {"a": {"name": "a", "url": self.proxy.rpc, "ws_url": self.proxy.ws}, "b": {"name": "b", "url": self.node.rpc, "ws_url": self.node.ws}}
+        secrets, tools = folder / "secrets", folder / "bin"
+        for path in (secrets, tools):
+            path.mkdir()
+        (secrets / "redis-password").write_text(OLD)
+        for site in ("old", "new"):
+            password = {"bus": {"username": "weir", "password": f"file:{secrets}/redis-password" if site == "old" else NEW}}
+            chain = stack.dev_chain(self.node, endpoints=list(self.endpoints.values()))
+            self.sites[site] = self.keep(stack.Suite(folder / site, self.redis[site].url, self.postgres.url, [chain], password))
+        for name, text in (("systemctl", STAND_IN), ("ssh", '#!/bin/bash\nSITE=$1 exec "${@:2}"\n'), ("editor", '#!/bin/bash\ncp "$EDITED" "$1"\n')):
+            (tools / name).write_text(text)
+            (tools / name).chmod(0o755)
+        (tools / "weir-backup").symlink_to(ROOT / "deploy" / "backup" / "weir-backup")
+        for name in ("weirctl", "weir-fetcher"):
+            (tools / name).symlink_to(self.sites["old"].bin / name)
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.environment = {
+            "PATH": f"{tools}:{self.postgres.bin}:{os.environ['PATH']}", "HARNESS": f"http://127.0.0.1:{self.server.server_address[1]}",
+            "PGURL": self.postgres.url, "PGADMIN": self.postgres.url.replace("dbname=weir", "dbname=postgres"), "SECRETS": str(secrets),
+            "OLD": OLD, "NEW": NEW, "REDIS": f"redis-cli -s {self.redis['old'].socket}", "BACKUP": str(folder / "ledger.dump"),
+            "CONFIG": str(self.sites["old"].config), "EDITOR": "editor", "EDITED": str(folder / "edited.yaml"), "PROVIDER": self.node.rpc,
+            "SUBSCRIPTION": "normalizer", "REASON": "invalid", "LETTERS": str(folder / "letters.jsonl"), "WEIR_KEY": stack.ADMIN_KEY}
+
+    def keep(self, part):
+        self.parts.append(part)
+        return part
+
+    def handler(world):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                _, verb, site, unit = urllib.parse.unquote(self.path).split("/")
+                try:
+                    world.act(verb, site, unit)
+                    self.send_response(200)
+                except (OSError, RuntimeError, AssertionError) as error:
+                    self.send_response(500, str(error)[:200].replace("\n", " "))
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        return Handler
+
+    def act(self, verb, site, unit):
+        if unit == "redis-server":
+            assert verb == "start"
+            self.redis[site].start()
+            return
+        if verb in ("stop", "restart"):
+            assert self.sites[site].processes[unit].stop() == 0
+        if verb in ("start", "restart"):
+            self.sites[site].start((unit,))
+
+    def run(self, page, site="old"):
+        """The page's code blocks, as they stand."""
+        blocks = re.findall(r"(?ms)^```sh\n(.*?)^```$", (ROOT / "docs" / "runbook" / f"{page}.md").read_text())
+        assert blocks, page
+        suite = self.sites[site]
+        environment = dict(self.environment, WEIR_API=suite.api, WEIR_ADMIN=suite.admin)
+        out = subprocess.run(["bash", "-euo", "pipefail", "-c", "\n".join(blocks)], env=environment, capture_output=True, text=True, check=False, timeout=120)
+        assert out.returncode == 0, f"{page}: {out.stdout}\n{out.stderr}"
+        return out.stdout
+
+    def lie(self, name):
+        urllib.request.urlopen(urllib.request.Request(self.proxy.facts["control"] + "/lie", json.dumps({"name": name}).encode(), method="POST"), timeout=5).read()
+
+    def asked(self):
+        """Questions that the first endpoint has had."""
+        return sum(json.load(urllib.request.urlopen(self.proxy.facts["control"] + "/stats", timeout=5))["methods"].values())
+
+    def honest(self):
+        urllib.request.urlopen(urllib.request.Request(self.proxy.facts["control"] + "/lie", method="DELETE"), timeout=5).read()
+
+    def edited(self, *names):
+        """The configuration with these endpoints."""
+        config = yaml.safe_load(self.sites["old"].config.read_text())
+        config["chains"][0]["endpoints"] = [self.endpoints[name] for name in names]
+        return stack.yaml_of(config)
+
+    def with_endpoints(self, *names):
+        self.sites["old"].config.write_text(self.edited(*names))
+        for unit in ("fetcher", "reconciler"):
+            self.act("restart", "old", unit)
+
+    def grow(self, blocks, site="old"):
+        """So many blocks more, and the ledger has them all, each once."""
+        self.node.call("anvil_mine", hex(blocks))
+        stack.wait_until("the ledger at the node's head", 60, lambda: level(self.sites[site].api, self.node))
+        assert self.postgres.query("select count(*) from weir.blocks where canonical") == [[str(self.node.height() + 1)]]
+
+    def stop(self):
+        self.server.shutdown()
+        for part in reversed(self.parts):
+            part.stop()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("playbooks")
+    folder.chmod(0o755)
+    made = World(folder)
+    try:
+        made.sites["old"].start()
+        made.grow(30)
+        yield made
+    finally:
+        made.stop()
+
+
+def test_redis_lost(world):
+    """Killed, and its files are gone."""
+    world.redis["old"].kill()
+    for path in (world.folder / "redis-old" / "appendonlydir").iterdir():
+        path.unlink()
+    world.node.call("anvil_mine", "0x3")
+    start = world.redis["old"].start
+
+    def start_with_its_users():  # what redis.conf or an ACL file would do
+        start()
+        world.redis["old"].command("ACL", "SETUSER", "weir", "on", ">" + OLD, "~*", "&*", "+@all")
+
+    world.redis["old"].start = start_with_its_users
+    assert "dev" in world.run("redis-lost")
+    world.grow(5)
+
+
+def test_deep_reorg(world):
+    before = world.node.height()
+    world.node.call("anvil_reorg", 14, [])
+    world.grow(3)
+    assert world.node.height() == before + 3
+    stack.wait_until("the fork's depth, which WeirDeepReorg looks at", 20, lambda: world.sites["old"].metric("fetcher", "weir_fetcher_fork_depth") > 10)
+    world.run("deep-reorg")
+
+
+@pytest.fixture
+def lying(world):
+    """The first endpoint lies, and honest it is again afterwards, with both in use."""
+    yield world.lie
+    world.honest()
+    world.with_endpoints("a", "b")
+    world.grow(1)
+
+
+def test_lying_node(world, lying):
+    def failed():
+        return world.sites["old"].metric("normalizer", "weir_normalizer_checks_failed_total", endpoint="a")
+
+    lying("block-receipts-root")
+    world.grow(5)
+    stack.wait_until("blocks of a that do not prove", 60, lambda: world.node.call("anvil_mine", "0x1") is None and failed() > 0)
+    (world.folder / "edited.yaml").write_text(world.edited("b"))
+    world.run("lying-node")
+    before = world.asked()
+    world.grow(5)
+    assert world.asked() == before, "nobody asks it any more"
+    assert stack.http_json(world.sites["old"].api + "/v1/chains/dev")[1]["gaps"] == 0
+
+
+def test_stuck_chain(world, lying):
+    world.with_endpoints("a")
+    world.grow(2)
+    lying("head-stale")
+    lying("notice-dropped")
+    stuck = world.node.height()
+    world.node.call("anvil_mine", "0x4")
+    (world.folder / "edited.yaml").write_text(world.edited("a", "b"))
+    assert stack.http_json(world.sites["old"].api + "/v1/chains/dev")[1]["watermark"]["height"] == stuck, "it does not know better"
+    world.run("stuck-chain")
+    world.grow(2)
+
+
+def test_dead_letter_storm(world):
+    """Somebody with the right to write sends blocks of another chain."""
+    client = redis.Redis(unix_socket_path=str(world.redis["old"].socket))
+    generation = int(client.hget("weir:{dev}:raw:meta", "gen"))
+    for i in range(20):
+        sequence = client.hincrby("weir:{dev}:raw:meta", "hw:low", 1)
+        body = wire.encode([(1, "elsewhere"), (2, 1000 + i)])
+        client.xadd("weir:{dev}:raw:low", {"d": wire.framed(2, body, str(i).encode())}, id=f"{generation}-{sequence}")
+    suite = world.sites["old"]
+
+    def letters():
+        return suite.operate("GET", "/admin/v1/dlq?limit=100")[1]["items"]
+
+    stack.wait_until("a storm of letters", 30, lambda: len(letters()) == 20)
+    world.run("dead-letters")
+    assert letters() == []
+    lines = [json.loads(line) for line in (world.folder / "letters.jsonl").read_text().splitlines()]
+    assert sorted(int(line["key"]) for line in lines) == list(range(20))
+    world.grow(3)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+def test_full_disk(world):
+    """PostgreSQL's tables and an old backup share a disk, and somebody has left a replication slot behind."""
+    suite = world.sites["old"]
+    world.postgres.query("create tablespace small location '%s'" % (world.disk.folder / "tables"))
+    for table in ("blocks", "entries", "balances"):
+        for child, in world.postgres.query(f"select relid::regclass from pg_partition_tree('weir.{table}') where isleaf union select 'weir.{table}'::regclass"):
+            world.postgres.query(f"alter table {child} set tablespace small")
+    world.postgres.query("select pg_create_physical_replication_slot('forgotten', true)")
+    world.grow(2)
+    world.disk.fill()
+    stuck = world.node.height()
+    work = stack.Process("workload", ["node", stack.CHAIN_LAB / "workload.mjs", "--rpc", world.node.rpc, "--out", world.folder / "journal.json", "--seed", "3",
+                                      "--forever", "--block-ms", "60", "--txs-per-block", "30", "--reorg-every", "0"], world.folder / "workload.log").start()
+    log = suite.processes["reconciler"].log
+    stack.wait_until("the reconciler names the disk", 90, lambda: "No space left on device" in log.read_text(errors="replace"))
+    assert suite.chain("dev")["watermark"]["height"] >= stuck, "what is in the ledger is served"
+    world.environment |= {"DISK": str(world.disk.folder), "OLD": str(world.disk.ballast)}
+    try:
+        world.run("full-disk")
+    finally:
+        world.environment["OLD"] = OLD
+        assert work.stop(60) == 0
+    world.grow(2)
+    assert world.postgres.query("select count(*) from pg_replication_slots") == [["0"]]
+
+
+def test_postgres_restore(world):
+    environment = dict(os.environ, **world.environment)
+    subprocess.run(["weir-backup", "backup", world.environment["BACKUP"]], env=environment, check=True, stderr=subprocess.DEVNULL)
+    world.grow(10)
+    world.run("postgres-restore")
+    world.grow(5)
+
+
+def test_secret_rotation(world):
+    world.run("secret-rotation")
+    world.grow(5)
+
+    def auth(password):
+        return world.redis["old"].command("AUTH", "weir", password)
+
+    assert auth(NEW).startswith("+OK") and "WRONGPASS" in auth(OLD)
+
+
+def test_region_move(world):
+    """Last: nothing of the old site runs afterwards."""
+    world.run("region-move", "new")
+    world.grow(5, "new")
+    assert not any(process.alive() for process in world.sites["old"].processes.values())

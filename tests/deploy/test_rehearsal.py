@@ -1,0 +1,161 @@
+"""The chart rehearsed: make demo's traffic, reorgs included, through pods in network namespaces with read-only root file systems, the chart's own
+user, mounts, limits, probes, secrets and network policies, for 60 seconds. Meanwhile normalizers and gateways are scaled from 1 to 3 and back, each
+deployment is rolled, and each pod dies once. At the end nothing is missing, and a client that went on reading has exactly the ledger's blocks.
+"""
+import json
+import pathlib
+import re
+import sys
+import threading
+import time
+
+import cluster
+import pytest
+import stack
+from chart import component, template
+from conftest import ROOT
+
+sys.path.insert(0, str(ROOT / "tests" / "service"))
+from gateway_client import Books, websocket  # noqa: E402
+
+SECONDS = 60
+MEMORY = ("memory.max", "memory.limit_in_bytes")
+ALONE = cluster.impossible()
+pytestmark = pytest.mark.skipif(ALONE is not None, reason=str(ALONE))
+
+
+class Reader(threading.Thread):
+    """A client of topic blocks that resumes wherever a gateway is; falls over anything twice, out of order, or taken back that it did not have."""
+
+    def __init__(self, gateways):
+        super().__init__(daemon=True)
+        self.gateways, self.over, self.fault = gateways, threading.Event(), None
+        self.books = Books([], 1, topic="blocks", chain="dev", **{"from": {"height": 0}})
+
+    def run(self):
+        books = self.books
+        while not self.over.is_set():
+            try:
+                if not books.stream:
+                    self.connect()
+                else:
+                    books.take(2)
+            except websocket.WebSocketTimeoutException:
+                pass
+            except (OSError, IndexError, websocket.WebSocketException):
+                books.stream = None
+                time.sleep(0.05)
+            except Exception as error:  # whatever it is, the test has to know
+                self.fault = error
+                return
+
+    def connect(self):
+        """To any gateway; one that cannot serve yet is asked again."""
+        self.books.bases = self.gateways()
+        try:
+            self.books.connect()
+        except AssertionError:
+            self.books.stream = None
+            time.sleep(0.2)
+
+    def blocks(self):
+        if self.fault:
+            raise AssertionError("the client's books") from self.fault
+        return {event["height"]: event["block_hash"] for event in list(self.books.held.values()) if event["type"] == "block"}
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rehearsal")
+    folder.chmod(0o755)
+    with cluster.network():
+        made = cluster.Cluster(template("dev"), folder)
+        try:
+            made.stores()
+            made.up()
+            yield made
+        finally:
+            made.down()
+
+
+def status_of(pod):
+    return dict(re.findall(r"(?m)^(\w+):[ \t]*(.*)$", pathlib.Path(f"/proc/{pod.pid}/status").read_text()))
+
+
+def test_pods_are_contained_as_the_chart_says(suite):
+    for (pod,) in suite.running.values():
+        facts = status_of(pod)
+        assert facts["Uid"].split() == facts["Gid"].split() == ["10001"] * 4 and facts["Groups"].strip() == ""
+        assert {int(facts[name], 16) for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0} and facts["NoNewPrivs"] == "1"
+        assert facts["NSpid"].split()[-1] == "1", "the program is the first of its processes: no init, no shell"
+        mounts = [line.split() for line in pathlib.Path(f"/proc/{pod.pid}/mountinfo").read_text().splitlines()]
+        writable = [m[4] for m in mounts if "ro" not in m[5].split(",")]
+        assert set(writable) <= {"/proc", "/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"}, writable
+        limits = {file.name: int(file.read_text().split()[0]) for group in pod.groups for file in group.glob("memory.*") if file.name in MEMORY}
+        assert set(limits.values()) <= {512 << 20, 1 << 30}, limits
+        said = pod.inside("/bin/bash", "-c", "echo x >/tmp/x")
+        assert said.returncode != 0 and "Read-only file system" in said.stderr, said
+        assert pod.inside("/bin/bash", "-c", "read -r _ </etc/weir/weir.yaml").returncode == 0
+
+
+def test_the_health_check_of_the_images_is_content(suite):
+    for deployment in suite.deployments():
+        (pod,) = suite.running[deployment["metadata"]["name"]]
+        port = pod.container["ports"][0]["containerPort"]
+        out = pod.inside("/bin/bash", "-c", f"WEIR_HEALTH_PORT={port} /usr/local/bin/weir-healthcheck")
+        assert out.returncode == 0, (pod.name, out)
+
+
+@pytest.mark.parametrize("service, store, open_", [
+    ("normalizer", "weir-postgresql", False), ("normalizer", "anvil", False), ("fetcher", "weir-postgresql", False), ("gateway", "anvil", False),
+    ("normalizer", "weir-redis", True), ("fetcher", "anvil", True), ("reconciler", "weir-postgresql", True)])
+def test_only_the_arrows_of_the_design_are_open(suite, service, store, open_):
+    deployment = next(d for d in suite.deployments() if component(d["metadata"]["labels"]) == service)
+    (pod,) = suite.running[deployment["metadata"]["name"]]
+    port = {"weir-redis": 6379, "weir-postgresql": 5432, "anvil": 8545}[store]
+    out = pod.inside("/bin/bash", "-c", f"exec 3<>/dev/tcp/{cluster.STORES[store]}/{port} && echo reached & p=$!; "
+                                         "for _ in 1 2 3 4 5 6 7 8 9 10; do kill -0 $p 2>/dev/null || break; read -t 0.2 <> <(:) || :; done; kill $p 2>/dev/null; wait $p")
+    assert ("reached" in out.stdout) == open_, (service, store, out)
+
+
+def test_a_minute_of_traffic_through_scaling_upgrade_and_losses(suite):
+    begun = time.monotonic()
+    traffic = stack.Process("workload", ["node", stack.CHAIN_LAB / "workload.mjs", "--rpc", suite.rpc, "--forever", "--block-ms", "1000", "--txs-per-block", "20",
+                                         "--reorg-every", "25", "--seed", "1"], suite.folder / "workload.log").start()
+    reader = Reader(suite.gateways)
+    reader.start()
+    done = []
+    try:
+        stack.wait_until("the first blocks", 300, lambda: len(reader.blocks()) > 5)
+        scaled = [d for d in suite.deployments() if component(d["metadata"]["labels"]) in ("normalizer", "gateway")]
+        for replicas in (3, 1):
+            for deployment in scaled:
+                suite.scale(deployment, replicas)
+                done.append(f"{deployment['metadata']['name']} at {replicas}")
+        for deployment in suite.deployments():
+            suite.roll(deployment)
+            done.append(f"{deployment['metadata']['name']} rolled")
+        for deployment in suite.deployments():
+            suite.lose(deployment)
+            done.append(f"{deployment['metadata']['name']} lost")
+        stack.wait_until("the traffic's minute, and a reorg in it", 600, lambda: time.monotonic() - begun > SECONDS and reader.books.retractions, 0.5)
+        assert traffic.alive(), traffic.tail()
+    finally:
+        status = traffic.stop(120)
+    assert status == 0, traffic.tail()
+
+    head = int(suite.call("eth_blockNumber"), 16)
+    chain = {h: suite.call("eth_getBlockByNumber", hex(h), False)["hash"] for h in range(head + 1)}
+    stack.wait_until("the ledger at the head", 300, lambda: suite.postgres.query("select max(height) from weir.blocks where canonical") == [[str(head)]])
+    ledger = {int(h): "0x" + x for h, x in suite.postgres.query("select height, encode(hash, 'hex') from weir.blocks where canonical")}
+    assert ledger == chain, "0 missing, 0 other"
+    assert suite.postgres.query("select count(*) from weir.gaps where closed_at is null") == [["0"]]
+    assert suite.postgres.query("select count(*) from weir.incidents where kind = 'mismatch' and coalesce(resolution, '') not in "
+                                "('non_conserving', 'superseded', 'healed')") == [["0"]]
+    stack.wait_until("the client's books", 300, lambda: reader.blocks() == chain)
+    reader.over.set()
+    forks = int(suite.postgres.query("select count(distinct superseded_at) from weir.blocks where not canonical")[0][0])
+    facts = {"blocks": len(ledger), "missing": 0, "reorgs": forks, "connected": reader.books.reconnects, "retracted": reader.books.retractions,
+             "pods": suite.count, "seconds": round(time.monotonic() - begun)}
+    print("\nrehearsal:", json.dumps(facts), "; ".join(done))
+    assert forks >= 1 and facts["connected"] > 1

@@ -1,0 +1,75 @@
+"""The repository as a place to work: workflows, templates, owners. What GitHub would find out too late."""
+import os
+import re
+
+import pytest
+import yaml
+from conftest import ROOT, run
+
+GITHUB = ROOT / ".github"
+WORKFLOWS = sorted((GITHUB / "workflows").glob("*.yml"))
+
+
+def make_targets(script):
+    """What `make` is asked for: words that are neither options nor settings."""
+    lines = [re.split(r"[;&|]", line[line.index("make ") + 5:])[0] for line in re.sub(r"\$\{\{.*?\}\}|\"[^\"]*\"", "", script).splitlines()
+             if re.match(r"(.*&& )?make ", line)]
+    return {word for line in lines for word in line.split() if word[0] != "-" and "=" not in word}
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_workflows(path):
+    flow = yaml.safe_load(path.read_text())
+    assert flow["permissions"] == {"contents": "read"}, "more only where a job needs it"
+    targets = set(re.findall(r"(?m)^([a-z-]+):", (ROOT / "Makefile").read_text()))
+    for job in flow["jobs"].values():
+        assert job["timeout-minutes"] and ":latest" not in str(job.get("container", "")) and "-latest" not in job["runs-on"]
+        commands = "\n".join(what["command"] for what in job.get("strategy", {}).get("matrix", {}).get("what", []))
+        for step in job["steps"]:
+            assert ("run" in step) != ("uses" in step)
+            assert "uses" not in step or re.search(r"@(v\d+|[0-9a-f]{40})$", step["uses"]), step
+            text = step.get("run", "") + str(job.get("strategy", ""))
+            assert "github.event." not in text and "github.head_ref" not in text, "what strangers write is no shell code"
+            assert make_targets(f"{step.get('run', '')}\n{commands}") <= targets
+            for script in re.findall(r"(?:^|[ &])((?:\.ci|docker|tools)/[\w-]+)", step.get("run", "")):
+                assert os.access(ROOT / script, os.X_OK) or script.endswith("Dockerfile"), script
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_the_shell_in_workflows(path, tmp_path):
+    if run("sh", "-c", "command -v shellcheck")[0] != 0:
+        pytest.skip("shellcheck is not installed: run tools/deps lint")
+    for name, job in yaml.safe_load(path.read_text())["jobs"].items():
+        for i, step in enumerate(job["steps"]):
+            if "run" in step:
+                script = tmp_path / f"{name}-{i}.sh"
+                script.write_text("#!/bin/bash\nset -e\n" + re.sub(r"\$\{\{.*?\}\}", "value", step["run"]) + "\n")
+                status, said = run("shellcheck", "-S", "warning", "-e", "SC2155", script)
+                assert status == 0, said
+
+
+def test_templates_and_owners():
+    for path in (GITHUB / "ISSUE_TEMPLATE").glob("*.yml"):
+        form = yaml.safe_load(path.read_text())
+        if path.name != "config.yml":
+            assert form["name"] and form["description"] and all(part["type"] in ("markdown", "textarea", "input") for part in form["body"])
+    for line in (GITHUB / "CODEOWNERS").read_text().splitlines():
+        if line and line[0] != "#":
+            pattern, *owners = line.split()
+            assert owners and (pattern == "*" or (ROOT / pattern.strip("/")).exists()), line
+    for update in yaml.safe_load((GITHUB / "dependabot.yml").read_text())["updates"]:
+        assert (ROOT / update["directory"].strip("/")).is_dir()
+
+
+def test_labels_that_are_used_are_made():
+    labels = {label["name"]: label for label in yaml.safe_load((GITHUB / "labels.yml").read_text())}
+    for path in (GITHUB / "ISSUE_TEMPLATE").glob("*.yml"):
+        assert set(yaml.safe_load(path.read_text()).get("labels", [])) <= set(labels), path.name
+    for label in labels.values():
+        assert re.fullmatch(r"[0-9a-f]{6}", label["color"]) and len(label["description"]) <= 100, label
+
+
+def test_links_in_what_operators_read():
+    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "deploy" / "helm" / "weir" / "README.md"]:
+        for target in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", path.read_text()):
+            assert (path.parent / target).exists(), f"{path.name}: {target}"

@@ -1,0 +1,192 @@
+"""Alerts: to several destinations by severity, grouped, silenced with a reason and an end, taken back, tried by operators."""
+import json
+import pathlib
+import sys
+
+import pytest
+
+sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[2] / "tools" / "stack"), str(pathlib.Path(__file__).parent)]
+import stack  # noqa: E402
+from alert_receivers import Door, Posts, Smtp  # noqa: E402
+from gateway_client import Api  # noqa: E402
+from test_gateway import KEYS, OPERATOR, VIEWER  # noqa: E402
+from test_weirctl import Weirctl  # noqa: E402
+
+ALERTS = "/admin/v1/alerts"
+PASSWORD = "mail-password-0123456789"
+
+
+class World:
+    """A suite whose node can be taken away, and everything that alerts go to."""
+
+    def __init__(self, folder):
+        self.posts, self.smtp = Posts(), Smtp()
+        self.node = stack.anvil(folder / "anvil.log")
+        self.door = Door(int(self.node.rpc.rsplit(":", 1)[1]))
+        self.redis = stack.Redis(folder / "redis").start()
+        self.postgres = stack.Postgres(folder / "pg", ["fsync=off"]).start()
+        chain = stack.dev_chain(self.node, endpoints=[{"name": "a", "url": f"http://127.0.0.1:{self.door.address[1]}"}])
+        destinations = [{"name": "chat", "kind": "slack", "url": self.posts.url + "/slack"},
+                        {"name": "machine", "kind": "webhook", "url": self.posts.url + "/machine", "severity": "page"},
+                        {"name": "mail", "kind": "email", "to": "on-call@example.com, second@example.com", "severity": "page"}]
+        self.suite = stack.Suite(folder / "suite", self.redis.url, self.postgres.url, [chain], {"gateway": {"keys": KEYS}, "alerts": {
+            "destinations": destinations, "group_wait": "100ms", "cooldown": "0s", "runbook_url": "https://wiki.example.com/runbook",
+            "webhook_url": self.posts.url + "/old", "smtp_url": self.smtp.url, "smtp_tls": "none", "smtp_from": "weir@example.com", "smtp_username": "weir",
+            "smtp_password": PASSWORD}}).start()
+
+    def lose(self):
+        """The node is away; waits for the alert in the fetcher's log."""
+        before = self.said("alert_firing")
+        self.door.shut()
+        stack.wait_until("the alert", 60, lambda: self.said("alert_firing") > before)
+
+    def find(self):
+        before = self.said("alert_resolved")
+        self.door.open()
+        stack.wait_until("the all-clear", 60, lambda: self.said("alert_resolved") > before)
+
+    def said(self, event):
+        return self.suite.processes["fetcher"].log.read_text().count(f"event={event} ")
+
+    def counted(self, outcome):
+        return self.suite.metric("fetcher", "weir_alert_posts_total", result=outcome)
+
+    def stop(self):
+        statuses = self.suite.stop()
+        self.postgres.stop()
+        self.redis.stop()
+        self.node.stop()
+        self.posts.close()
+        self.smtp.close()
+        return statuses
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    world = World(tmp_path_factory.mktemp("alerts"))
+    try:
+        yield world
+    finally:
+        statuses = world.stop()
+    assert statuses["gateway"] == statuses["fetcher"] == 0
+
+
+@pytest.fixture
+def api(world):
+    return Api(world.suite.api, world.suite.admin)
+
+
+def test_an_alert_and_its_end_reach_every_destination(world):
+    world.lose()
+    link = "https://wiki.example.com/runbook/chain-endpoints.md"
+    slack = stack.wait_until("the chat", 30, lambda: world.posts.at("/slack"))[0]
+    assert slack["text"].startswith("[FIRING] weir fetcher: chain dev: ") and slack["text"].endswith(f"({link})")
+    machine = stack.wait_until("the machine", 30, lambda: world.posts.at("/machine"))[0]
+    assert (machine["version"], machine["process"], machine["count"]) == (1, "fetcher", 1)
+    alert = machine["alerts"][0]
+    assert (alert["state"], alert["severity"], alert["key"], alert["runbook"]) == ("firing", "page", "endpoints dev", link)
+    sender, receivers, mail = stack.wait_until("the mail", 30, lambda: world.smtp.mails)[0]
+    assert (sender, receivers, mail["To"], mail["From"]) == ("weir@example.com", ["on-call@example.com", "second@example.com"],
+                                                             "on-call@example.com, second@example.com", "weir@example.com")
+    assert mail["Subject"].startswith("[FIRING] weir fetcher: chain dev: ") and mail["Date"].datetime and mail["Message-ID"] and mail["Auto-Submitted"]
+    assert mail.get_content().rstrip("\r\n").replace("\r\n", "\n") == slack["text"]
+    assert world.smtp.logins[0] == [b"weir", PASSWORD.encode()]
+    assert world.posts.at("/old")[0] == slack, "alerts.webhook_url is a destination like others"
+    world.find()
+    stack.wait_until("the end everywhere", 30, lambda: len(world.posts.at("/slack")) == len(world.posts.at("/machine")) == len(world.smtp.mails) == 2)
+    assert world.posts.at("/slack")[1]["text"].startswith("[RESOLVED]") and world.posts.at("/machine")[1]["alerts"][0]["state"] == "resolved"
+    assert world.counted("sent") == 8
+
+
+def test_what_is_silenced_is_not_heard_nor_taken_back(world, api):
+    before = len(world.posts.bodies), len(world.smtp.mails), world.counted("silenced")
+    status, silence = api.operate("POST", ALERTS + "/silences", {"pattern": "endpoints *", "seconds": 3600, "why": "the provider moves"}, key=OPERATOR)
+    assert status == 200 and (silence["pattern"], silence["who"], silence["reason"]) == ("endpoints *", "hands", "the provider moves")
+    listed = api.operate("GET", ALERTS, key=VIEWER)[1]
+    assert listed["silences"] == [silence]
+    world.lose()
+    stack.wait_until("silenced", 30, lambda: world.counted("silenced") == before[2] + 1)
+    assert api.operate("POST", f"{ALERTS}/silences/{silence['id']}/end", {"why": "moved"}, key=OPERATOR) == (200, {"count": 1})
+    world.find()
+    stack.wait_until("its end is not told either", 30, lambda: world.counted("silenced") == before[2] + 2)
+    assert (len(world.posts.bodies), len(world.smtp.mails)) == before[:2]
+    assert api.operate("GET", ALERTS)[1]["silences"] == []
+    assert api.operate("POST", f"{ALERTS}/silences/{silence['id']}/end", {})[0] == 404
+    world.lose()
+    stack.wait_until("heard again", 30, lambda: len(world.posts.bodies) == before[0] + 3)
+    world.find()
+    stack.wait_until("and taken back", 30, lambda: len(world.posts.bodies) == before[0] + 6)
+    lines = api.operate("GET", "/admin/v1/audit?chain=gateway")[1]["items"]
+    assert {"alert_silence", "alert_unsilence"} <= {line["words"].get("action") for line in lines}
+
+
+def test_a_silence_ends_by_itself(world, api):
+    status, silence = api.operate("POST", ALERTS + "/silences", {"pattern": "chain-endpoints", "seconds": 1, "why": "a page of the runbook"})
+    assert status == 200
+    stack.wait_until("it is over", 30, lambda: api.operate("GET", ALERTS)[1]["silences"] == [])
+    assert silence["created_at"] < silence["expires_at"]
+
+
+def test_operators_try_destinations(world, api):
+    before = len(world.posts.bodies), len(world.smtp.mails)
+    status, answer = api.operate("POST", ALERTS + "/test", {}, key=OPERATOR)
+    assert status == 200 and [(i["name"], i["kind"], i["taken"], i["error"]) for i in answer["items"]] == [
+        ("webhook_url", "slack", True, None), ("chat", "slack", True, None), ("machine", "webhook", True, None), ("mail", "email", True, None)]
+    assert (len(world.posts.bodies), len(world.smtp.mails)) == (before[0] + 3, before[1] + 1)
+    assert "hands" in world.posts.at("/slack")[-1]["text"]
+    world.posts.status = 500
+    answer = api.operate("POST", ALERTS + "/test", {"destination": "chat"})[1]
+    world.posts.status = 200
+    assert len(answer["items"]) == 1 and not answer["items"][0]["taken"] and "500" in answer["items"][0]["error"]
+    assert api.operate("POST", ALERTS + "/test", {"destination": "nobody"})[0] == 404
+    for path, body in (("/test", {}), ("/silences", {"pattern": "x", "seconds": 5, "why": "x"}), ("/silences/1/end", {})):
+        assert api.operate("POST", ALERTS + path, body, key=VIEWER)[0] == 403
+    for body in ({"pattern": "x", "seconds": 0, "why": "x"}, {"pattern": "x", "seconds": 5}, {"seconds": 5, "why": "x"}, {"pattern": "x" * 160, "seconds": 5, "why": "x"}):
+        assert api.operate("POST", ALERTS + "/silences", body)[0] == 400
+    text = json.dumps([api.operate("GET", ALERTS)[1], api.operate("GET", "/admin/v1/settings")[1]])
+    assert PASSWORD not in text and "/slack" not in text and "on-call@example.com" in text
+
+
+def test_weirctl_tries_and_silences(world):
+    weirctl = Weirctl(world.suite)
+    assert all(item["taken"] for item in weirctl.json("alert", "test")["items"])
+    assert weirctl.json("alert", "test", "mail")["items"][0]["kind"] == "email"
+    weirctl.refused(66, "alert", "test", "nobody")
+    assert "--why" in weirctl.refused(64, "alert", "silence", "gap *", "60")
+    silence = weirctl.json("alert", "silence", "gap *", "60", "--why", "maintenance")
+    assert weirctl.json("alert", "list")["silences"] == [silence]
+    assert weirctl.json("alert", "unsilence", silence["id"]) == {"count": 1}
+
+
+@pytest.mark.parametrize("alerts,words", [
+    ({"destinations": [{"kind": "slack", "url": "http://a"}]}, "destinations[0].name"),
+    ({"destinations": [{"name": "a", "url": "ftp://a"}]}, "destinations[0].url"),
+    ({"destinations": [{"name": "a", "kind": "pager", "url": "http://a"}]}, "slack, webhook, email"),
+    ({"destinations": [{"name": "a", "kind": "email", "to": "somebody"}]}, "destinations[0].to"),
+    ({"destinations": [{"name": "a", "kind": "email", "to": "a@b\r\nBcc: c@d"}]}, "destinations[0].to"),
+    ({"destinations": [{"name": "a", "kind": "email", "to": "a@b"}]}, "alerts.smtp_url"),
+    ({"destinations": [{"name": "a", "kind": "email", "to": "a@b"}], "smtp_url": "smtp://c"}, "alerts.smtp_from"),
+    ({"destinations": [{"name": "a", "url": "http://a"}, {"name": "a", "url": "http://b"}]}, "two destinations"),
+])
+def test_wrong_settings_are_named(tmp_path, world, alerts, words):
+    suite = stack.Suite(tmp_path, world.redis.url, world.postgres.url, [], {"alerts": alerts})
+    process = stack.Process("fetcher", [suite.bin / "weir-fetcher", "--config", suite.config, "--check"], tmp_path / "log").start()
+    assert process.wait(30) == 78 and words in process.tail(40), process.tail(40)
+
+
+def test_a_mail_is_not_sent_in_the_clear_unless_said(tmp_path, world):
+    """The server here offers no TLS: without alerts.smtp_tls none nothing is said to it, not even the password."""
+    before = len(world.smtp.mails), len(world.smtp.logins)
+    port = stack.free_port()
+    process = stack.Process("gateway2", [world.suite.bin / "weir-gateway", "--config", world.suite.config], tmp_path / "log", env={
+        "WEIR_ALERTS_SMTP_TLS": "required", "WEIR_GATEWAY_LISTEN": "127.0.0.1:0", "WEIR_GATEWAY_ADMIN_LISTEN": f"127.0.0.1:{port}",
+        "WEIR_OPS_LISTEN_GATEWAY": "127.0.0.1:0"}).start()
+    try:
+        base, head = f"http://127.0.0.1:{port}{ALERTS}", {"Authorization": f"Bearer {stack.ADMIN_KEY}"}
+        stack.wait_until("the gateway", 30, lambda: stack.http_json(base, headers=head)[0] == 200)
+        item = stack.http_json(base + "/test", "POST", {"destination": "mail"}, head)[1]["items"][0]
+        assert not item["taken"] and item["error"]
+    finally:
+        process.stop()
+        process.check_sanitizers()
+    assert (len(world.smtp.mails), len(world.smtp.logins)) == before

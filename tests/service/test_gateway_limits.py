@@ -1,0 +1,243 @@
+"""Rate limits of gateways: by address and key, shared by Redis, and what clients are told."""
+import concurrent.futures
+import json
+import pathlib
+import re
+import sys
+import time
+import urllib.request
+
+import pytest
+import websocket
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tools" / "stack"), str(pathlib.Path(__file__).parent)]
+
+import stack  # noqa: E402
+import gateway_client  # noqa: E402, F401: lets the WebSocket client know all close codes
+from gateway_alone import Stores  # noqa: E402
+
+LIMITED = {"gateway": {"limit_exempt": "", "address_limit": 20, "key_limit": 40, "trusted_proxies": "127.0.0.0/8"}}
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory):
+    stores = Stores(tmp_path_factory.mktemp("limits"))
+    yield stores
+    stores.stop()
+
+
+@pytest.fixture(scope="module")
+def pair(stores):
+    return stores.gateway(LIMITED), stores.gateway(LIMITED)
+
+
+def ask(gateway, client, **headers):
+    return gateway.get("/openapi.json", X_Forwarded_For=client, **headers)
+
+
+def exhaust(gateway, client, n=40):
+    """How many of n requests were let through."""
+    return sum(ask(gateway, client)[0] == 200 for _ in range(n))
+
+
+class Allowance:
+    """What may be let through from now on, at most: the limit at once, and its share of the time since, however slow the machine is."""
+    def __init__(self, limit):
+        self.limit, self.began = limit, time.monotonic()
+
+    def most(self, gateways=1):
+        return self.limit * gateways + (time.monotonic() - self.began) * self.limit / 60 + 1
+
+
+def refused_soon(gateway, request, limit=20):
+    """A gateway knows nothing of a client until it asks; then Redis says what it owes. How soon is Redis' affair, but a gateway that knew
+    of nothing but its own requests would refuse none of these: they are too few, a second apart."""
+    asked = 0
+
+    def refused():
+        nonlocal asked
+        asked += 1
+        return request() == 429
+    stack.wait_until("the other gateway to refuse", limit - 2, refused, every=1)
+    assert asked < limit
+
+
+def test_an_address_is_told_its_limit_and_stopped_at_it(pair):
+    allowance = Allowance(20)
+    status, _, headers = ask(pair[0], "192.0.2.1")
+    assert status == 200
+    assert headers["ratelimit-policy"] == '"address";q=20;w=60' and headers["ratelimit"] == '"address";r=19;t=3'
+    assert (headers["x-ratelimit-limit"], headers["x-ratelimit-remaining"], headers["x-ratelimit-reset"]) == ("20", "19", "3")
+    through = 1 + exhaust(pair[0], "192.0.2.1")
+    assert 20 <= through <= allowance.most(), "20 at once, and one more every three seconds that this took"
+    status, body, headers = ask(pair[0], "192.0.2.1")
+    while status == 200:  # the machine is slow: another one was due
+        status, body, headers = ask(pair[0], "192.0.2.1")
+    assert (status, body["code"], body["title"]) == (429, "rate_limited", "Too many requests")
+    assert headers["content-type"] == "application/problem+json" and 1 <= int(headers["retry-after"]) <= 3
+    assert headers["x-ratelimit-remaining"] == "0" and re.fullmatch(r'"address";r=0;t=\d+', headers["ratelimit"])
+    assert ask(pair[0], "192.0.2.2")[0] == 200, "others are not"
+
+
+def test_a_limit_holds_over_all_gateways(pair):
+    one, other = pair
+    assert exhaust(one, "192.0.2.10", 30) >= 20
+    refused_soon(other, lambda: ask(other, "192.0.2.10")[0])
+    allowance = Allowance(20)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        through = sum(pool.map(lambda i: ask(pair[i % 2], "192.0.2.11")[0] == 200, range(120)))
+    assert 20 <= through <= allowance.most(gateways=2), through
+
+
+def test_who_is_not_a_trusted_proxy_is_not_believed(stores):
+    gateway = stores.gateway({"gateway": {"limit_exempt": "", "address_limit": 5}})
+    allowance = Allowance(5)
+    assert 5 <= sum(ask(gateway, f"192.0.2.{i}")[0] == 200 for i in range(20, 60)) <= allowance.most()
+    gateway.stop()
+
+
+def test_an_IPv6_network_is_one_client(pair):
+    allowance = Allowance(20)
+    through = sum(ask(pair[0], f"2001:db8:0:1::{i:x}")[0] == 200 for i in range(1, 41))
+    assert 20 <= through <= allowance.most()
+    assert ask(pair[0], "2001:db8:0:2::1")[0] == 200
+
+
+def test_what_costs_more_is_charged_more(pair):
+    remaining = [int(pair[0].get(path, X_Forwarded_For="192.0.2.50")[2]["x-ratelimit-remaining"])
+                 for path in ("/v1/chains", "/v1/chains/dev/accounts/0x" + "12" * 20 + "/balances")]
+    assert remaining[0] == 19 and remaining[1] in (14, 15)
+
+
+def test_each_part_of_a_batch_is_charged(pair):
+    def batch(client, n):
+        return stack.http_json(pair[0].api + "/v1/batch", "POST", {"paths": ["/v1/chains"] * n}, {"X-Forwarded-For": client}, 20)
+    assert batch("192.0.2.55", 10)[0] == 200
+    assert int(ask(pair[0], "192.0.2.55")[2]["x-ratelimit-remaining"]) <= 9
+    answers = json.dumps(batch("192.0.2.56", 20)[1]) + json.dumps(batch("192.0.2.56", 20)[1])
+    assert "rate_limited" in answers
+
+
+def test_an_unknown_path_and_a_wrong_key_cost_too(pair):
+    assert int(pair[0].get("/nothing", X_Forwarded_For="192.0.2.51")[2]["x-ratelimit-remaining"]) == 19
+    allowance = Allowance(20)
+    codes = [pair[0].operate("GET", "session", key=f"wrong-key-{i:016}", X_Forwarded_For="192.0.2.52")[0] for i in range(40)]
+    assert codes[:20] == [401] * 20 and codes.count(401) <= allowance.most() and set(codes) == {401, 429}
+    status, _, headers = pair[0].operate("GET", "session", X_Forwarded_For="192.0.2.52")
+    assert status == 200 and headers["ratelimit-policy"] == '"key";q=40;w=60', "a right key has its own limit"
+
+
+def test_a_key_is_stopped_wherever_it_is_used_from(pair):
+    def use(gateway, i):
+        return gateway.operate("GET", "session", key="viewer-key-0123456789", X_Forwarded_For=f"198.51.100.{i}")[0]
+    allowance = Allowance(40)
+    codes = [use(pair[0], i) for i in range(60)]
+    assert codes[:40] == [200] * 40 and codes.count(200) <= allowance.most()
+    refused_soon(pair[1], lambda: use(pair[1], 100), limit=30)
+
+
+def test_a_handshake_costs_too(pair):
+    def handshake():
+        try:
+            websocket.create_connection(pair[0].api.replace("http", "ws") + "/v1/ws", timeout=10, header={"X-Forwarded-For": "192.0.2.60"}).close()
+            return 101
+        except websocket.WebSocketBadStatusException as e:
+            return e.status_code
+    allowance = Allowance(20)
+    codes = [handshake() for _ in range(40)]
+    assert codes[:20] == [101] * 20 and codes.count(101) <= allowance.most() and set(codes) == {101, 429}
+
+
+def connect(gateway, client, key=None):
+    """Two connections made one after the other may come to the hub by two threads, so in any order: who is to be later waits for a sign
+    of life of the one before (lives(), ends())."""
+    headers = {"X-Forwarded-For": client} | ({"Authorization": f"Bearer {key}"} if key else {})
+    return websocket.create_connection(gateway.api.replace("http", "ws") + "/v1/ws", timeout=15, header=headers)
+
+
+def ends(ws):
+    """The code that the gateway closes it with. (It does not wait for the answer to that.)"""
+    frame = ws.recv_frame()
+    assert frame.opcode == websocket.ABNF.OPCODE_CLOSE
+    return int.from_bytes(frame.data[:2], "big")
+
+
+def lives(ws):
+    try:
+        ws.ping("x")
+        return ws.recv_frame().opcode == websocket.ABNF.OPCODE_PONG
+    except (OSError, websocket.WebSocketException):
+        return False
+
+
+def test_connections_of_a_client_are_limited(stores):
+    limits = {"gateway": {"limit_exempt": "", "trusted_proxies": "127.0.0.0/8", "address_limit": 0, "key_limit": 0,
+                          "connections_per_address": 3, "connections_per_key": 2}}
+    gateway = stores.gateway(limits)
+    def living(client, n, key=None):
+        made = []
+        for _ in range(n):
+            made.append(connect(gateway, client, key))
+            assert lives(made[-1])
+        return made
+    held = living("192.0.2.1", 3)
+    assert ends(connect(gateway, "192.0.2.1")) == 1013, "one too many"
+    assert lives(connect(gateway, "192.0.2.2")), "another address"
+    by_key = living("192.0.2.10", 1, stack.ADMIN_KEY) + living("192.0.2.11", 1, stack.ADMIN_KEY)
+    assert ends(connect(gateway, "192.0.2.12", stack.ADMIN_KEY)) == 1013, "a key counts wherever it is used"
+    assert all(lives(ws) for ws in by_key)
+    held.pop().close()
+    stack.wait_until("the room of the one that went", 10, lambda: lives(connect(gateway, "192.0.2.1")))
+    gateway.stop()
+
+
+def test_or_the_oldest_makes_room(stores):
+    gateway = stores.gateway({"gateway": {"limit_exempt": "", "address_limit": 0, "connections_per_address": 2, "connections_oldest": True}})
+    held = []
+    for _ in range(5):
+        held.append(connect(gateway, "192.0.2.1"))
+        assert lives(held[-1])
+    assert [ends(ws) for ws in held[:3]] == [1013] * 3 and lives(held[3]) and lives(held[4])
+    gateway.stop()
+
+
+def test_what_did_not_change_costs_nothing(pair):
+    path = "/v1/chains/dev/blocks/0x" + "11" * 32
+    _, _, headers = pair[0].get(path, X_Forwarded_For="192.0.2.70")
+    for _ in range(60):
+        status, _, again = pair[0].get(path, X_Forwarded_For="192.0.2.70", If_None_Match=headers["etag"])
+        assert status == 304 and int(again["x-ratelimit-remaining"]) >= 19
+
+
+def test_loopback_is_not_limited_unless_asked_for(stores):
+    gateway = stores.gateway({"gateway": {"address_limit": 1, "key_limit": 1}})
+    for _ in range(10):
+        status, _, headers = gateway.get()
+        assert status == 200 and "ratelimit" not in headers and "x-ratelimit-limit" not in headers
+        assert gateway.operate("GET", "session")[0] == 200
+    gateway.stop()
+
+
+def test_a_wrong_range_is_said_at_the_start(stores):
+    with pytest.raises(RuntimeError, match=r'gateway.trusted_proxies: .*10.0.0.1/8.* is not an address or network'):
+        stores.gateway({"gateway": {"trusted_proxies": "::1, 10.0.0.1/8"}})
+
+
+def test_without_Redis_each_gateway_limits_by_itself(stores, pair):
+    def shared(gateway):
+        with urllib.request.urlopen(gateway.ops + "/metrics", timeout=5) as answer:
+            return int(re.search(rb"^weir_gateway_limits_shared (\d)", answer.read(), re.M)[1])
+    stores.redis.kill()
+    try:
+        for n, gateway in enumerate(pair):
+            allowance = Allowance(20)
+            assert 20 <= exhaust(gateway, f"192.0.2.{80 + n}", 40) <= allowance.most()
+            stack.wait_until("the gateway to say so", 20, lambda g=gateway: shared(g) == 0)
+    finally:
+        stores.redis.start()
+    for n, gateway in enumerate(pair):
+        def again(g=gateway, n=n):
+            ask(g, f"192.0.2.{90 + n}")
+            return shared(g) == 1
+        stack.wait_until("limits shared again", 30, again)

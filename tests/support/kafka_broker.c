@@ -1,0 +1,142 @@
+/* kafka_broker.c - the mock cluster in a child process, and a pipe of words to it. */
+#include "support/kafka_broker.h"
+
+#include <dlfcn.h>
+#include <librdkafka/rdkafka.h>
+
+#include <librdkafka/rdkafka_mock.h> /* wants the other one before it */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct word {
+	char verb; /* t: a topic, f: no topic, u: up or down, d: delay */
+	int number;
+	char name[200];
+};
+
+static void *symbol(void *library, const char *name)
+{
+	void *at = library ? dlsym(library, name) : NULL;
+	if (!at) {
+		fprintf(stderr, "librdkafka: %s\n", name);
+		_exit(126);
+	}
+	return at;
+}
+
+static void serve(int words, int answers)
+{
+	void *library = dlopen("librdkafka.so.1", RTLD_NOW | RTLD_LOCAL);
+	__typeof__(rd_kafka_conf_new) *conf_new;
+	__typeof__(rd_kafka_new) *new;
+	__typeof__(rd_kafka_mock_cluster_new) *cluster_new;
+	__typeof__(rd_kafka_mock_cluster_bootstraps) *bootstraps;
+	__typeof__(rd_kafka_mock_topic_create) *topic_create;
+	__typeof__(rd_kafka_mock_topic_set_error) *topic_set_error;
+	__typeof__(rd_kafka_mock_broker_set_up) *set_up;
+	__typeof__(rd_kafka_mock_broker_set_down) *set_down;
+	__typeof__(rd_kafka_mock_broker_set_rtt) *set_rtt;
+#define LOAD(slot, name) *(void **)(&(slot)) = symbol(library, name)
+	LOAD(conf_new, "rd_kafka_conf_new");
+	LOAD(new, "rd_kafka_new");
+	LOAD(cluster_new, "rd_kafka_mock_cluster_new");
+	LOAD(bootstraps, "rd_kafka_mock_cluster_bootstraps");
+	LOAD(topic_create, "rd_kafka_mock_topic_create");
+	LOAD(topic_set_error, "rd_kafka_mock_topic_set_error");
+	LOAD(set_up, "rd_kafka_mock_broker_set_up");
+	LOAD(set_down, "rd_kafka_mock_broker_set_down");
+	LOAD(set_rtt, "rd_kafka_mock_broker_set_rtt");
+	rd_kafka_t *client = new(RD_KAFKA_PRODUCER, conf_new(), NULL, 0);
+	rd_kafka_mock_cluster_t *cluster = client ? cluster_new(client, 1) : NULL;
+	char hosts[256] = "";
+	struct word w;
+	if (!cluster)
+		_exit(126);
+	snprintf(hosts, sizeof hosts, "%s", bootstraps(cluster));
+	if (write(answers, hosts, sizeof hosts) != sizeof hosts)
+		_exit(126);
+	while (read(words, &w, sizeof w) == sizeof w) {
+		int bad = 0;
+		if (w.verb == 'f')
+			topic_set_error(cluster, w.name, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+		else if (w.verb == 't')
+			bad = topic_create(cluster, w.name, w.number, 1);
+		else if (w.verb == 'd')
+			bad = set_rtt(cluster, 1, w.number);
+		else
+			bad = w.number ? set_up(cluster, 1) : set_down(cluster, 1);
+		if (write(answers, bad ? "n" : "y", 1) != 1)
+			break;
+	}
+	_exit(0);
+}
+
+void kafka_broker_start(struct kafka_broker *b)
+{
+	int words[2], answers[2];
+	signal(SIGPIPE, SIG_IGN);
+	if (pipe(words) != 0 || pipe(answers) != 0)
+		abort();
+	b->pid = fork();
+	if (b->pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close(words[1]);
+		close(answers[0]);
+		serve(words[0], answers[1]);
+	}
+	close(words[0]);
+	close(answers[1]);
+	b->tell = words[1];
+	b->answer = answers[0];
+	if (read(b->answer, b->hosts, sizeof b->hosts) != sizeof b->hosts) {
+		fprintf(stderr, "the mock of Kafka did not start\n");
+		abort();
+	}
+}
+
+static void tell(struct kafka_broker *b, char verb, int number, const char *name)
+{
+	struct word w = { .verb = verb, .number = number };
+	char answer = 'n';
+	snprintf(w.name, sizeof w.name, "%s", name);
+	if (write(b->tell, &w, sizeof w) != sizeof w || read(b->answer, &answer, 1) != 1 || answer != 'y') {
+		fprintf(stderr, "the mock of Kafka refused %c %d %s\n", verb, number, name);
+		abort();
+	}
+}
+
+void kafka_broker_topic(struct kafka_broker *b, const char *name, int partitions)
+{
+	tell(b, 't', partitions, name);
+}
+
+void kafka_broker_forbid(struct kafka_broker *b, const char *name)
+{
+	tell(b, 'f', 0, name);
+}
+
+void kafka_broker_up(struct kafka_broker *b, int up)
+{
+	tell(b, 'u', up, "");
+}
+
+void kafka_broker_delay(struct kafka_broker *b, int ms)
+{
+	tell(b, 'd', ms, "");
+}
+
+void kafka_broker_stop(struct kafka_broker *b)
+{
+	if (b->pid <= 0)
+		return;
+	kill(b->pid, SIGKILL);
+	waitpid(b->pid, NULL, 0);
+	close(b->tell);
+	close(b->answer);
+	b->pid = 0;
+}

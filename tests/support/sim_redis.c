@@ -1,0 +1,323 @@
+/* sim_redis.c - see sim_redis.h. */
+#include "support/sim_redis.h"
+
+#include "base/clock.h"
+#include "bus/core/core.h"
+#include "bus/memory/memory_engine.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define COMMAND_NS 30000 /* what a command takes */
+#define START_NS INT64_C(1700000000000000000)
+
+struct link { /* one connection */
+	int id;
+	bool broken;
+	struct buf in, out;
+	size_t taken;     /* of out */
+	int64_t ready_ns; /* of the bytes in out */
+};
+
+struct client { /* of one bus */
+	struct bus_io io;
+	bool dead;
+	struct link *link;
+	struct client *next;
+};
+
+static struct {
+	struct memory_engine *engine;
+	int64_t now_ns;
+	uint64_t dice, names, commands;
+	int next_link, runs;
+	struct sim_faults faults;
+	struct client *clients;
+	int64_t (*mono)(void), (*wall)(void);
+	void (*sleep)(int64_t);
+	uint64_t (*random)(void);
+} sim;
+
+static void die(const char *what)
+{
+	fprintf(stderr, "sim: %s\n", what);
+	abort();
+}
+
+/* -- clock and dice ------------------------------------------------------------------------------------------------------------ */
+
+static uint64_t splitmix(uint64_t *state)
+{
+	uint64_t z = (*state += 0x9e3779b97f4a7c15u);
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+	return z ^ (z >> 31);
+}
+
+static int64_t now_ns(void)
+{
+	return sim.now_ns += 100; /* looking takes time, too: no loop waits for ever */
+}
+
+static void sleep_ms(int64_t ms)
+{
+	sim.now_ns += (ms > 0 ? ms : 0) * 1000000;
+}
+
+static uint64_t names(void)
+{
+	return splitmix(&sim.names);
+}
+
+uint64_t sim_random(uint64_t below)
+{
+	return splitmix(&sim.dice) % (below ? below : 1);
+}
+
+int64_t sim_now_ms(void)
+{
+	return sim.now_ns / 1000000;
+}
+
+void sim_advance(int64_t ms)
+{
+	sim.now_ns += ms * 1000000;
+}
+
+static bool happens(unsigned of_10000)
+{
+	return of_10000 > 0 && sim_random(10000) < of_10000;
+}
+
+/* -- the wire ------------------------------------------------------------------------------------------------------------------------ */
+
+/* Executes and adds the reply to out; the result is for how many ms it would block. */
+static int64_t execute(int link, const struct bytes *words, size_t n, struct buf *out)
+{
+	int64_t block = memory_engine_execute(sim.engine, link, sim.now_ns / 1000, words, n, out);
+	sim.commands++;
+	sim.now_ns += COMMAND_NS;
+	return block;
+}
+
+static void serve(struct link *l)
+{
+	struct bytes *words;
+	size_t n, size;
+	while (!l->broken && (size = memory_engine_parse((struct bytes){ l->in.data, l->in.size }, &words, &n)) > 0) {
+		if (happens(sim.faults.request_lost)) {
+			l->broken = true;
+		} else {
+			int64_t block = execute(l->id, words, n, &l->out);
+			l->ready_ns = sim.now_ns + block * 1000000;
+			if (happens(sim.faults.delayed))
+				l->ready_ns += (int64_t)sim_random(2000) * 1000000;
+			l->broken = happens(sim.faults.reply_lost);
+		}
+		free(words);
+		memmove(l->in.data, l->in.data + size, l->in.size - size);
+		l->in.size -= size;
+	}
+}
+
+static ssize_t on_write(redisContext *c)
+{
+	struct link *l = c->privdata;
+	size_t size = sdslen(c->obuf);
+	if (l->broken) {
+		c->err = REDIS_ERR_IO;
+		snprintf(c->errstr, sizeof c->errstr, "the connection broke");
+		return -1;
+	}
+	buf_add(&l->in, c->obuf, size);
+	serve(l);
+	return (ssize_t)size;
+}
+
+static ssize_t on_read(redisContext *c, char *data, size_t room)
+{
+	struct link *l = c->privdata;
+	size_t size = l->out.size - l->taken;
+	if (l->broken) {
+		c->err = REDIS_ERR_EOF;
+		snprintf(c->errstr, sizeof c->errstr, "the connection broke");
+		return -1;
+	}
+	if (size == 0 || l->ready_ns > sim.now_ns)
+		return 0;
+	size = size < room ? size : room;
+	memcpy(data, l->out.data + l->taken, size);
+	l->taken += size;
+	if (l->taken == l->out.size) {
+		buf_reset(&l->out);
+		l->taken = 0;
+	}
+	return (ssize_t)size;
+}
+
+static void on_close(redisContext *c)
+{
+	struct link *l = c->privdata;
+	for (struct client *k = sim.clients; k; k = k->next)
+		if (k->link == l)
+			k->link = NULL;
+	if (sim.engine)
+		memory_engine_disconnect(sim.engine, l->id);
+	buf_free(&l->in);
+	buf_free(&l->out);
+	free(l);
+	if (c->fd >= 0)
+		close(c->fd);
+	c->fd = -1;
+}
+
+static redisContextFuncs funcs = { .close = on_close, .read = on_read, .write = on_write };
+
+static redisContext *on_connect(void *arg)
+{
+	struct client *k = arg;
+	sim.now_ns += 1000000;
+	if (k->dead || happens(sim.faults.refused))
+		return NULL;
+	redisContext *c = redisConnectFd(open("/dev/null", O_RDWR | O_CLOEXEC));
+	struct link *l = xmalloc(sizeof *l);
+	l->id = ++sim.next_link;
+	l->in = (struct buf)BUF_INIT(1u << 30);
+	l->out = (struct buf)BUF_INIT(1u << 30);
+	c->flags &= ~REDIS_BLOCK;
+	c->funcs = &funcs;
+	c->privdata = l;
+	k->link = l;
+	memory_engine_connect(sim.engine, l->id);
+	return c;
+}
+
+/* Time passes until the answer is there, or for all of it. */
+static void on_wait(void *arg, int64_t ms)
+{
+	const struct client *k = arg;
+	int64_t until = sim.now_ns + ms * 1000000;
+	bool waiting = k->link && !k->link->broken && k->link->out.size > k->link->taken && k->link->ready_ns < until;
+	sim.now_ns = waiting && k->link->ready_ns > sim.now_ns ? k->link->ready_ns : waiting ? sim.now_ns : until;
+}
+
+/* -- outside ----------------------------------------------------------------------------------------------------------------------------- */
+
+void sim_begin(uint64_t seed)
+{
+	sim.mono = clock_mono_ns;
+	sim.wall = clock_wall_ns;
+	sim.sleep = clock_sleep_ms;
+	sim.random = random_u64;
+	sim.dice = seed * 2 + 1;
+	sim.names = seed * 2 + 0x123456789;
+	sim.now_ns = START_NS;
+	sim.commands = 0;
+	sim.runs = sim.next_link = 0;
+	sim_set_faults(NULL);
+	clock_mono_ns = clock_wall_ns = now_ns;
+	clock_sleep_ms = sleep_ms;
+	random_u64 = names;
+	struct error err = { 0 };
+	if (sim.engine)
+		memory_engine_reset(sim.engine);
+	else if (memory_engine_open(true, &sim.engine, &err) != 0)
+		die(err.text);
+}
+
+void sim_end(void)
+{
+	clock_mono_ns = sim.mono;
+	clock_wall_ns = sim.wall;
+	clock_sleep_ms = sim.sleep;
+	random_u64 = sim.random;
+	while (sim.clients) {
+		struct client *k = sim.clients;
+		sim.clients = k->next;
+		free(k);
+	}
+}
+
+void sim_set_faults(const struct sim_faults *faults)
+{
+	sim.faults = faults ? *faults : (struct sim_faults){ 0 };
+}
+
+struct bus *sim_bus(const char *worker)
+{
+	struct bus *bus;
+	struct bus_options options = { .url = "redis://simulated", .worker = worker, .command_timeout_ms = 1000 };
+	if (bus_open(&options, &bus, NULL) != 0)
+		die("bus_open");
+	struct client *k = xmalloc(sizeof *k);
+	k->io = (struct bus_io){ on_connect, on_wait, k };
+	k->next = sim.clients;
+	sim.clients = k;
+	bus_set_io(bus, &k->io);
+	return bus;
+}
+
+static struct client *client_of(struct bus *bus)
+{
+	return bus->io->arg;
+}
+
+void sim_cut(struct bus *bus)
+{
+	if (client_of(bus)->link)
+		client_of(bus)->link->broken = true;
+}
+
+static bool always(void *arg)
+{
+	(void)arg;
+	return true;
+}
+
+void sim_kill(struct bus *bus)
+{
+	sim_cut(bus);
+	client_of(bus)->dead = true;
+	bus_set_stop(bus, always, NULL); /* does not try for long */
+}
+
+void sim_restart(int lost)
+{
+	char run[32];
+	for (struct client *k = sim.clients; k; k = k->next)
+		if (k->link)
+			k->link->broken = true;
+	snprintf(run, sizeof run, "run-%d", ++sim.runs);
+	memory_engine_restart(sim.engine, lost, run);
+}
+
+void sim_set_oom(bool oom)
+{
+	memory_engine_set_oom(sim.engine, oom);
+}
+
+void sim_lose_functions(void)
+{
+	memory_engine_lose_functions(sim.engine);
+}
+
+const char *sim_ask(const char *const *words)
+{
+	static struct buf out = BUF_INIT(1u << 30);
+	struct bytes list[64];
+	size_t n = 0;
+	for (; words[n] && n < 64; n++)
+		list[n] = (struct bytes){ (const uint8_t *)words[n], strlen(words[n]) };
+	buf_reset(&out);
+	memory_engine_connect(sim.engine, 0);
+	(void)execute(0, list, n, &out);
+	return buf_str(&out);
+}
+
+uint64_t sim_commands(void)
+{
+	return sim.commands;
+}

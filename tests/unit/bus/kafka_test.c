@@ -1,0 +1,596 @@
+/* kafka_test.c - the bus over Kafka, against librdkafka's mock cluster in a process of its own: what conformance_test.c does not ask of all.
+ *
+ * Joining a group of this mock takes three seconds, in which nobody computes anything, and a session must be longer than that: each case is a
+ * process of its own, with its own broker.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "bus/kafka/kafka_publish.h"
+#include "bus/kafka/kafka_table.h"
+#include "bus/subscription.h"
+#include "support/apart.h"
+#include "support/bus_fixture.h"
+#include "support/kafka_broker.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#define PATIENCE_MS 60000
+#define PARTITIONS 3
+
+static struct kafka_broker broker;
+static char url[300];
+
+static struct bus *open_bus(const char *worker, int64_t timeout_ms)
+{
+	struct bus *bus;
+	struct error err = { 0 };
+	struct bus_options o = { .url = url, .worker = worker, .command_timeout_ms = timeout_ms };
+	if (bus_open(&o, &bus, &err) != 0)
+		fail_msg("%s", err.text);
+	return bus;
+}
+
+/* All that the topic and its subscription need. */
+static void make_topics(const char *topic, const char *subscription)
+{
+	char name[200];
+	for (int c = 0; c < CLASSES; c++) {
+		snprintf(name, sizeof name, "weir.c.%s.%s", topic, bus_classes[c]);
+		kafka_broker_topic(&broker, name, PARTITIONS);
+	}
+	snprintf(name, sizeof name, "weir.c.%s.letters.%s", topic, subscription);
+	kafka_broker_topic(&broker, name, PARTITIONS);
+}
+
+static struct bus_publisher *publisher(struct bus *bus, const char *topic)
+{
+	struct bus_publisher *p;
+	assert_int_equal(bus_publisher_open(bus, "c", topic, "p", &p, NULL), 0);
+	return p;
+}
+
+static struct bus_owner *owner(struct bus *bus, const char *topic)
+{
+	struct bus_owner *o;
+	assert_int_equal(bus_owner_open(bus, "c", topic, "s", 1000, &o, NULL), 0);
+	return o;
+}
+
+static int publish(struct bus_publisher *p, unsigned from, unsigned n, unsigned keys, struct error *err)
+{
+	struct frame frames[500];
+	char text[500][2][16];
+	assert_true(n <= 500);
+	for (unsigned i = 0; i < n; i++) {
+		snprintf(text[i][0], 16, "k%u", (from + i) % keys);
+		snprintf(text[i][1], 16, "%u", from + i);
+		frames[i] = fixture_message(MESSAGE_COMMAND, text[i][0], text[i][1]);
+	}
+	return bus_publish(p, frames, n, err);
+}
+
+static void acquire(struct bus_owner *o)
+{
+	struct error err = { 0 };
+	for (int64_t deadline = clock_mono_ms() + PATIENCE_MS; bus_owner_acquire(o, &err) != 0;) {
+		if (clock_mono_ms() > deadline || err.code != WEIR_CONFLICT)
+			fail_msg("%s", err.text);
+		clock_sleep_ms(20);
+	}
+}
+
+/* "17" or "k17" */
+static unsigned number_in(struct bytes b)
+{
+	char text[32];
+	snprintf(text, sizeof text, "%.*s", (int)b.size, (const char *)b.data);
+	return (unsigned)strtoul(text + (text[0] == 'k'), NULL, 10);
+}
+
+/* Reads n messages, whose bodies are numbers, and says how often each came. */
+static void read_all(struct bus_owner *o, unsigned n, unsigned *times, bool commit)
+{
+	struct error err = { 0 };
+	unsigned next[64] = { 0 };
+	for (int64_t deadline = clock_mono_ms() + PATIENCE_MS; n > 0;) {
+		struct bus_message *m;
+		size_t count;
+		int r = bus_owner_read(o, 100, 50, &m, &count, &err);
+		if (r == WEIR_FENCED) {
+			acquire(o);
+			continue;
+		}
+		if (r != 0 || clock_mono_ms() > deadline)
+			fail_msg("%s; %u are missing", err.text, n);
+		for (size_t i = 0; i < count; i++, n--) {
+			unsigned number = number_in(m[i].frame.body), key = number_in(m[i].frame.key);
+			times[number]++;
+			assert_true(number >= next[key]);
+			next[key] = number;
+			if (commit && bus_owner_commit(o, m[i].klass, m[i].generation, m[i].sequence, &err) != 0)
+				fail_msg("%s", err.text);
+		}
+	}
+}
+
+static void what_was_published_is_read_in_order_and_what_was_committed_is_not_read_again(void **state)
+{
+	(void)state;
+	unsigned times[600] = { 0 };
+	struct error err = { 0 };
+	make_topics("basic", "s");
+	struct bus *a = open_bus("a", 5000), *b = open_bus("b", 5000);
+	struct bus_publisher *p = publisher(a, "basic");
+	if (publish(p, 0, 400, 7, &err) != 0)
+		fail_msg("%s", err.text);
+	struct bus_owner *o = owner(a, "basic");
+	acquire(o);
+	read_all(o, 400, times, true);
+	bus_owner_close(&o);
+	assert_int_equal(publish(p, 400, 100, 7, &err), 0);
+	o = owner(b, "basic");
+	acquire(o);
+	read_all(o, 100, times, false);
+	acquire(o); /* what was not committed is read again */
+	read_all(o, 100, times, true);
+	struct bus_stream_info info[4];
+	size_t n;
+	assert_int_equal(bus_info(a, "c", "basic", "s", info, &n, &err), 0);
+	assert_int_equal(n, 4);
+	assert_int_equal(info[BUS_HIGH].length, 500);
+	assert_int_equal(info[BUS_HIGH].lag, 0);
+	for (unsigned i = 0; i < 500; i++)
+		assert_int_equal(times[i], i < 400 ? 1 : 2);
+	bus_owner_close(&o);
+	bus_publisher_close(&p);
+	bus_close(&a);
+	bus_close(&b);
+}
+
+/* -- publishing ------------------------------------------------------------------------------------------------------------------------- */
+
+/* All that the topic's only partition has, by a table of its own kind: records, not messages. */
+static int64_t records(struct bus *bus, const char *topic)
+{
+	int64_t low, high;
+	struct error err = { 0 };
+	assert_int_equal(kafka_reader(kafka_of(bus), &err), 0);
+	assert_int_equal(rdk.query_watermark_offsets(kafka_of(bus)->reader, topic, 0, &low, &high, 5000), 0);
+	return high;
+}
+
+static void a_call_that_ran_out_of_time_is_repeated_and_is_once(void **state)
+{
+	(void)state;
+	struct error err = { 0 };
+	struct frame frames[20];
+	kafka_broker_topic(&broker, "weir.c.outage.high", 1);
+	struct bus *bus = open_bus("a", 300);
+	struct bus_publisher *p = publisher(bus, "outage");
+	for (unsigned i = 0; i < 20; i++)
+		frames[i] = fixture_message(MESSAGE_COMMAND, "k", "body");
+	int r;
+	while ((r = bus_publish(p, frames, 10, &err)) != 0) /* it is there; a loaded machine may need longer than the time-out */
+		assert_true(r == WEIR_TIMEOUT || r == WEIR_UNAVAILABLE);
+	kafka_broker_delay(&broker, 1000); /* longer than the time-out: the answer of the first call comes to its repetition */
+	for (int i = 0; i < 2; i++) {
+		r = bus_publish(p, frames, 5, &err);
+		assert_true(r == 0 || r == WEIR_TIMEOUT || r == WEIR_UNAVAILABLE);
+		assert_true(r != 0 || i > 0);
+	}
+	kafka_broker_delay(&broker, 0);
+	for (int64_t deadline = clock_mono_ms() + PATIENCE_MS; r != 0; r = bus_publish(p, frames, 5, &err))
+		assert_true(clock_mono_ms() < deadline);
+	kafka_broker_up(&broker, 0);
+	for (int i = 0; i < 3; i++) {
+		r = bus_publish(p, frames, 20, &err);
+		assert_true(r == WEIR_TIMEOUT || r == WEIR_UNAVAILABLE);
+	}
+	kafka_broker_up(&broker, 1);
+	for (int64_t deadline = clock_mono_ms() + PATIENCE_MS; (r = bus_publish(p, frames, 20, &err)) != 0;) {
+		assert_true(r == WEIR_TIMEOUT || r == WEIR_UNAVAILABLE);
+		assert_true(clock_mono_ms() < deadline);
+	}
+	bus_publisher_close(&p);
+	bus_close(&bus);
+	bus = open_bus("b", 5000);
+	assert_int_equal(records(bus, "weir.c.outage.high"), 35);
+	bus_close(&bus);
+}
+
+static void a_topic_that_is_missing_is_named_with_the_command_that_makes_it(void **state)
+{
+	(void)state;
+	struct error err = { 0 };
+	struct bus *bus = open_bus("a", 5000);
+	struct bus_publisher *p = publisher(bus, "nowhere");
+	kafka_broker_forbid(&broker, "weir.c.nowhere.high");
+	assert_int_equal(publish(p, 0, 1, 1, &err), WEIR_CONFIG);
+	assert_non_null(strstr(err.text, "kafka-topics.sh"));
+	assert_non_null(strstr(err.text, "--topic weir.c.nowhere.high"));
+	bus_publisher_close(&p);
+	p = publisher(bus, "a.b");
+	assert_int_equal(publish(p, 0, 1, 1, &err), WEIR_CONFIG);
+	assert_non_null(strstr(err.text, "\"a.b\""));
+	bus_publisher_close(&p);
+	make_topics("uneven", "t");
+	kafka_broker_topic(&broker, "weir.c.uneven.letters.s", PARTITIONS + 1);
+	struct bus_owner *o = owner(bus, "uneven");
+	assert_int_equal(bus_owner_acquire(o, &err), WEIR_CONFIG);
+	assert_non_null(strstr(err.text, "must have the same number"));
+	bus_owner_close(&o);
+	bus_close(&bus);
+}
+
+static void brokers_that_are_not_there_are_an_error_in_time(void **state)
+{
+	(void)state;
+	struct error err = { 0 };
+	struct bus *bus;
+	struct bus_options o = { .url = "kafka://127.0.0.1:1", .command_timeout_ms = 300 };
+	assert_int_equal(bus_open(&o, &bus, &err), 0);
+	assert_true(error_retriable(bus_ping(bus, &err)));
+	assert_non_null(strstr(err.text, "127.0.0.1:1"));
+	assert_true(error_retriable(bus_check(bus, &err)));
+	bus_close(&bus);
+	o.wait_replicas = 1;
+	assert_int_equal(bus_open(&o, &bus, &err), WEIR_CONFIG);
+	assert_non_null(strstr(err.text, "min.insync.replicas"));
+	bus = open_bus("a", 5000);
+	assert_int_equal(bus_ping(bus, &err), 0);
+	assert_int_equal(bus_check(bus, &err), 0);
+	bus_close(&bus);
+}
+
+static void what_only_redis_does_is_refused_by_name(void **state)
+{
+	(void)state;
+	struct error err = { 0 };
+	struct bus *bus = open_bus("a", 5000);
+	struct bus_publisher *p = publisher(bus, "basic");
+	struct frame f = fixture_message(MESSAGE_COMMAND, "k", "b");
+	struct bus_tail *t;
+	struct bus_message *m;
+	uint64_t n;
+	size_t count;
+	assert_int_equal(bus_publish_sequence(p, 1, &f, 1, &n, &err), WEIR_UNSUPPORTED);
+	assert_non_null(strstr(err.text, "sequence"));
+	assert_non_null(strstr(err.text, "over Kafka"));
+	assert_int_equal(bus_tail_open(bus, "c", "basic", "high", &t, &err), 0);
+	assert_int_equal(bus_tail_read(t, 1, 10, &m, &count, &n, &err), WEIR_UNSUPPORTED);
+	assert_non_null(strstr(err.text, "over Kafka"));
+	assert_int_equal(dead_letter_skip(bus, "c", "s", "1-1", "me", "why", &err), WEIR_UNSUPPORTED);
+	assert_non_null(strstr(err.text, "skip"));
+	assert_int_equal(bus_weights_set(bus, "c", "basic", "s", &BUS_WEIGHTS_DEFAULT, "me", &err), WEIR_UNSUPPORTED);
+	assert_non_null(strstr(err.text, "weights"));
+	assert_int_equal(bus_audit_list(bus, "c", NULL, 1, NULL, NULL, &err), WEIR_UNSUPPORTED);
+	bus_tail_close(&t);
+	bus_publisher_close(&p);
+	bus_close(&bus);
+}
+
+/* -- tables -------------------------------------------------------------------------------------------------------------------------------- */
+
+static void note_field(const char *name, const char *value, void *arg)
+{
+	char *text = arg;
+	size_t size = strlen(text);
+	snprintf(text + size, 200 - size, "%s=%s;", name, value);
+}
+
+static void hashes_are_seen_by_all(void **state)
+{
+	(void)state;
+	struct error err = { 0 };
+	char text[200] = "";
+	struct bus *a = open_bus("a", 5000), *b = open_bus("b", 5000);
+	const struct bus_field fields[] = { { "one", "1" }, { "none", "" }, { "two", "2" } };
+	assert_int_equal(bus_hash_read(a, "weir:{c}:x", note_field, text, &err), WEIR_NOT_FOUND);
+	assert_int_equal(bus_hash_write(a, "weir:{c}:x", fields, 3, &err), 0);
+	assert_int_equal(bus_hash_read(b, "weir:{c}:x", note_field, text, &err), 0);
+	assert_string_equal(text, "none=;one=1;two=2;");
+	assert_int_equal(bus_hash_delete(b, "weir:{c}:x", (const char *const[]){ "one", "none" }, 2, &err), 0);
+	text[0] = 0;
+	assert_int_equal(bus_hash_read(a, "weir:{c}:x", note_field, text, &err), 0);
+	assert_string_equal(text, "two=2;");
+	assert_int_equal(bus_hash_read(a, "no key of ours", note_field, text, &err), WEIR_INVALID);
+	bus_close(&a);
+	bus_close(&b);
+}
+
+static struct bytes text_bytes(const char *text)
+{
+	return (struct bytes){ (const uint8_t *)text, strlen(text) };
+}
+
+/* An owner that does not know yet that it was followed writes into the log: nobody takes it for true, now or later. */
+static void late_writes_of_a_former_owner_are_left_out(void **state)
+{
+	(void)state;
+	struct error err = { 0 };
+	struct kafka_table *a, *b, *c;
+	kafka_broker_topic(&broker, "weir.c.fence", 1);
+	struct bus *first = open_bus("a", 5000), *second = open_bus("b", 5000), *third = open_bus("c", 5000);
+	assert_int_equal(kafka_table(kafka_of(first), "weir.c.fence", 0, &a, &err), 0);
+	assert_int_equal(kafka_table(kafka_of(second), "weir.c.fence", 0, &b, &err), 0);
+	assert_int_equal(kafka_table_put(a, "x", text_bytes("1"), true, &err), WEIR_FENCED); /* nobody's yet */
+	assert_int_equal(kafka_table_take_over(a, &err), 0);
+	assert_int_equal(kafka_table_put(a, "kept", text_bytes("1"), true, &err), 0);
+	assert_int_equal(kafka_table_flush(a, &err), 0);
+	assert_int_equal(kafka_table_take_over(b, &err), 0);
+	assert_true(b->epoch > a->epoch);
+	assert_non_null(kafka_table_find(b, "kept"));
+	assert_int_equal(kafka_table_put(a, "late", text_bytes("1"), true, &err), 0); /* it does not know */
+	assert_int_equal(kafka_table_put(a, "kept", (struct bytes){ NULL, 0 }, true, &err), 0);
+	assert_int_equal(kafka_table_flush(a, &err), 0);
+	assert_int_equal(kafka_table_load(b, &err), 0);
+	assert_int_equal(kafka_table(kafka_of(third), "weir.c.fence", 0, &c, &err), 0);
+	assert_int_equal(kafka_table_load(c, &err), 0);
+	for (int i = 0; i < 2; i++) {
+		const struct kafka_table *t = i == 0 ? b : c;
+		assert_null(kafka_table_find(t, "late"));
+		assert_non_null(kafka_table_find(t, "kept"));
+	}
+	assert_int_equal(kafka_table_load(a, &err), 0);
+	assert_int_equal(kafka_table_put(a, "x", text_bytes("1"), true, &err), WEIR_FENCED);
+	assert_int_equal(kafka_table_put(a, "word", text_bytes("1"), false, &err), 0); /* anybody's */
+	assert_int_equal(kafka_table_flush(a, &err), 0);
+	assert_int_equal(kafka_table_load(b, &err), 0);
+	assert_non_null(kafka_table_find(b, "word"));
+	bus_close(&first);
+	bus_close(&second);
+	bus_close(&third);
+}
+
+/* -- lanes ------------------------------------------------------------------------------------------------------------------------------------ */
+
+/* The mock keeps 5 MB of a partition: what was not read in time is gone, and the owner is told. */
+static void a_reader_that_fell_out_of_retention_is_told(void **state)
+{
+	(void)state;
+	struct error err = { 0 };
+	struct bus_message *m;
+	size_t n = 0;
+	char *large = xmalloc(200001);
+	memset(large, 'x', 200000);
+	make_topics("short", "s");
+	struct bus *bus = open_bus("a", 5000);
+	struct bus_publisher *p = publisher(bus, "short");
+	struct frame f = fixture_message(MESSAGE_COMMAND, "k", "0");
+	assert_int_equal(bus_publish(p, &f, 1, &err), 0);
+	struct bus_owner *o = owner(bus, "short");
+	acquire(o);
+	unsigned times[8] = { 0 };
+	read_all(o, 1, times, true);
+	assert_false(bus_owner_rolled_back(o));
+	bus_owner_close(&o);
+	for (int i = 0; i < 60; i++) {
+		f = fixture_message(MESSAGE_COMMAND, "k", large);
+		if (bus_publish(p, &f, 1, &err) != 0)
+			fail_msg("%s", err.text);
+	}
+	o = owner(bus, "short");
+	acquire(o);
+	for (int64_t deadline = clock_mono_ms() + PATIENCE_MS; n == 0;) {
+		int r = bus_owner_read(o, 1, 50, &m, &n, &err);
+		if (r == WEIR_FENCED)
+			acquire(o);
+		assert_true(clock_mono_ms() < deadline);
+	}
+	assert_true(m[0].sequence > 20); /* the oldest that there is */
+	assert_true(bus_owner_rolled_back(o));
+	assert_false(bus_owner_rolled_back(o));
+	bus_owner_close(&o);
+	bus_publisher_close(&p);
+	bus_close(&bus);
+	free(large);
+}
+
+struct instance {
+	_Atomic unsigned done, misplaced;
+	unsigned next[64];
+};
+
+static _Atomic unsigned times_of[20000];
+
+static int handle(const struct bus_delivery *d, void *arg, struct error *err)
+{
+	(void)err;
+	struct instance *i = arg;
+	unsigned number = number_in(d->body), key = number_in(d->message->frame.key);
+	if (strcmp(d->token, "0:0000000000000000") == 0)
+		return error_set(err, WEIR_INTERNAL, "no token");
+	i->misplaced += number < i->next[key] && times_of[number] == 0; /* a repetition after a change of owner is none */
+	i->next[key] = number;
+	times_of[number]++;
+	i->done++;
+	return 0;
+}
+
+static const uint16_t commands[] = { MESSAGE_COMMAND };
+
+static struct bus_subscription *start(struct bus *bus, const struct bus_handler *h)
+{
+	struct bus_subscription *s;
+	struct error err = { 0 };
+	struct bus_subscription_options o = { .chain = "c", .topic = "two", .subscription = "s", .order = BUS_ORDERED, .handlers = h, .handler_count = 1,
+					      .no_storm_guard = true };
+	if (bus_subscription_open(bus, &o, &s, &err) != 0 || bus_subscription_start(s, 1000, &err) != 0)
+		fail_msg("%s", err.text);
+	return s;
+}
+
+static void two_instances_share_the_partitions_and_one_takes_all_when_the_other_goes(void **state)
+{
+	(void)state;
+	static struct instance a, b;
+	const struct bus_handler ha = { "h", commands, 1, handle, &a, NULL }, hb = { "h", commands, 1, handle, &b, NULL };
+	struct error err = { 0 };
+	make_topics("two", "s");
+	struct bus *bus = open_bus("p", 5000), *one = open_bus("one", 5000), *other = open_bus("other", 5000);
+	struct bus_publisher *p = publisher(bus, "two");
+	struct bus_subscription *s = start(one, &ha), *t = start(other, &hb);
+	unsigned n = 0;
+	for (int64_t deadline = clock_mono_ms() + PATIENCE_MS; (a.done == 0 || b.done == 0) && n < 15000; n += 30) {
+		assert_int_equal(publish(p, n, 30, 30, &err), 0);
+		assert_true(clock_mono_ms() < deadline);
+		clock_sleep_ms(20);
+	}
+	if (bus_subscription_join(t, &err) != 0)
+		fail_msg("%s", err.text);
+	bus_subscription_close(&t);
+	assert_int_equal(publish(p, n, 300, 30, &err), 0);
+	n += 300;
+	for (int64_t deadline = clock_mono_ms() + PATIENCE_MS;;) {
+		unsigned missing = 0;
+		for (unsigned i = 0; i < n; i++)
+			missing += times_of[i] == 0;
+		if (missing == 0)
+			break;
+		if (clock_mono_ms() > deadline)
+			fail_msg("%u of %u are missing", missing, n);
+		clock_sleep_ms(20);
+	}
+	assert_true(a.done > 0 && b.done > 0);
+	assert_int_equal(a.misplaced, 0);
+	assert_int_equal(b.misplaced, 0);
+	if (bus_subscription_join(s, &err) != 0)
+		fail_msg("%s", err.text);
+	bus_subscription_close(&s);
+	bus_publisher_close(&p);
+	bus_close(&bus);
+	bus_close(&one);
+	bus_close(&other);
+}
+
+static bool note_letter(const char *id, struct bytes body, void *arg)
+{
+	(void)body;
+	snprintf(arg, 48, "%s", id);
+	return true;
+}
+
+static void count_row(const char *kind, const char *type, const char *reason, uint64_t n, void *arg)
+{
+	(void)type;
+	if (strcmp(kind, "head") == 0 && strcmp(reason, "invalid") == 0)
+		*(uint64_t *)arg += n;
+}
+
+/* Whatever stands in the topic: the key's next messages are handled, and operators see it. */
+static void what_is_no_frame_becomes_a_letter_that_can_be_purged(void **state)
+{
+	(void)state;
+	struct error err = { 0 };
+	struct kafka_sends *sends = xmalloc(sizeof *sends);
+	unsigned times[8] = { 0 };
+	char id[48] = "", again[48] = "";
+	uint64_t n = 0, heads = 0;
+	make_topics("mixed", "mixed");
+	struct bus *bus = open_bus("a", 5000), *operator= open_bus("o", 5000);
+	struct bus_publisher *p = publisher(bus, "mixed");
+	assert_int_equal(kafka_publish_one(kafka_of(bus), "c", "mixed", BUS_HIGH, text_bytes("k1"), text_bytes("no frame"), sends, &err), 0);
+	assert_int_equal(kafka_publish_one(kafka_of(bus), "c", "mixed", BUS_HIGH, text_bytes("k1"), text_bytes(""), sends, &err), 0);
+	assert_int_equal(kafka_sent(kafka_of(bus), sends, kafka_deadline(kafka_of(bus)), &err), 0);
+	assert_int_equal(publish(p, 1, 1, 2, &err), 0);
+	struct bus_owner *o;
+	assert_int_equal(bus_owner_open(bus, "c", "mixed", "mixed", 1000, &o, NULL), 0);
+	acquire(o);
+	read_all(o, 1, times, true);
+	assert_int_equal(times[1], 1);
+	assert_int_equal(dead_letter_count(operator, "c", "mixed", &n, &err), 0);
+	assert_int_equal(n, 2);
+	assert_int_equal(dead_letter_counts(operator, "c", "mixed", count_row, &heads, &err), 0);
+	assert_int_equal(heads, 2);
+	const struct dead_letter_filter invalid = { .reason = "invalid" }, other = { .reason = "timeout" };
+	assert_int_equal(dead_letter_count_matching(operator, "c", "mixed", &other, &n, &err), 0);
+	assert_int_equal(n, 0);
+	assert_int_equal(dead_letter_list(operator, "c", "mixed", &invalid, NULL, 1, note_letter, id, &err), 0);
+	assert_int_equal(dead_letter_list(operator, "c", "mixed", &invalid, id, 0, note_letter, again, &err), 0);
+	assert_string_not_equal(id, again);
+	assert_int_equal(dead_letter_show(operator, "c", "mixed", id, note_letter, again, &err), 0);
+	assert_string_equal(id, again);
+	const char *const ids[] = { id };
+	assert_int_equal(dead_letter_purge(operator, "c", "mixed", NULL, ids, 1, "me", "no use", &n, &err), 0);
+	assert_int_equal(n, 1);
+	assert_int_equal(dead_letter_show(operator, "c", "mixed", id, note_letter, again, &err), WEIR_NOT_FOUND);
+	/* A replay of the other fails again without a handler: it stays, and is marked no more. */
+	assert_int_equal(dead_letter_replay(operator, "c", "mixed", NULL, NULL, 0, "me", &n, &err), 0);
+	assert_int_equal(n, 1);
+	struct bus_message *m;
+	size_t count;
+	struct kafka_table *t;
+	unsigned marks = 1;
+	for (int64_t deadline = clock_mono_ms() + PATIENCE_MS; marks > 0;) {
+		int r = bus_owner_read(o, 10, 50, &m, &count, &err);
+		if (r == WEIR_FENCED)
+			acquire(o);
+		marks = 0;
+		for (int32_t i = 0; i < PARTITIONS; i++) {
+			assert_int_equal(kafka_table(kafka_of(operator), "weir.c.mixed.letters.mixed", i, &t, &err), 0);
+			assert_int_equal(kafka_table_load(t, &err), 0);
+			size_t at = kafka_table_at(t, "r/");
+			marks += at < t->count && strncmp(t->rows[at].key, "r/", 2) == 0;
+		}
+		assert_true(clock_mono_ms() < deadline);
+	}
+	assert_int_equal(dead_letter_count(operator, "c", "mixed", &n, &err), 0);
+	assert_int_equal(n, 1);
+	bus_owner_close(&o);
+	kafka_sends_leave(&sends);
+	bus_publisher_close(&p);
+	bus_close(&bus);
+	bus_close(&operator);
+}
+
+static struct CMUnitTest tests[] = {
+	cmocka_unit_test(what_was_published_is_read_in_order_and_what_was_committed_is_not_read_again),
+	cmocka_unit_test(a_call_that_ran_out_of_time_is_repeated_and_is_once),
+	cmocka_unit_test(a_topic_that_is_missing_is_named_with_the_command_that_makes_it),
+	cmocka_unit_test(brokers_that_are_not_there_are_an_error_in_time),
+	cmocka_unit_test(what_only_redis_does_is_refused_by_name),
+	cmocka_unit_test(hashes_are_seen_by_all),
+	cmocka_unit_test(late_writes_of_a_former_owner_are_left_out),
+	cmocka_unit_test(a_reader_that_fell_out_of_retention_is_told),
+	cmocka_unit_test(two_instances_share_the_partitions_and_one_takes_all_when_the_other_goes),
+	cmocka_unit_test(what_is_no_frame_becomes_a_letter_that_can_be_purged),
+};
+#define TESTS (sizeof tests / sizeof tests[0])
+
+static void wait_for_process(void **state)
+{
+	assert_true(apart_wait((size_t)(uintptr_t)*state));
+}
+
+static int run_case(size_t at)
+{
+	kafka_broker_start(&broker);
+	snprintf(url, sizeof url, "kafka://%s/?session_ms=4000", broker.hosts);
+	kafka_broker_topic(&broker, "weir.c.state", 1);
+	int failed = _cmocka_run_group_tests("kafka", &tests[at], 1, NULL, NULL);
+	kafka_broker_stop(&broker);
+	return failed;
+}
+
+int main(int argc, char **argv)
+{
+	static bool apart[TESTS];
+	log_init(LOG_ERROR + 1, LOG_FORMAT_LOGFMT);
+	if (argc > 1) {
+		size_t at = strtoul(argv[1], NULL, 10);
+		return at < TESTS ? run_case(at) : 2;
+	}
+	memset(apart, true, sizeof apart);
+	apart_start(apart, TESTS, "kafka_test");
+	for (size_t i = 0; i < TESTS; i++)
+		tests[i] = (struct CMUnitTest){ tests[i].name, wait_for_process, NULL, NULL, (void *)(uintptr_t)i };
+	return _cmocka_run_group_tests("kafka", tests, TESTS, NULL, NULL);
+}

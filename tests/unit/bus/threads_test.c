@@ -1,0 +1,299 @@
+/* threads_test.c - what went wrong elsewhere, staged here: each test is named after the issue thread that tells of it. docs/bus-threads.md says
+ * what happened there, and which other tests stand for the threads that are not here. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "bus/subscription.h"
+#include "support/bus_fixture.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define NORMAL "weir:{test}:blocks:normal"
+#define SUB "s"
+
+static struct bus_worker *worker(struct bus *bus, const struct retry_policy *policy)
+{
+	struct bus_worker *w;
+	assert_int_equal(bus_worker_open(bus, "test", TOPIC_BLOCKS, SUB, policy, &w, NULL), 0);
+	return w;
+}
+
+static size_t take(struct bus_worker *w, size_t max, int64_t ms, struct bus_message **m)
+{
+	size_t n;
+	struct error err = { 0 };
+	if (bus_worker_read(w, max, ms, m, &n, &err) != 0)
+		fail_msg("%s", err.text);
+	return n;
+}
+
+static void publish_many(struct bus *bus, unsigned n)
+{
+	struct bus_publisher *p;
+	struct frame *f = xcalloc(n, sizeof *f);
+	for (unsigned i = 0; i < n; i++)
+		f[i] = fixture_message(MESSAGE_CHAIN_HEAD, "", "x");
+	assert_int_equal(bus_publisher_open(bus, "test", TOPIC_BLOCKS, "p", &p, NULL), 0);
+	assert_int_equal(bus_publish(p, f, n, NULL), 0);
+	bus_publisher_close(&p);
+	free(f);
+}
+
+static void settle_all(struct bus_worker *w, const struct bus_message *m, size_t n)
+{
+	struct bus_step *s = bus_step_begin(w);
+	for (size_t i = 0; i < n; i++)
+		bus_step_settle(s, &m[i], BUS_DONE, NULL);
+	assert_int_equal(bus_step_commit(&s, NULL), 0);
+}
+
+/* What is pending is deleted by somebody: Redis then lists ids that are no more, and readers got nil for ever. */
+static void redis_7021_what_was_deleted_while_pending_blocks_nobody(void **state)
+{
+	(void)state;
+	struct bus *a = fixture_bus("a"), *b = fixture_bus("b");
+	struct bus_worker *w = worker(a, NULL), *other = worker(b, NULL);
+	struct bus_message *m;
+	assert_int_equal(take(w, 10, 0, &m), 0);
+	publish_many(a, 3);
+	assert_int_equal(take(w, 10, 2000, &m), 3);
+	char id[64];
+	snprintf(id, sizeof id, "%s", m[1].id);
+	fixture_ask("XDEL " NORMAL " %s", id);
+	bus_worker_close(&w);
+	size_t n = 0;
+	for (int64_t end = clock_mono_ms() + 20000; n < 2;) {
+		assert_true(clock_mono_ms() < end);
+		size_t got = take(other, 10, 100, &m);
+		n += got;
+		if (got > 0)
+			settle_all(other, m, got);
+	}
+	publish_many(b, 1);
+	assert_int_equal(take(other, 10, 2000, &m), 1); /* it goes on */
+	settle_all(other, m, 1);
+	bus_worker_close(&other);
+	bus_close(&a);
+	bus_close(&b);
+}
+
+/* Consumers were never removed: 38 million of them in one group. */
+static void redis_10777_consumers_do_not_pile_up(void **state)
+{
+	(void)state;
+	struct bus_message *m;
+	for (int i = 0; i < 50; i++) {
+		char name[16];
+		snprintf(name, sizeof name, "w%d", i);
+		struct bus *bus = fixture_bus(name);
+		struct bus_worker *w = worker(bus, NULL);
+		publish_many(bus, 1);
+		assert_int_equal(take(w, 1, 2000, &m), 1);
+		settle_all(w, m, 1);
+		bus_worker_close(&w);
+		bus_close(&bus);
+	}
+	assert_true(fixture_ask("EVAL %s 1 " NORMAL, "return #redis.call('XINFO', 'CONSUMERS', KEYS[1], '" SUB "')") <= 2);
+}
+
+/* An entry deleted in front of the reader makes Redis' own lag null. */
+static void redis_13337_the_lag_is_known_after_a_deletion(void **state)
+{
+	(void)state;
+	struct bus *bus = fixture_bus("w");
+	struct bus_owner *o;
+	struct bus_message *m;
+	struct bus_stream_info info[4];
+	size_t n;
+	assert_int_equal(bus_owner_open(bus, "test", TOPIC_BLOCKS, SUB, 60000, &o, NULL), 0);
+	assert_int_equal(bus_owner_acquire(o, NULL), 0);
+	publish_many(bus, 20);
+	assert_int_equal(bus_owner_read(o, 20, 2000, &m, &n, NULL), 0);
+	assert_int_equal(n, 20);
+	fixture_ask("XDEL " NORMAL " %s", m[10].id);
+	assert_int_equal(bus_owner_commit(o, m[4].klass, m[4].generation, m[4].sequence, NULL), 0);
+	assert_int_equal(bus_info(bus, "test", TOPIC_BLOCKS, SUB, info, &n, NULL), 0);
+	assert_int_equal(info[2].lag, 15);
+	bus_owner_close(&o);
+	bus_close(&bus);
+}
+
+/* A subscription that nobody runs any more keeps everything, until Redis has no memory. */
+static void prefect_18606_what_nobody_reads_is_told_and_can_be_ended(void **state)
+{
+	(void)state;
+	struct bus *bus = fixture_bus("w");
+	struct bus_owner *dead, *alive;
+	struct bus_message *m;
+	struct bus_stream_info info[4];
+	size_t n;
+	assert_int_equal(bus_owner_open(bus, "test", TOPIC_BLOCKS, "dead", 60000, &dead, NULL), 0);
+	assert_int_equal(bus_owner_acquire(dead, NULL), 0);
+	bus_owner_close(&dead);
+	assert_int_equal(bus_owner_open(bus, "test", TOPIC_BLOCKS, SUB, 60000, &alive, NULL), 0);
+	assert_int_equal(bus_owner_acquire(alive, NULL), 0);
+	publish_many(bus, 100);
+	assert_int_equal(bus_owner_read(alive, 100, 2000, &m, &n, NULL), 0);
+	assert_int_equal(n, 100);
+	assert_int_equal(bus_owner_commit(alive, m[99].klass, m[99].generation, m[99].sequence, NULL), 0);
+	assert_int_equal(bus_trim(bus, "test", TOPIC_BLOCKS, 0, NULL), 0);
+	assert_int_equal(fixture_ask("XLEN " NORMAL), 100); /* never what somebody has not read */
+	assert_int_equal(bus_info(bus, "test", TOPIC_BLOCKS, "dead", info, &n, NULL), 0);
+	assert_int_equal(info[2].lag, 100);
+	assert_int_equal(bus_subscription_detach(bus, "test", TOPIC_BLOCKS, "dead", "ann", NULL), 0);
+	assert_int_equal(bus_trim(bus, "test", TOPIC_BLOCKS, 0, NULL), 0);
+	assert_int_equal(fixture_ask("XLEN " NORMAL), 0);
+	bus_owner_close(&alive);
+	bus_close(&bus);
+}
+
+/* A scan that stops early and throws its cursor away never comes to the end of what a dead consumer left. */
+static void opik_8137_everything_that_was_abandoned_is_reached(void **state)
+{
+	(void)state;
+	enum { ALL = 1500 };
+	struct bus *bus = fixture_bus("heir");
+	struct bus_worker *w = worker(bus, NULL);
+	struct bus_message *m;
+	assert_int_equal(take(w, 10, 0, &m), 0);
+	publish_many(bus, ALL);
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct bus *gone = fixture_bus("gone");
+		struct bus_worker *reader = worker(gone, NULL);
+		size_t got = 0, n;
+		while (got < ALL && bus_worker_read(reader, ALL, 2000, &m, &n, NULL) == 0)
+			got += n;
+		_exit(got == ALL ? 0 : 1); /* without a word */
+	}
+	int status;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	size_t n = 0;
+	for (int64_t end = clock_mono_ms() + 60000; n < ALL;) {
+		assert_true(clock_mono_ms() < end);
+		size_t got = take(w, 200, 200, &m);
+		n += got;
+		if (got > 0)
+			settle_all(w, m, got);
+	}
+	assert_int_equal(n, ALL);
+	bus_worker_close(&w);
+	bus_close(&bus);
+}
+
+/* The clock of a message runs from when it was read: a slow handler's messages, and those that wait long for their next try, were given to
+ * others meanwhile, and ran many times. */
+static void dapr_4599_celery_5935_what_is_in_hand_or_waits_is_nobody_elses(void **state)
+{
+	(void)state;
+	const struct retry_policy patient = { .growth = RETRY_FIXED, .attempts = 9, .base_ms = 600000, .max_ms = 600000 };
+	struct bus *a = fixture_bus("a"), *b = fixture_bus("b");
+	struct bus_worker *slow = worker(a, &patient), *other = worker(b, &patient);
+	struct bus_message *m;
+	assert_int_equal(take(slow, 1, 0, &m), 0);
+	publish_many(a, 10);
+	for (size_t n = 0; n < 10;) /* a class gives no more than its share at once */
+		n += take(slow, 10, 2000, &m);
+	struct error why = { .code = WEIR_TIMEOUT, .text = "later" };
+	struct bus_step *s = bus_step_begin(slow);
+	bus_step_settle(s, &m[0], BUS_RETRY, &why); /* in ten minutes; the others are still being handled */
+	assert_int_equal(bus_step_commit(&s, NULL), 0);
+	for (int64_t end = clock_mono_ms() + 4500; clock_mono_ms() < end;) /* two of its sweeps */
+		assert_int_equal(take(other, 10, 200, &m), 0);
+	bus_worker_close(&slow);
+	bus_worker_close(&other);
+	bus_close(&a);
+	bus_close(&b);
+}
+
+static atomic_uint handled;
+static int count(const struct bus_delivery *d, void *arg, struct error *err)
+{
+	(void)d;
+	(void)arg;
+	(void)err;
+	atomic_fetch_add(&handled, 1);
+	return 0;
+}
+
+/* The stream is deleted under a reader that blocks: it was unblocked with an error, or never. */
+static void redis_6887_a_blocked_reader_survives_the_end_of_its_stream(void **state)
+{
+	(void)state;
+	static const uint16_t types[] = { MESSAGE_CHAIN_HEAD };
+	static const struct bus_handler handlers[] = { { "count", types, 1, count, NULL, NULL } };
+	for (int order = BUS_ORDERED; order <= BUS_SHARED; order++) {
+		struct bus *bus = fixture_bus("r"), *writer = fixture_bus("w");
+		struct bus_subscription_options o = { .chain = "test", .topic = TOPIC_BLOCKS, .subscription = SUB, .order = (enum bus_order)order,
+						      .handlers = handlers, .handler_count = 1 };
+		struct bus_subscription *s;
+		struct error err = { 0 };
+		fixture_flush(NULL);
+		atomic_store(&handled, 0);
+		assert_int_equal(bus_subscription_open(bus, &o, &s, &err), 0);
+		assert_int_equal(bus_subscription_start(s, 1000, &err), 0);
+		publish_many(writer, 1);
+		for (int64_t end = clock_mono_ms() + 30000; atomic_load(&handled) < 1; clock_sleep_ms(5))
+			assert_true(clock_mono_ms() < end);
+		fixture_ask("DEL " NORMAL);
+		publish_many(writer, 1);
+		for (int64_t end = clock_mono_ms() + 30000; atomic_load(&handled) < 2; clock_sleep_ms(5))
+			assert_true(clock_mono_ms() < end);
+		if (bus_subscription_join(s, &err) != 0)
+			fail_msg("%s", err.text);
+		bus_subscription_close(&s);
+		bus_close(&bus);
+		bus_close(&writer);
+	}
+}
+
+/* The server keeps a blocking read longer than it was asked to: the call ends by its own clock, and the next one works. */
+static void redis_12998_a_read_that_the_server_holds_ends_by_itself(void **state)
+{
+	(void)state;
+	struct bus *bus = fixture_bus_with("w", 300, 0);
+	struct bus_owner *o;
+	struct bus_message *m;
+	size_t n;
+	assert_int_equal(bus_owner_open(bus, "test", TOPIC_BLOCKS, SUB, 60000, &o, NULL), 0);
+	assert_int_equal(bus_owner_acquire(o, NULL), 0);
+	assert_int_equal(bus_owner_read(o, 1, 50, &m, &n, NULL), 0);
+	fixture_signal(SIGSTOP);
+	int r = bus_owner_read(o, 1, 50, &m, &n, NULL);
+	fixture_signal(SIGCONT);
+	assert_true(r == WEIR_TIMEOUT || r == WEIR_UNAVAILABLE);
+	for (int64_t end = clock_mono_ms() + 30000; bus_owner_read(o, 1, 50, &m, &n, NULL) != 0;)
+		assert_true(clock_mono_ms() < end);
+	bus_owner_close(&o);
+	bus_close(&bus);
+}
+
+int main(void)
+{
+	log_init(LOG_ERROR + 1, LOG_FORMAT_LOGFMT);
+#define TEST(f) cmocka_unit_test_setup(f, fixture_flush)
+	const struct CMUnitTest tests[] = {
+		TEST(redis_7021_what_was_deleted_while_pending_blocks_nobody),
+		TEST(redis_10777_consumers_do_not_pile_up),
+		TEST(redis_13337_the_lag_is_known_after_a_deletion),
+		TEST(prefect_18606_what_nobody_reads_is_told_and_can_be_ended),
+		TEST(opik_8137_everything_that_was_abandoned_is_reached),
+		TEST(dapr_4599_celery_5935_what_is_in_hand_or_waits_is_nobody_elses),
+		TEST(redis_6887_a_blocked_reader_survives_the_end_of_its_stream),
+		TEST(redis_12998_a_read_that_the_server_holds_ends_by_itself),
+	};
+	return fixture_run(tests);
+}
