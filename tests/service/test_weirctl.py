@@ -304,7 +304,13 @@ def test_explain_tells_each_entry_and_ends_at_the_balance(world, weirctl):
 def test_explain_as_people_read_it(world, weirctl):
     [(account, asset)] = busiest(world, "s.standard = 1", 1)
     checksummed = "0x" + account[2:].upper()
-    story = weirctl.json("explain", account, asset)
+
+    def compared():
+        """The story once the checker, which follows the ledger, has been at this balance."""
+        story = weirctl.json("explain", account, asset)
+        return story if story["balance"]["reconciled_at_height"] is not None else None
+
+    story = stack.wait_until("the balance compared with the chain", 60, compared)
     head, *lines, end = weirctl("explain", checksummed, asset).splitlines()
     assert head.split() == ["HEIGHT", "KIND", "ORIGIN", "DELTA", "BALANCE", "PROOF", "TRANSACTION"]
     assert [(line.split()[0], line.split()[1]) for line in lines] == [(str(e["height"]), e["kind"]) for e in story["entries"]]
