@@ -28,6 +28,23 @@ def figures(results, targets):
     return rows
 
 
+def processor_times():
+    """(stolen by the machine's host, used or stolen), in ticks of all cores since the start; None where the kernel doesn't tell (proc(5), /proc/stat)."""
+    try:
+        with open("/proc/stat", encoding="ascii") as stat:
+            user, nice, system, _, _, irq, softirq, stolen = map(int, stat.readline().split()[1:9])
+    except (OSError, ValueError):
+        return None
+    return stolen, user + nice + system + irq + softirq + stolen
+
+
+def stolen_share(before, after):
+    """Of the processor time that was wanted, what a virtual machine's host gave to others: times and percentiles mean little beside a tenth of it."""
+    if before is None or after is None or after[1] == before[1]:
+        return None
+    return round((after[0] - before[0]) / (after[1] - before[1]), 3)
+
+
 def run(bench, parts, wanted, targets, facts=None):
     """parts: {name: function that measures and returns a dict}; wanted: names, or None for all. BENCH_OUT: a file for the document, too."""
     say, results = speaker(bench), {"cores": os.cpu_count(), "load_before": round(os.getloadavg()[0], 2), **(facts or {})}
@@ -37,12 +54,16 @@ def run(bench, parts, wanted, targets, facts=None):
         raise SystemExit(f"{bench}: no part is called {', '.join(unknown)}; there are: {' '.join(parts)}")
     for part in wanted:
         say(part)
+        before = processor_times()
         try:
             results[part] = parts[part]()
         except (subprocess.SubprocessError, OSError, TimeoutError, RuntimeError) as error:
             results[part] = {"failed": str(error)[-500:]}
         if "failed" in results[part]:
             say(f"{part} failed: {results[part]['failed']}")
+        results[part]["stolen"] = stolen_share(before, processor_times())
+        if (results[part]["stolen"] or 0) > 0.02:
+            say(f"{part}: the machine's host took {results[part]['stolen']:.0%} of the processor time that was wanted")
     results["load_after"] = round(os.getloadavg()[0], 2)
     results["figures"] = figures(results, targets)
     for row in results["figures"]:
