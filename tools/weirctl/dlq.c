@@ -1,4 +1,4 @@
-/* dlq.c - dead letters: show one, count, try again, edit, skip, drop. */
+/* dlq.c - dead letters: list, show one, count, try again, edit, skip, drop. */
 #include "weirctl.h"
 
 #include "wire/digest.h"
@@ -54,6 +54,24 @@ void add_letter_query(struct buf *path, const struct settings *s)
 	add_query(path, "kind", s->kind);
 	add_query(path, "from", s->from);
 	add_query(path, "to", s->to);
+}
+
+int dlq_list(struct settings *s, int argc, char **argv, struct error *err)
+{
+	static const struct column columns[] = {
+		{ "ID", "id" }, { "CHAIN", "chain" }, { "SUBSCRIPTION", "subscription" }, { "TYPE", "type" }, { "KEY", "key" }, { "KIND", "kind" }, { "REPLAYS", "replays" },
+		{ "REASON", "reason" }, { "ERROR", "error" },
+	};
+	(void)argc;
+	(void)argv;
+	struct buf path = BUF_INIT(8192);
+	buf_add_str(&path, "/admin/v1/dlq");
+	add_letter_query(&path, s);
+	add_query(&path, "cursor", s->cursor);
+	add_query(&path, "limit", s->limit);
+	int r = LIST(s, true, &path, columns, err);
+	buf_free(&path);
+	return r;
 }
 
 void add_letter_filters(yyjson_mut_doc *body, const struct settings *s)
@@ -138,7 +156,7 @@ int dlq_counts(struct settings *s, int argc, char **argv, struct error *err)
 	buf_add_str(&path, "/admin/v1/dlq/counts");
 	add_query(&path, "chain", s->chain);
 	add_query(&path, "subscription", s->subscription);
-	int r = list_items(s, true, &path, columns, sizeof columns / sizeof columns[0], err);
+	int r = LIST(s, true, &path, columns, err);
 	buf_free(&path);
 	return r;
 }

@@ -47,7 +47,7 @@ int dlq_jobs(struct settings *s, int argc, char **argv, struct error *err)
 	buf_add_str(&path, "/admin/v1/dlq/jobs");
 	add_query(&path, "chain", s->chain);
 	add_query(&path, "subscription", s->subscription);
-	int r = list_items(s, true, &path, columns, sizeof columns / sizeof columns[0], err);
+	int r = LIST(s, true, &path, columns, err);
 	buf_free(&path);
 	return r;
 }

@@ -15,7 +15,7 @@ int key_list(struct settings *s, int argc, char **argv, struct error *err)
 	add_query(&path, "revoked", s->all ? "true" : NULL);
 	add_query(&path, "cursor", s->cursor);
 	add_query(&path, "limit", s->limit);
-	int r = list_items(s, true, &path, columns, sizeof columns / sizeof columns[0], err);
+	int r = LIST(s, true, &path, columns, err);
 	buf_free(&path);
 	return r;
 }

@@ -15,10 +15,6 @@ static const struct column incident_columns[] = {
 	{ "ID", "id" }, { "CHAIN", "chain" }, { "KIND", "kind" }, { "STATE", "state" }, { "ACCOUNT", "account" }, { "ASSET", "asset" }, { "HEIGHT", "height" },
 	{ "FIRST WRONG", "first_wrong_height" }, { "EXPECTED", "expected" }, { "OBSERVED", "observed" }, { "RESOLUTION", "resolution" },
 };
-static const struct column letter_columns[] = {
-	{ "ID", "id" }, { "CHAIN", "chain" }, { "SUBSCRIPTION", "subscription" }, { "TYPE", "type" }, { "KEY", "key" }, { "KIND", "kind" }, { "REPLAYS", "replays" },
-	{ "REASON", "reason" }, { "ERROR", "error" },
-};
 
 int list_items(const struct settings *s, bool admin, const struct buf *path, const struct column *columns, size_t n, struct error *err)
 {
@@ -36,7 +32,6 @@ int list_items(const struct settings *s, bool admin, const struct buf *path, con
 	yyjson_doc_free(doc);
 	return 0;
 }
-#define LIST(s, admin, path, columns, err) list_items(s, admin, path, columns, sizeof(columns) / sizeof(columns)[0], err)
 
 int chains(struct settings *s, int argc, char **argv, struct error *err)
 {
@@ -75,18 +70,4 @@ int incidents(struct settings *s, int argc, char **argv, struct error *err)
 	(void)argc;
 	(void)argv;
 	return list_open(s, "/admin/v1/incidents", incident_columns, sizeof incident_columns / sizeof incident_columns[0], err);
-}
-
-int dlq_list(struct settings *s, int argc, char **argv, struct error *err)
-{
-	(void)argc;
-	(void)argv;
-	struct buf path = BUF_INIT(8192);
-	buf_add_str(&path, "/admin/v1/dlq");
-	add_letter_query(&path, s);
-	add_query(&path, "cursor", s->cursor);
-	add_query(&path, "limit", s->limit);
-	int r = LIST(s, true, &path, letter_columns, err);
-	buf_free(&path);
-	return r;
 }

@@ -16,7 +16,7 @@ int user_list(struct settings *s, int argc, char **argv, struct error *err)
 	buf_add_str(&path, "/admin/v1/users");
 	add_query(&path, "cursor", s->cursor);
 	add_query(&path, "limit", s->limit);
-	int r = list_items(s, true, &path, columns, sizeof columns / sizeof columns[0], err);
+	int r = LIST(s, true, &path, columns, err);
 	buf_free(&path);
 	return r;
 }

@@ -38,7 +38,7 @@ int webhook_list(struct settings *s, int argc, char **argv, struct error *err)
 	begin(&path, NULL, NULL);
 	add_query(&path, "cursor", s->cursor);
 	add_query(&path, "limit", s->limit);
-	int r = list_items(s, true, &path, columns, sizeof columns / sizeof columns[0], err);
+	int r = LIST(s, true, &path, columns, err);
 	buf_free(&path);
 	return r;
 }
@@ -134,7 +134,7 @@ int webhook_deliveries(struct settings *s, int argc, char **argv, struct error *
 	add_query(&path, "type", s->type);
 	add_query(&path, "cursor", s->cursor);
 	add_query(&path, "limit", s->limit);
-	int r = list_items(s, true, &path, columns, sizeof columns / sizeof columns[0], err);
+	int r = LIST(s, true, &path, columns, err);
 	buf_free(&path);
 	return r;
 }

@@ -14,7 +14,7 @@ int weights_show(struct settings *s, int argc, char **argv, struct error *err)
 	buf_add_str(&path, "/admin/v1/weights");
 	add_query(&path, "chain", s->chain);
 	add_query(&path, "subscription", s->subscription);
-	int r = list_items(s, true, &path, columns, sizeof columns / sizeof columns[0], err);
+	int r = LIST(s, true, &path, columns, err);
 	buf_free(&path);
 	return r;
 }

@@ -53,6 +53,7 @@ struct column {
 	const char *head, *path;
 };
 int list_items(const struct settings *, bool admin, const struct buf *path, const struct column *columns, size_t n, struct error *err); /* one page */
+#define LIST(s, admin, path, columns, err) list_items(s, admin, path, columns, sizeof(columns) / sizeof(columns)[0], err)
 void show_items(yyjson_val *items, const struct column *columns, size_t n); /* a table, for people */
 void show_facts(yyjson_val *object, const char *prefix);                    /* a line per member; lists of objects as tables below */
 void show_json(yyjson_doc *);                                               /* one line, for programs */

@@ -78,7 +78,7 @@ int bus_owner_open(struct bus *bus, const char *chain, const char *topic, const 
 	return 0;
 }
 
-static void call(const struct bus_owner *o, struct bus_args *a, const char *function)
+static void call_function(const struct bus_owner *o, struct bus_args *a, const char *function)
 {
 	bus_call(a, function, o->anchor);
 	bus_args_add(a, o->topic);
@@ -293,7 +293,7 @@ int bus_owner_acquire(struct bus_owner *o, struct error *err)
 	int r = bus_ensure(o->bus, clock_mono_ms() + o->bus->options.command_timeout_ms, err); /* before that the server's run is not known */
 	if (r != 0)
 		return r;
-	call(o, &a, "acquire");
+	call_function(o, &a, "acquire");
 	bus_args_add(&a, o->bus->worker);
 	bus_args_add_u64(&a, (uint64_t)o->lease_ms);
 #ifdef WEIR_MUTANT_NO_NONCE
@@ -333,7 +333,7 @@ void bus_owner_close(struct bus_owner **owner)
 	if (o->owning) {
 		struct bus_args a = { 0 };
 		struct error ignored;
-		call(o, &a, "release");
+		call_function(o, &a, "release");
 		bus_args_add(&a, o->token);
 		(void)bus_run(o->bus, &a, 0, NULL, &ignored); /* best effort: else the lease runs out */
 		bus_args_free(&a);
@@ -384,7 +384,7 @@ int bus_owner_renew(struct bus_owner *o, struct error *err)
 	if (o->transport)
 		return o->transport->owner_renew(o->own, err);
 	struct bus_args a = { 0 };
-	call(o, &a, "renew");
+	call_function(o, &a, "renew");
 	bus_args_add(&a, o->token);
 	bus_args_add_u64(&a, (uint64_t)o->lease_ms);
 	int r = lost(o, bus_run(o->bus, &a, 0, NULL, err));
@@ -401,7 +401,7 @@ static int look_again(struct bus_owner *o, struct error *err)
 		return 0;
 	struct bus_args a = { 0 };
 	redisReply *reply;
-	call(o, &a, "look");
+	call_function(o, &a, "look");
 	bus_args_add(&a, o->token);
 	bus_args_add(&a, o->bus->run);
 	int r = lost(o, bus_run(o->bus, &a, 0, &reply, err));
@@ -421,7 +421,7 @@ static int look_again(struct bus_owner *o, struct error *err)
 static int commit_place(struct bus_owner *o, int klass, struct place place, struct error *err)
 {
 	struct bus_args a = { 0 };
-	call(o, &a, "commit");
+	call_function(o, &a, "commit");
 	bus_args_add(&a, o->token);
 	bus_args_add_u64(&a, (uint64_t)o->lease_ms);
 	bus_args_add(&a, bus_classes[klass]);
@@ -464,7 +464,7 @@ static int park(struct bus_owner *o, const struct bus_message *m, struct bytes f
 	buf_add(&fragment, history.data, history.size);
 	if (strcmp(kind, "head") == 0)
 		bus_attempt_pack(o->bus, why, &fragment);
-	call(o, &a, "owner_park");
+	call_function(o, &a, "owner_park");
 	bus_args_add(&a, o->token);
 	bus_args_add(&a, bus_classes[m->klass % CLASSES]);
 	bus_args_add(&a, m->id);
@@ -523,7 +523,7 @@ static int resolve(struct bus_owner *o, const struct bus_message *const *replaye
 {
 	struct bus_args a = { 0 };
 	redisReply *reply;
-	call(o, &a, "resolve");
+	call_function(o, &a, "resolve");
 	bus_args_add(&a, o->token);
 	bus_args_add(&a, o->bus->run);
 	bus_args_add_u64(&a, n);

@@ -84,10 +84,6 @@ const char *admin_one_chain(struct call *);
 /* What failed, as a problem; a conflict of operators is theirs to know about. */
 void admin_letter_failed(struct call *, const struct error *);
 
-/* An error without what differs from letter to letter: words with a digit, and what is not ASCII, become "#". Errors of one cause share it. */
-#define ERROR_PATTERN_MAX 200
-void admin_error_pattern(const char *error, char ret[ERROR_PATTERN_MAX + 1]);
-
 /* Puts what the operator did into the audit stream and the log. False: the stream could not be written; answered with 503. */
 bool admin_audit(struct call *, const char *action, const char *detail);
 /* The same for what belongs to no chain: the stream of AUDIT_GATEWAY. */

@@ -1,5 +1,6 @@
 /* admin_dlq.c - /admin/v1/dlq: list, show, replay, purge dead letters of every chain and subscription. */
 #include "admin/admin.h"
+#include "admin/error_pattern.h"
 
 #include "control.h"
 #include "live/letters.h"
@@ -109,7 +110,7 @@ static void put_letter(struct letters *l, const char *id, const Weir__V1__DeadLe
 static bool has_pattern(const Weir__V1__DeadLetter *letter, const char *wanted)
 {
 	char pattern[ERROR_PATTERN_MAX + 1];
-	admin_error_pattern(letter->n_attempts > 0 ? letter->attempts[letter->n_attempts - 1]->error : "", pattern);
+	error_pattern(letter->n_attempts > 0 ? letter->attempts[letter->n_attempts - 1]->error : "", pattern);
 	return strcmp(pattern, wanted) == 0;
 }
 

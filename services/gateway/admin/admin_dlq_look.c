@@ -1,6 +1,7 @@
 /* admin_dlq_look.c - looking closely at dead letters: GET /admin/v1/dlq/groups clusters them by error, and
  * GET /admin/v1/dlq/{subscription}/{id}/payload shows what one carries, decoded and raw. */
 #include "admin/admin.h"
+#include "admin/error_pattern.h"
 
 #include "control.h"
 #include "live/letters.h"
@@ -9,7 +10,6 @@
 #include "weir/streams.h"
 #include "weir/v1/dead_letter.pb-c.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -31,33 +31,10 @@ struct grouping {
 	uint64_t scanned, left_out;
 };
 
-void admin_error_pattern(const char *error, char ret[ERROR_PATTERN_MAX + 1])
-{
-	size_t n = 0;
-	while (*error && n < ERROR_PATTERN_MAX) {
-		size_t word = 0;
-		bool differs = false;
-		for (; isalnum((unsigned char)error[word]) || (unsigned char)error[word] >= 0x80; word++)
-			differs = differs || !isalpha((unsigned char)error[word]);
-		if (word == 0) {
-			ret[n++] = (char)(isprint((unsigned char)*error) ? *error : ' ');
-			error++;
-			continue;
-		}
-		size_t taken = differs ? 1 : word > ERROR_PATTERN_MAX - n ? ERROR_PATTERN_MAX - n : word;
-		memcpy(ret + n, differs ? "#" : error, taken);
-		n += taken;
-		error += word;
-	}
-	while (n > 0 && ret[n - 1] == ' ')
-		n--;
-	ret[n] = '\0';
-}
-
 static struct group *find_group(struct grouping *g, const char *type, const char *reason, const char *error)
 {
 	char pattern[ERROR_PATTERN_MAX + 1];
-	admin_error_pattern(error, pattern);
+	error_pattern(error, pattern);
 	for (size_t i = 0; i < g->count; i++) {
 		struct group *group = &g->items[i];
 		if (group->chain == g->chain && group->subscription == g->subscription && strcmp(group->type, type) == 0 &&
