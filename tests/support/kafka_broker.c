@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 struct word {
-	char verb; /* t: a topic, f: no topic, u: up or down, d: delay */
+	char verb; /* t: a topic, f: no topic, a: the topic after all, u: up or down, d: delay */
 	int number;
 	char name[200];
 };
@@ -62,8 +62,8 @@ static void serve(int words, int answers)
 		_exit(126);
 	while (read(words, &w, sizeof w) == sizeof w) {
 		int bad = 0;
-		if (w.verb == 'f')
-			topic_set_error(cluster, w.name, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+		if (w.verb == 'f' || w.verb == 'a')
+			topic_set_error(cluster, w.name, w.verb == 'f' ? RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART : RD_KAFKA_RESP_ERR_NO_ERROR);
 		else if (w.verb == 't')
 			bad = topic_create(cluster, w.name, w.number, 1);
 		else if (w.verb == 'd')
@@ -118,6 +118,11 @@ void kafka_broker_topic(struct kafka_broker *b, const char *name, int partitions
 void kafka_broker_forbid(struct kafka_broker *b, const char *name)
 {
 	tell(b, 'f', 0, name);
+}
+
+void kafka_broker_allow(struct kafka_broker *b, const char *name)
+{
+	tell(b, 'a', 0, name);
 }
 
 void kafka_broker_up(struct kafka_broker *b, int up)

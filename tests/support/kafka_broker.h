@@ -17,6 +17,7 @@ struct kafka_broker {
 void kafka_broker_start(struct kafka_broker *);
 void kafka_broker_topic(struct kafka_broker *, const char *name, int partitions);
 void kafka_broker_forbid(struct kafka_broker *, const char *name); /* there is no such topic; else asking makes one, with 4 partitions */
+void kafka_broker_allow(struct kafka_broker *, const char *name); /* there is, after all, with 4 partitions */
 void kafka_broker_up(struct kafka_broker *, int up); /* 0: connections break and are refused */
 void kafka_broker_delay(struct kafka_broker *, int ms); /* of each answer */
 void kafka_broker_stop(struct kafka_broker *); /* kill -9 */

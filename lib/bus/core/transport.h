@@ -6,6 +6,7 @@
 #define WEIR_BUS_TRANSPORT_H
 
 #include "bus/core/core.h"
+#include "bus/records.h"
 
 struct bus_transport {
 	const char *name; /* in words for people */
@@ -24,6 +25,10 @@ struct bus_transport {
 	/* Publishing (lane/publish.h). identity: what makes a call the same call when it is repeated. */
 	int (*publish)(struct bus_publisher *, const struct frame *, size_t n, uint64_t identity, struct error *);
 	void (*publisher_close)(struct bus_publisher *);
+
+	/* Plain records (records.h); NULL: the transport has none. */
+	int (*records_write)(struct bus_records *, const struct bus_record *, size_t n, struct error *);
+	void (*records_drop)(struct bus_records *);
 
 	/* The ordered lane: an owner is the transport's own. */
 	void *(*owner_open)(struct bus *, const char *chain, const char *topic, const char *subscription, int64_t lease_ms);

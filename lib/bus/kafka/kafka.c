@@ -152,8 +152,9 @@ int kafka_reader(struct kafka *k, struct error *err)
 
 static int producer(struct kafka *k, struct error *err)
 {
-	static const struct kafka_setting settings[] = {
+	const struct kafka_setting settings[] = {
 		{ "enable.idempotence", "true" },
+		{ "enable.gapless.guarantee", k->gapless ? "true" : "false" },
 		{ "acks", "all" },
 		{ "message.timeout.ms", "0" }, /* never given up: a call that is repeated waits for the same message */
 		{ "linger.ms", "0" },
@@ -168,8 +169,7 @@ static int producer(struct kafka *k, struct error *err)
 	return kafka_client(k, RD_KAFKA_PRODUCER, settings, sizeof settings / sizeof settings[0], NULL, k, &k->producer, err);
 }
 
-/* What was on its way is reported as failed. */
-static void close_producer(struct kafka *k)
+void kafka_purge(struct kafka *k)
 {
 	if (!k->producer)
 		return;
@@ -220,7 +220,7 @@ void kafka_close(struct bus *bus)
 	kafka_drop(k);
 	if (k->producer)
 		(void)rdk.flush(k->producer, CLOSE_MS); /* a publisher that did not wait */
-	close_producer(k);
+	kafka_purge(k);
 	while (k->topics) {
 		struct kafka_topic *t = k->topics;
 		k->topics = t->next;
@@ -264,8 +264,14 @@ static void hear_trouble(struct kafka *k, rd_kafka_resp_err_t e)
 		(void)rdk.poll(k->reader, 0);
 }
 
-static int ask_partitions(struct kafka *k, struct kafka_topic *t, bool compacted, struct error *err)
+static int ask_partitions(struct kafka *k, struct kafka_topic *t, enum kafka_use use, struct error *err)
 {
+	static const char *const advice[] = {
+		[KAFKA_MESSAGES] = " (n is the same for all topics of the chain)",
+		[KAFKA_TABLE] = " --config cleanup.policy=compact (n is the same for all topics of the chain)",
+		[KAFKA_STATE] = " (n is 1)",
+		[KAFKA_RECORDS] = " --replication-factor <r> (n: how many readers may share the work; more later would move keys)",
+	};
 	const struct rd_kafka_metadata *md = NULL;
 	int64_t deadline = kafka_deadline(k);
 	rd_kafka_resp_err_t e;
@@ -282,9 +288,8 @@ static int ask_partitions(struct kafka *k, struct kafka_topic *t, bool compacted
 	hear_trouble(k, e);
 	if (e == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || e == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC)
 		return error_set(err, WEIR_CONFIG,
-				 "Kafka %s has no topic %s; make it: kafka-topics.sh --bootstrap-server %s --create --topic %s --partitions <n>%s%s", k->hosts,
-				 t->name, k->hosts, t->name, compacted ? " --config cleanup.policy=compact" : "",
-				 strstr(t->name, ".state") ? " (n is 1)" : " (n is the same for all topics of the chain)");
+				 "Kafka %s has no topic %s; make it: kafka-topics.sh --bootstrap-server %s --create --topic %s --partitions <n>%s", k->hosts,
+				 t->name, k->hosts, t->name, advice[use]);
 	if (e != 0)
 		return kafka_error(k, e, t->name, err);
 	if (t->partitions < 1 || t->partitions > KAFKA_PARTITIONS_MAX)
@@ -293,7 +298,7 @@ static int ask_partitions(struct kafka *k, struct kafka_topic *t, bool compacted
 	return 0;
 }
 
-int kafka_topic(struct kafka *k, const char *name, bool compacted, struct kafka_topic **ret, struct error *err)
+int kafka_topic(struct kafka *k, const char *name, enum kafka_use use, struct kafka_topic **ret, struct error *err)
 {
 	struct kafka_topic *t = k->topics;
 	while (t && strcmp(t->name, name) != 0)
@@ -312,7 +317,7 @@ int kafka_topic(struct kafka *k, const char *name, bool compacted, struct kafka_
 	if (!t->read)
 		return error_set(err, WEIR_CONFIG, "Kafka %s: \"%s\" is no name for a topic", k->hosts, name);
 	*ret = t;
-	return t->partitions > 0 ? 0 : ask_partitions(k, t, compacted, err);
+	return t->partitions > 0 ? 0 : ask_partitions(k, t, use, err);
 }
 
 static int ask_all(struct kafka *k, int topics, const struct rd_kafka_metadata **ret, struct error *err)
@@ -349,7 +354,7 @@ int kafka_ping(struct kafka *k, struct error *err)
 static int write_handle(struct kafka *k, struct kafka_topic *t, struct error *err)
 {
 	if (k->fatal)
-		close_producer(k);
+		kafka_purge(k);
 	int r = producer(k, err);
 	if (r == 0 && !t->write && !(t->write = rdk.topic_new(k->producer, t->name, NULL)))
 		r = error_set(err, WEIR_CONFIG, "Kafka %s: \"%s\" is no name for a topic", k->hosts, t->name);
@@ -408,7 +413,7 @@ int kafka_sent(struct kafka *k, struct kafka_sends *s, int64_t deadline_ms, stru
 			return error_set(err, WEIR_CANCELED, "stopping");
 	}
 	if (k->fatal)
-		close_producer(k);
+		kafka_purge(k);
 	rd_kafka_resp_err_t e = s->failed;
 	s->failed = 0;
 	return e ? kafka_error(k, e, "sending", err) : 0;

@@ -27,6 +27,7 @@ struct kafka {
 	char *hosts;
 	rd_kafka_t *producer, *reader; /* NULL: not needed yet, or closed after it failed for good */
 	bool fatal;                    /* the producer cannot go on */
+	bool gapless;                  /* a producer ends with the first record that fails for good (kafka_records.c) */
 	struct kafka_topic *topics;
 	struct kafka_table *tables; /* kafka_table.h */
 	struct kafka_lane *lanes;   /* kafka_lane.h */
@@ -59,8 +60,9 @@ int kafka_security_check(struct kafka *, struct error *);
 int kafka_error(const struct kafka *, rd_kafka_resp_err_t, const char *doing, struct error *);
 int64_t kafka_deadline(const struct kafka *); /* of one call */
 
-/* The topic as the brokers know it. WEIR_CONFIG: there is none, and how to make it. compacted, partitions: for those words. */
-int kafka_topic(struct kafka *, const char *name, bool compacted, struct kafka_topic **ret, struct error *);
+/* The topic as the brokers know it. WEIR_CONFIG: there is none, and how to make it: for those words is what it is for. */
+enum kafka_use { KAFKA_MESSAGES, KAFKA_TABLE, KAFKA_STATE, KAFKA_RECORDS };
+int kafka_topic(struct kafka *, const char *name, enum kafka_use, struct kafka_topic **ret, struct error *);
 /* Names that stand in topics' names: WEIR_CONFIG where Kafka could not tell them apart. */
 int kafka_names(const struct kafka *, const char *const *names, size_t n, struct error *);
 void kafka_letters_name(const char *chain, const char *topic, const char *subscription, char ret[KEY_MAX]);
@@ -86,5 +88,7 @@ int kafka_send(struct kafka *, struct kafka_topic *, int32_t partition, struct b
  * some did not arrive. */
 int kafka_sent(struct kafka *, struct kafka_sends *, int64_t deadline_ms, struct error *);
 void kafka_sends_leave(struct kafka_sends **);
+/* Ends the producer; what was on its way is reported as failed, and may arrive. The next send makes another one. */
+void kafka_purge(struct kafka *);
 
 #endif

@@ -49,7 +49,7 @@ static int find_topics(struct kafka *k, const char *chain, const char *subscript
 static int load_topic(struct kafka *k, const char *name, struct tables *ret, struct error *err)
 {
 	struct kafka_topic *topic;
-	int r = kafka_topic(k, name, true, &topic, err);
+	int r = kafka_topic(k, name, KAFKA_TABLE, &topic, err);
 	for (int32_t p = 0; r == 0 && p < topic->partitions; p++) {
 		ret->at = xrealloc(ret->at, ret->count + 1, sizeof(struct kafka_table *));
 		r = kafka_table(k, name, p, &ret->at[ret->count], err);

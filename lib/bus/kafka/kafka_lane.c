@@ -116,7 +116,7 @@ static int find_parts(struct kafka_lane *l, struct error *err)
 			kafka_topic_name(l->chain, l->topic, c, name);
 		else
 			kafka_letters_name(l->chain, l->topic, l->subscription, name);
-		int r = kafka_topic(l->kafka, name, c == CLASSES, &t, err);
+		int r = kafka_topic(l->kafka, name, c == CLASSES ? KAFKA_TABLE : KAFKA_MESSAGES, &t, err);
 		if (r != 0)
 			return r;
 		first = first ? first : t;

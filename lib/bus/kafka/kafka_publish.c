@@ -15,7 +15,7 @@ int kafka_publish_one(struct kafka *k, const char *chain, const char *topic, int
 	kafka_topic_name(chain, topic, klass, name);
 	int r = kafka_names(k, (const char *const[]){ chain, topic }, 2, err);
 	if (r == 0)
-		r = kafka_topic(k, name, false, &t, err);
+		r = kafka_topic(k, name, KAFKA_MESSAGES, &t, err);
 	return r ? r : kafka_send(k, t, KAFKA_ANY, key, frame, (struct bytes){ NULL, 0 }, sends, kafka_deadline(k), err);
 }
 

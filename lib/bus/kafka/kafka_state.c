@@ -116,7 +116,7 @@ int kafka_info(struct kafka *k, const char *chain, const char *topic, const char
 	for (int c = 0; c < CLASSES && r == 0; c++) {
 		struct kafka_topic *t;
 		kafka_topic_name(chain, topic, c, name);
-		r = kafka_topic(k, name, false, &t, err);
+		r = kafka_topic(k, name, KAFKA_MESSAGES, &t, err);
 		if (r == 0)
 			r = add_class(k, group, name, t->partitions, &ret[c], err);
 		ret[c].topic = topic;

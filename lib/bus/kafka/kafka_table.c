@@ -229,7 +229,7 @@ int kafka_table(struct kafka *k, const char *topic, int32_t partition, struct ka
 	struct kafka_table *t = k->tables;
 	while (t && (t->partition != partition || strcmp(t->topic->name, topic) != 0))
 		t = t->next_table;
-	int r = t ? 0 : kafka_topic(k, topic, true, &found, err);
+	int r = t ? 0 : kafka_topic(k, topic, strstr(topic, ".state") ? KAFKA_STATE : KAFKA_TABLE, &found, err);
 	if (r == 0 && !t && partition >= found->partitions)
 		r = error_set(err, WEIR_CONFIG, "Kafka %s: topic %s has %d partitions; %d are needed", k->hosts, topic, (int)found->partitions,
 			      (int)partition + 1);

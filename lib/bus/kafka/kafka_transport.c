@@ -5,6 +5,7 @@
 #include "bus/kafka/kafka_dead_letter.h"
 #include "bus/kafka/kafka_ordered.h"
 #include "bus/kafka/kafka_publish.h"
+#include "bus/kafka/kafka_records.h"
 #include "bus/kafka/kafka_shared.h"
 #include "bus/kafka/kafka_state.h"
 
@@ -128,6 +129,8 @@ static const struct bus_transport transport = {
 	.info = info,
 	.publish = kafka_publish,
 	.publisher_close = kafka_publisher_close,
+	.records_write = kafka_records_write,
+	.records_drop = kafka_records_drop,
 	.owner_open = owner_open,
 	.owner_close = owner_close,
 	.owner_acquire = owner_acquire,

@@ -1,0 +1,10 @@
+/* kafka_records.h - private to lib/bus: plain records over Kafka. */
+#ifndef WEIR_BUS_KAFKA_RECORDS_H
+#define WEIR_BUS_KAFKA_RECORDS_H
+
+#include "bus/lane/records.h"
+
+int kafka_records_write(struct bus_records *, const struct bus_record *, size_t n, struct error *);
+void kafka_records_drop(struct bus_records *);
+
+#endif
