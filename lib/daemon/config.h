@@ -146,6 +146,12 @@ struct config {
 		bool allow_loopback;
 		int64_t timeout_ms, breaker_failures, probe_interval_ms, max_in_flight, retention_ms;
 	} webhooks;
+	struct { /* the ledger to Kafka: see services/gateway/kafka/export.h */
+		char *url; /* empty: nothing is sent */
+		char *username;
+		char *password; /* secret */
+		char *start;    /* beginning | now */
+	} kafka;
 	struct {
 		char *webhook_url; /* secret; a Slack-compatible destination for everything; empty: none */
 		int64_t cooldown_ms, group_wait_ms;

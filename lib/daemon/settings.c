@@ -17,6 +17,7 @@ static const char *const destination_kinds[] = { "slack", "webhook", "email", NU
 static const char *const severities[] = { "ticket", "page", NULL };
 static const char *const smtp_tls[] = { "required", "none", NULL };
 static const char *const client_certificates[] = { "required", "optional", NULL };
+static const char *const kafka_starts[] = { "beginning", "now", NULL };
 static const char *const roles[] = { "viewer", "operator", "admin", NULL };
 
 #define MIB (1 << 20)
@@ -183,6 +184,13 @@ const struct setting settings[] = {
 	  "Messages that one gateway sends at a time, to all receivers." },
 	{ OWNER_CONFIG, "webhooks.retention", SETTING_DURATION_MS, C(webhooks.retention_ms), "168h", 60000, 31536000000LL, NULL,
 	  "How long messages that were delivered, or given up, stay in the database to be looked at and sent again." },
+
+	{ OWNER_CONFIG, "kafka.url", SETTING_STRING, C(kafka.url), "", 0, 0, NULL,
+	  "Brokers that every event of the ledger is sent to (topics `weir.<chain>.ledger`, docs/kafka.md): kafka://host:port,host:port, kafkas://… for TLS; `/?ca=,cert=,key=,sasl=` as docs/bus.md has them. Empty: none." },
+	{ OWNER_CONFIG, "kafka.username", SETTING_STRING, C(kafka.username), "", 0, 0, NULL, "Account at the brokers (SCRAM-SHA-512, unless the URL's `sasl` says otherwise); empty: none." },
+	{ OWNER_CONFIG, "kafka.password", SETTING_SECRET, C(kafka.password), "", 0, 0, NULL, "Its password; `file:/path` reads it from a file." },
+	{ OWNER_CONFIG, "kafka.start", SETTING_STRING, C(kafka.start), "beginning", 0, 0, kafka_starts,
+	  "Where a chain that was never sent begins: with the ledger's first event, or with the next one." },
 
 	{ OWNER_CONFIG, "alerts.webhook_url", SETTING_SECRET, C(alerts.webhook_url), "", 0, 0, NULL,
 	  "Slack-compatible webhook that all alerts are posted to, as one destination more. Without any they are only logged." },

@@ -17,6 +17,7 @@
 #include "identity/issuer.h"
 #include "identity/keyring.h"
 #include "call/limit.h"
+#include "kafka/export.h"
 #include "live/replay.h"
 #include "registry.h"
 #include "rest/openapi.h"
@@ -73,7 +74,7 @@ static int open_pool(struct gateway *gateway, struct error *err)
 	int code = 0;
 	int64_t deadline = clock_mono_ms() + LEDGER_TRY_MS;
 	do {
-		code = pg_pool_open(&options, (size_t)c->postgres.pool_size + REPLAY_THREADS + 2, &gateway->pool, err);
+		code = pg_pool_open(&options, (size_t)c->postgres.pool_size + REPLAY_THREADS + 2 + (*c->kafka.url ? gateway->chain_count : 0), &gateway->pool, err);
 		if (!code || code != WEIR_UNAVAILABLE || daemon_stopping(gateway->ctx))
 			break;
 		clock_sleep_ms(200);
@@ -269,6 +270,8 @@ int gateway_open(struct gateway *gateway, struct daemon_ctx *ctx, struct error *
 	if (!code)
 		code = webhooks_open(gateway, &gateway->webhooks, err);
 	if (!code)
+		code = exports_open(gateway, &gateway->exports, err);
+	if (!code)
 		code = files_open(gateway->config->gateway.dashboard_dir, &gateway->files, err);
 	gateway->openapi = openapi_new();
 	if (!code)
@@ -311,6 +314,7 @@ void gateway_close(struct gateway *gateway)
 	reader_stop(gateway->reader);
 	registry_leave(gateway->registry);
 	webhooks_stop(gateway->webhooks);
+	exports_stop(gateway->exports);
 	hub_stop(gateway->hub);
 	watchlists_stop(gateway->watchlists);
 	for (size_t i = 0; i < gateway->chain_count; i++)
@@ -325,6 +329,7 @@ void gateway_close(struct gateway *gateway)
 	hub_close(&gateway->hub);
 	watchlists_close(&gateway->watchlists);
 	webhooks_close(&gateway->webhooks);
+	exports_close(&gateway->exports);
 	watch_close(&gateway->watch);
 	files_close(&gateway->files);
 	openapi_free(&gateway->openapi);

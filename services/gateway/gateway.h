@@ -13,6 +13,7 @@
 struct control;
 struct cors_origins;
 struct cursor_keys;
+struct exports;
 struct feed;
 struct files;
 struct final_answers;
@@ -65,6 +66,7 @@ struct gateway {
 	struct watchlists *watchlists;
 	struct cors_origins *cors; /* pages of these may ask clients' routes */
 	struct webhooks *webhooks;
+	struct exports *exports; /* the ledger to Kafka */
 	struct openapi *openapi;
 	struct files *files; /* the dashboard; NULL: none */
 	struct http *clients, *admins;

@@ -40,5 +40,9 @@ const struct metric_def gateway_metrics[] = {
 	{ "weir_webhook_pending", METRIC_GAUGE, "Messages that wait to be delivered to them.", { NULL }, NULL },
 	{ "weir_webhook_posts_total", METRIC_COUNTER, "Tries: delivered, retried (another follows) or failed (the last).", { "outcome" }, NULL },
 	{ "weir_webhook_post_seconds", METRIC_HISTOGRAM, "One try, from the lookup of the name to the end of the answer.", { NULL }, NULL },
+	{ "weir_kafka_records_total", METRIC_COUNTER, "Records that the brokers acknowledged and whose place is kept.", { "chain" }, NULL },
+	{ "weir_kafka_failures_total", METRIC_COUNTER, "Times that sending to Kafka could not go on: brokers, topic, rights, or PostgreSQL.", { "chain" }, NULL },
+	{ "weir_kafka_lag_events", METRIC_GAUGE, "Events of the ledger's journal that are not yet with the brokers, as every gateway sees it.", { "chain" }, NULL },
+	{ "weir_kafka_waiting_seconds", METRIC_GAUGE, "How long the export to Kafka has been waiting for something that is away, or stopped; 0: it goes on.", { "chain" }, NULL },
 };
 const size_t gateway_metric_count = sizeof gateway_metrics / sizeof gateway_metrics[0];

@@ -119,6 +119,7 @@ const struct route admin_routes[] = {
 	{ "POST", "/admin/v1/chains/{chain}/reconcile", ROLE_OPERATOR, admin_reconcile,
 	  { { "account", PARAMETER_TEXT, 1, 80, false }, { "asset", PARAMETER_TEXT, 1, 160, false } } },
 	{ "POST", "/admin/v1/chains/{chain}/rewind", ROLE_ADMIN, admin_rewind, { { "to_height", PARAMETER_INT, 0, HEIGHT_MAX, true }, REASON(1, true) } },
+	{ "POST", "/admin/v1/chains/{chain}/kafka/restart", ROLE_ADMIN, admin_kafka_restart, { { "from_height", PARAMETER_INT, 0, HEIGHT_MAX, false }, WHY(true) } },
 	{ "GET", "/admin/v1/chains/{chain}/proof", ROLE_VIEWER, admin_proof, { { 0 } } },
 	{ "GET", "/admin/v1/alerts", ROLE_VIEWER, admin_alerts, { { 0 } } },
 	{ "POST", "/admin/v1/alerts/test", ROLE_OPERATOR, admin_alert_test, { { "destination", PARAMETER_TEXT, 1, 64, false } } },

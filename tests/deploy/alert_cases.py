@@ -141,6 +141,10 @@ CASES = {
     "WeirWebhooksWait": ({}, 30, {f"weir_webhook_pending{{{I}}}": "5000x60"}, {f"weir_webhook_pending{{{I}}}": "0x5 5000x5 3x60"}),
     "WeirWebhooksGivenUp": ({}, 20, {'weir_webhook_posts_total{outcome="failed"}': "_x6 1x60"},
                             {'weir_webhook_posts_total{outcome="delivered"}': "0+50x60", 'weir_webhook_posts_total{outcome="retried"}': "0+5x60"}),
+    "WeirKafkaWaits": ({"chain": "c"}, 10, {f'weir_kafka_waiting_seconds{{chain="c", {I}}}': "0+60x60", 'weir_kafka_waiting_seconds{chain="c", instance="b:1"}': "0+60x60"},
+                       {f'weir_kafka_waiting_seconds{{chain="c", {I}}}': "0x5 60 90 0x60"}),
+    "WeirKafkaBehind": ({"chain": "c"}, 30, {f'weir_kafka_lag_events{{chain="c", {I}}}': "9000x60"},
+                        {f'weir_kafka_lag_events{{chain="c", {I}}}': "9000x10 20x60", 'weir_kafka_lag_events{chain="d"}': "100x60"}),
     # time() is the minute of the test.
     "WeirCertificateEnds": ({"listener": "clients"}, 20, {'weir_gateway_tls_certificate_end_seconds{listener="clients"}': "400000x60"},
                             {'weir_gateway_tls_certificate_end_seconds{listener="clients"}': "9000000x60",

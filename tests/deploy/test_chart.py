@@ -221,6 +221,62 @@ def test_webhooks_bring_their_key_and_a_way_out():
     assert "nodes" in {destination(rule, values) for rule in policy["egress"]}
 
 
+def settings_of(objects, name):
+    return next(yaml.safe_load(text) for o in of(objects, "ConfigMap") for key, text in o["data"].items() if key == name)
+
+
+def ways_out(objects, who):
+    policy = next(p["spec"] for p in of(objects, "NetworkPolicy") if p["metadata"]["name"] == f"weir-{who}")
+    return [(port["port"], json.dumps(rule["to"])) for rule in policy["egress"] for port in rule["ports"]]
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_nothing_goes_to_kafka_until_it_is_said(environment):
+    objects = template(environment)
+    assert "kafka" not in settings_of(objects, "gateway.yaml") and not any(component(labels) == "kafka" for _, labels, _ in pod_templates(objects))
+    assert 9092 not in {port for port, _ in ways_out(objects, "gateway")}
+
+
+def test_kafka_of_somebody_else():
+    objects = template("prod", "--set", "kafka.url=kafkas://a:9093\\,b:9093,kafka.username=weir,kafka.passwordFrom.name=weir-kafka,kafka.passwordFrom.key=password,"
+                                        "kafka.tls.secret=weir-kafka-tls,kafka.tls.clientCertificate=true,networkPolicy.kafka.ports={9093},config.kafka.start=now")
+    files = "/etc/weir/secrets/kafka-"
+    assert settings_of(objects, "gateway.yaml")["kafka"] == {"url": f"kafkas://a:9093,b:9093/?ca={files}ca.crt&cert={files}tls.crt&key={files}tls.key",
+                                                             "username": "weir", "start": "now"}
+    for owner, labels, pod in pod_templates(objects):
+        mine, text = component(labels) == "gateway", yaml.safe_dump(pod)
+        assert ("file:/etc/weir/secrets/kafka-password" in text and "weir-kafka-tls" in text) == mine == ("WEIR_KAFKA" in text), owner["metadata"]["name"]
+    for who in SERVICES | {"migrate"}:
+        assert (9093 in {port for port, _ in ways_out(objects, who)}) == (who == "gateway"), who
+    status, said = schema_faults(objects)
+    assert status == 0, said
+    more = template("prod", "--set", "kafka.url=kafkas://a:9093/?sasl=PLAIN,kafka.tls.secret=s")
+    assert settings_of(more, "gateway.yaml")["kafka"]["url"] == f"kafkas://a:9093/?sasl=PLAIN&ca={files}ca.crt"
+
+
+def test_a_bundled_kafka_is_for_gateways_alone():
+    objects = template("dev", "--set", "kafka.bundled.enabled=true,kafka.url=kafka://not.this:1,kafka.passwordFrom.name=n,kafka.passwordFrom.key=k")
+    assert settings_of(objects, "gateway.yaml")["kafka"] == {"url": "kafka://weir-kafka:9092"}
+    assert "WEIR_KAFKA" not in json.dumps(objects)
+    broker, labels, pod = next(t for t in pod_templates(objects) if component(t[1]) == "kafka")
+    assert broker["kind"] == "StatefulSet" and broker["spec"]["replicas"] == 1 and pod["securityContext"]["runAsUser"] == 1000
+    policies = [p["spec"] for p in of(objects, "NetworkPolicy") if selects(p["spec"]["podSelector"], labels)]
+    assert len(policies) == 2 and not any(p.get("egress") for p in policies), "it reaches nothing"
+    readers = [(rule["ports"][0]["port"], who["podSelector"]["matchLabels"]["app.kubernetes.io/component"]) for p in policies for rule in p.get("ingress", []) for who in rule["from"]]
+    assert readers == [(9092, "gateway")]
+    assert any(port == 9092 and '"kafka"' in to for port, to in ways_out(objects, "gateway"))
+    config = named(objects, "ConfigMap", "weir-kafka")["data"]
+    assert "advertised.listeners=PLAINTEXT://weir-kafka:9092,LOCAL://localhost:9094" in config["server.properties"]
+    chains = [c["name"] for c in settings_of(objects, "gateway.yaml")["chains"]]
+    assert "for chain in " + " ".join(chains) in config["topics"] and '--topic "weir.$chain.ledger"' in config["topics"]
+    for check in (test_pods_are_restricted, test_what_is_referred_to_is_there, test_names_are_given_once_and_fit, test_secrets_go_only_where_they_are_needed):
+        check(objects)
+    status, said = schema_faults(objects)
+    assert status == 0, said
+    assert helm("template", "weir", CHART, "-f", CHART / "values-dev.yaml", "--set", "kafka.bundled.image=docker.io/apache/kafka:latest")[0] != 0
+    assert helm("template", "weir", CHART, "-f", CHART / "values-dev.yaml", "--set", "kafka.url=http://a")[0] != 0
+
+
 def test_tls_of_both_listeners():
     objects = template("prod", "--set", "tls.secret=weir-front,adminTls.secret=weir-admin,adminTls.clientCa=true")
     for _, labels, pod in pod_templates(objects):

@@ -19,7 +19,7 @@ EXAMPLE = ROOT / ".env.example"
 BIN = pathlib.Path(os.environ.get("WEIR_BIN", ROOT / "build" / "bin"))
 SECRET = "a-long-random-text-of-the-test"
 PROFILES = {"core": {"redis", "postgres", "anvil", "reconciler", "normalizer", "fetcher", "gateway"},
-            "scale": {"normalizer-more", "gateway-2", "nginx"}, "monitoring": {"prometheus", "alertmanager", "grafana", "otel-collector"}}
+            "kafka": {"kafka"}, "scale": {"normalizer-more", "gateway-2", "nginx"}, "monitoring": {"prometheus", "alertmanager", "grafana", "otel-collector"}}
 OURS = {"reconciler", "normalizer", "normalizer-more", "fetcher", "gateway", "gateway-2"}
 
 
@@ -79,6 +79,20 @@ def test_who_shares_a_network_is_an_arrow_of_the_design(services):
     for name in ("normalizer", "fetcher", "normalizer-more"):
         assert "POSTGRES" not in json.dumps(services[name]["environment"])
     assert "WEIR_POSTGRES_URL" not in services["gateway"]["environment"]
+
+
+def test_kafka_is_reached_by_gateways_alone(services):
+    brokers = {name for name, service in services.items() if "brokers" in service["networks"]}
+    assert brokers == {"gateway", "gateway-2", "kafka"} and set(services["kafka"]["networks"]) == {"brokers"}
+    kafka, properties = services["kafka"], dict(line.split("=", 1) for line in (COMPOSE / "kafka.properties").read_text().splitlines() if line[0] != "#")
+    assert kafka["read_only"] and kafka["cap_drop"] == ["ALL"] and kafka["user"] == "1000:1000" and "ports" not in kafka
+    address = properties["advertised.listeners"].split(",")[0].removeprefix("PLAINTEXT://")
+    assert f"# With profile kafka: kafka://{address}" in EXAMPLE.read_text()
+    assert "--topic weir.dev.ledger " in kafka["command"][0] and services["gateway"]["environment"]["WEIR_CHAINS_0_NAME"] == "dev"
+    assert {"LOCAL": "localhost", "CONTROLLER": "localhost"}.items() <= {
+        listener.split("://")[0]: listener.split("://")[1].split(":")[0] for listener in properties["listeners"].split(",")}.items()
+    for name in ("gateway", "gateway-2"):
+        assert services[name]["environment"]["WEIR_KAFKA_URL"] == "", "off, until it is said"
 
 
 def test_the_collector_takes_what_weir_sends(services):

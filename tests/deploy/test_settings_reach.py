@@ -15,7 +15,7 @@ from test_compose import FILE
 CHARTS_OWN = {"ops.listen.fetcher", "ops.listen.normalizer", "ops.listen.reconciler", "ops.listen.gateway", "gateway.listen", "gateway.admin_listen"}
 BY_VALUES = {  # the chart's names for what other values decide, too
     "bus.redis_url": "redis.url", "bus.username": "redis.username", "bus.password": "redis.passwordFrom", "postgres.url": "postgresql.urlFrom",
-    "postgres.reader_url": "postgresql.readerUrlFrom", "webhooks.encryption_key": "webhooksKeyFrom", "alerts.webhook_url": "alertsWebhookFrom",
+    "postgres.reader_url": "postgresql.readerUrlFrom", "webhooks.encryption_key": "webhooksKeyFrom", "kafka.url": "kafka.url", "kafka.username": "kafka.username", "kafka.password": "kafka.passwordFrom", "alerts.webhook_url": "alertsWebhookFrom",
     "gateway.keys[].key": "keys", "gateway.keys[].name": "keys", "gateway.keys[].role": "keys",
     "chains[].endpoints[].auth_header": "chains[].endpoints[].auth_headerFrom"}
 
@@ -129,7 +129,7 @@ def test_secrets_are_variables_of_compose(capsys):
         if not holders:
             in_file.append(name)
             continue
-        expected = {"gateway": {"gateway"}, "webhooks": {"gateway"}, "chains": {"fetcher", "reconciler"}}.get(name.split(".")[0].removesuffix("[]"), set(stack.SERVICES))
+        expected = {"gateway": {"gateway"}, "webhooks": {"gateway"}, "kafka": {"gateway"}, "chains": {"fetcher", "reconciler"}}.get(name.split(".")[0].removesuffix("[]"), set(stack.SERVICES))
         expected = {"postgres.url": {"reconciler"}, "postgres.reader_url": {"gateway"}}.get(name, expected)
         assert holders == expected, (name, variable, holders)
         assert all(str(by_service[service][variable]).count("${") == 1 for service in holders), name

@@ -136,6 +136,11 @@ def webhooks_are_off(api):
         assert api.operate("GET", "/admin/v1/webhooks" + path)[1]["code"] == "webhooks_off"
 
 
+def kafka_is_off(api):
+    assert api.operate("POST", "/admin/v1/chains/dev/kafka/restart", {"why": "test"})[1]["code"] == "kafka_off"
+    assert "kafka" not in api.operate("GET", "/admin/v1/status")[1]["chains"][0]
+
+
 def watch_lists_are_kept(api):
     def ask(method, path, body=None):
         status, answer, headers = stack.http_json(api.base + path, method, body, {"X-Api-Key": stack.ADMIN_KEY})
@@ -218,6 +223,7 @@ def test_every_answer_is_one_that_the_document_promises(world):
     api.ok("/openapi.json")
     watch_lists_are_kept(api)
     webhooks_are_off(api)
+    kafka_is_off(api)
     alerts_go_nowhere(api)
     assert api.ok("/v1/poll?chain=dev&topic=blocks&height=1")["items"]
     api.ok(f"{C}/statistics")

@@ -1,4 +1,4 @@
-/* chain.c - commands to a chain: refetch, reconcile, pause, resume, rewind. The gateway accepts them; the services carry them out. */
+/* chain.c - commands to a chain: refetch, reconcile, pause, resume, rewind, and its export to Kafka. The gateway accepts them; the services carry them out. */
 #include "weirctl.h"
 
 #include <stdio.h>
@@ -74,4 +74,20 @@ int rewind_chain(struct settings *s, int argc, char **argv, struct error *err)
 	yyjson_mut_obj_add_uint(body, yyjson_mut_doc_get_root(body), "to_height", to);
 	add_text(body, "reason", s->why);
 	return command(s, "rewind", body, err);
+}
+
+int kafka_restart(struct settings *s, int argc, char **argv, struct error *err)
+{
+	(void)argc;
+	(void)argv;
+	uint64_t from = 0;
+	if (!s->why)
+		return error_set(err, WEIR_USAGE, "restart sends events again, or leaves some out: say why with --why (it is written into the audit log)");
+	if (s->from_height && read_height(s->from_height, &from, err))
+		return err->code;
+	yyjson_mut_doc *body = new_body();
+	if (s->from_height)
+		yyjson_mut_obj_add_uint(body, yyjson_mut_doc_get_root(body), "from_height", from);
+	add_text(body, "why", s->why);
+	return command(s, "kafka/restart", body, err);
 }

@@ -96,6 +96,8 @@ static const struct command {
 	{ "webhook delivery", "ID DELIVERY", "one message, with each try", 2, 2, 0, webhook_delivery },
 	{ "webhook replay", "ID [DELIVERY...]", "send again: these, what --state, --type and --account say, or --all", 1, INT_MAX,
 	  TAKES(STATE) | TAKES(TYPE) | TAKES(ACCOUNT) | TAKES(ALL) | TAKES(DRY_RUN) | TAKES(WHY), webhook_replay },
+	{ "kafka restart", "", "send the chain's events to Kafka anew: from kafka.start, or --from-height; needs --why", 0, 0,
+	  TAKES(CHAIN) | TAKES(FROM_HEIGHT) | TAKES(WHY), kafka_restart },
 	{ "user list", "", "operators who sign in by name", 0, 0, PAGES, user_list },
 	{ "user make", "NAME ROLE FILE", "let one sign in; FILE has the password (-: standard input)", 3, 3, 0, user_make },
 	{ "user password", "NAME FILE", "a new password; sessions end, and a disabled one may sign in again", 2, 2, 0, user_password },
@@ -131,7 +133,7 @@ static void usage(FILE *out)
 		     "  --idempotency-key KEY  what is done under a key is done once; again, it gets the first answer (for a day)\n"
 		     "  --addresses RANGES, --expires-in SECONDS: of a key that is made\n"
 		     "  --sha256 HASH  edit only if this is still the frame\n"
-		     "  --account A, --asset ASSET, --state pending|delivered|failed, --algorithm v1|v1a, --from-height N, --overlap SECONDS: of a webhook\n"
+		     "  --account A, --asset ASSET, --state pending|delivered|failed, --algorithm v1|v1a, --from-height N, --overlap SECONDS: of a webhook (--from-height: of kafka restart, too)\n"
 		     "  --json         JSON for programs, on one line\n"
 		     "  --version, --help\n"
 		     "\nExit status: 0; 64 wrong usage or input, 65 too large, 66 not found, 69 no answer, 74 output not written,\n"

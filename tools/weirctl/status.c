@@ -13,6 +13,20 @@ static const struct column stream_columns[] = {
 	{ "AGE MS", "head_age_ms" }, { "BYTES", "memory_bytes" },
 };
 
+/* The export to Kafka, where there is one. */
+static void show_export(yyjson_val *chain)
+{
+	char state[96], lag[96], records[96], reason[400];
+	yyjson_val *export = yyjson_obj_get(chain, "kafka");
+	if (!export)
+		return;
+	const char *why = yyjson_get_str(yyjson_obj_get(export, "reason"));
+	snprintf(reason, sizeof reason, "%s%s", why && *why ? ": " : "", why ? why : "");
+	printf("%s: Kafka  %s%s; %s events to go, ", yyjson_get_str(yyjson_obj_get(chain, "name")), value_text(yyjson_obj_get(export, "state"), state), reason,
+	       value_text(yyjson_obj_get(export, "lag"), lag));
+	printf("%s records in %s\n", value_text(yyjson_obj_get(export, "records"), records), yyjson_get_str(yyjson_obj_get(export, "topic")));
+}
+
 static void show_store(yyjson_val *store, const char *name)
 {
 	char reason[96];
@@ -26,6 +40,7 @@ static void show_chain(yyjson_val *chain)
 	size_t i, max;
 	yyjson_val *key, *value;
 	yyjson_val *streams = yyjson_obj_get(chain, "streams");
+	show_export(chain);
 	if (!streams) /* Redis is away */
 		return;
 	printf("\n%s: streams\n", value_text(yyjson_obj_get(chain, "name"), cell));

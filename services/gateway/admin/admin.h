@@ -32,6 +32,8 @@ void admin_pause(struct call *);
 void admin_resume(struct call *);
 void admin_reconcile(struct call *);
 void admin_rewind(struct call *);
+void admin_kafka_restart(struct call *);
+void admin_put_export(struct buf *, const struct gateway *, const struct gateway_chain *); /* into the chain's status, if it is sent to Kafka */
 void admin_gaps(struct call *);
 void admin_incidents(struct call *);
 void admin_proof(struct call *);

@@ -116,6 +116,7 @@ static int put_chain(struct call *call, const struct gateway_chain *chain, bool 
 	pg_result_free(&r);
 	snprintf(offset, sizeof offset, "%llu", (unsigned long long)atomic_load(&chain->sequence));
 	put_text(out, "live_offset", offset);
+	admin_put_export(out, call->gateway, chain);
 	if (with_bus) {
 		struct done done = { 0 };
 		struct bus *bus = control_take(call->gateway->control);

@@ -311,6 +311,22 @@ void render_status(const struct chain *chain, const struct event *event, struct 
 	}
 }
 
+void render_entry_retracted(const struct chain *chain, const struct event *event, const struct item *item, struct buf *out)
+{
+	char text[ASSET_TEXT_MAX];
+	uint8_t id[EVENT_ID_SIZE];
+	entry_id(chain->name, item->kind, (struct bytes){ event->hash, 32 }, item->ordinal, id);
+	account_text(chain, item->account, text);
+	begin(out, "retracted", chain);
+	put_i64(out, "height", event->height);
+	put_hex(out, "block_hash", (struct bytes){ event->hash, 32 });
+	put_array(out, "ids");
+	put_id(out, NULL, id);
+	put_end(out, ']');
+	put_text(out, "account", text);
+	end(out);
+}
+
 void render_retracted(const struct chain *chain, int64_t height, const uint8_t hash[32], const uint8_t *ids, size_t n, struct buf *out)
 {
 	begin(out, "retracted", chain);

@@ -73,6 +73,7 @@ void render_item(const struct chain *, const struct event *, const struct item *
 void render_status(const struct chain *, const struct event *, struct buf *out); /* finality, status, gap, incident, asset */
 /* ids: n * EVENT_ID_SIZE bytes */
 void render_retracted(const struct chain *, int64_t height, const uint8_t hash[32], const uint8_t *ids, size_t n, struct buf *out);
+void render_entry_retracted(const struct chain *, const struct event *, const struct item *, struct buf *out); /* one, and whose it was */
 /* Pushes of a subscription that begins anew: how many events of the journal it was not given. */
 void render_skipped(const struct chain *, uint64_t events, struct buf *out);
 /* The last push of a subscription whose server stops: its offset is where to resume, on another one, after that time. */

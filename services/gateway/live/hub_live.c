@@ -337,6 +337,7 @@ static enum outcome deliver(struct sub *sub, struct event *event)
 	case TOPIC_OF_ACCOUNTS:
 		return give_entries(sub, event);
 	case TOPIC_OF_LETTERS: /* never asked for */
+	case TOPIC_OF_LEDGER:
 		break;
 	}
 	return DELIVERED;

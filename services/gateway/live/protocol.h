@@ -9,12 +9,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum topic { TOPIC_OF_BLOCKS, TOPIC_OF_ENTRIES, TOPIC_OF_ACCOUNTS, TOPIC_OF_STATUS, TOPIC_OF_WATCHLIST, TOPIC_OF_LETTERS };
+/* TOPIC_OF_LEDGER is everything in the journal at once, entry by entry, also where they are taken back: for kafka/; clients cannot ask for it. */
+enum topic { TOPIC_OF_BLOCKS, TOPIC_OF_ENTRIES, TOPIC_OF_ACCOUNTS, TOPIC_OF_STATUS, TOPIC_OF_WATCHLIST, TOPIC_OF_LETTERS, TOPIC_OF_LEDGER };
 
 /* Are its pushes entries, one by one? */
 static inline bool topic_has_entries(enum topic topic)
 {
-	return topic == TOPIC_OF_ENTRIES || topic == TOPIC_OF_WATCHLIST;
+	return topic == TOPIC_OF_ENTRIES || topic == TOPIC_OF_WATCHLIST || topic == TOPIC_OF_LEDGER;
 }
 
 /* Where a subscription stands: everything up to `sequence` was given; of event `sequence` itself, if index >= 0, only up to that item.

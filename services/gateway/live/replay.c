@@ -188,11 +188,11 @@ static int check_watchlist(const struct replay_job *job, struct pg *pg, struct e
 	return code;
 }
 
-static int answer(struct replay *replay, struct replay_job *job, struct error *err)
+int replay_answer(struct gateway *gateway, struct replay_job *job, struct error *err)
 {
 	if (job->topic == TOPIC_OF_LETTERS)
-		return letters_answer(replay->gateway, job, err);
-	struct pg *pg = pg_pool_take(replay->gateway->pool, POOL_WAIT_MS, err);
+		return letters_answer(gateway, job, err);
+	struct pg *pg = pg_pool_take(gateway->pool, POOL_WAIT_MS, err);
 	if (!pg)
 		return err->code;
 	int code = pg_begin(pg, err);
@@ -210,7 +210,7 @@ static int answer(struct replay *replay, struct replay_job *job, struct error *e
 		code = replay_snapshot(job, pg, err);
 	else if (!code)
 		code = replay_read(job, pg, err);
-	pg_pool_give(replay->gateway->pool, &pg);
+	pg_pool_give(gateway->pool, &pg);
 	return code;
 }
 
@@ -231,7 +231,7 @@ static void *work(void *arg)
 		if (!job)
 			return NULL;
 		job->error = (struct error){ 0 };
-		job->code = closing ? error_set(&job->error, WEIR_CANCELED, "shutting down") : answer(replay, job, &job->error);
+		job->code = closing ? error_set(&job->error, WEIR_CANCELED, "shutting down") : replay_answer(replay->gateway, job, &job->error);
 		replay->done(job, replay->arg);
 	}
 }

@@ -21,6 +21,9 @@ enum replay_task {
 struct push { /* one message for a subscription */
 	struct tail *tail;
 	struct offset at; /* behind it; its given_after and min_height are the subscription's to say */
+	/* Of TOPIC_OF_LEDGER only. */
+	int64_t place; /* within the event: an entry's ordinal; of the event as a whole, which comes behind its entries, how many they are */
+	uint8_t account_size, account[32]; /* whose entry; size 0: it is the chain's */
 };
 
 struct letter_counts {
@@ -64,6 +67,7 @@ struct replay;
 int replay_open(struct gateway *, unsigned threads, replay_done *, void *arg, struct replay **ret, struct error *);
 void replay_close(struct replay **); /* jobs not begun come back as WEIR_CANCELED */
 void replay_submit(struct replay *, struct replay_job *);
+int replay_answer(struct gateway *, struct replay_job *, struct error *); /* the same on the caller's thread, which waits: its return value, and nothing else */
 void replay_job_free(struct replay_job **);
 
 #define RETRACTED_IDS_MAX 1000 /* in one push */

@@ -20,6 +20,7 @@ struct piece {
 	struct pg_result *entries;
 	size_t entry, entry_count; /* cursor over the rows of entries */
 	bool cut;                  /* entries hit their limit: the last event may be incomplete */
+	uint64_t cut_at;           /* … whose sequence is this; UINT64_MAX: none is */
 };
 
 void replay_add_push(struct replay_job *job, const struct buf *text, const struct offset *at)
@@ -270,6 +271,61 @@ static void push_block(struct piece *piece, const struct event *event, uint64_t 
 		add_push(piece->job, text, event, -1);
 }
 
+/* As TOPIC_OF_LEDGER says whose it is and where it stands. */
+static void mark(const struct piece *piece, int64_t place, struct bytes account)
+{
+	struct push *push = &piece->job->pushes[piece->job->count - 1];
+	push->place = place;
+	push->account_size = (uint8_t)(account.size <= sizeof push->account ? account.size : 0);
+	if (push->account_size > 0)
+		memcpy(push->account, account.data, push->account_size);
+}
+
+/* An entry, or that it is taken back: each has a push of its own in both directions. */
+static void push_ledger_entry(const struct piece *piece, const struct event *event, const struct item *item, struct buf *text)
+{
+	const struct chain *chain = &piece->job->chain->chain;
+	buf_reset(text);
+	if (event->kind == RETRACTED)
+		render_entry_retracted(chain, event, item, text);
+	else
+		render_item(chain, event, item, text);
+	add_push(piece->job, text, event, item->ordinal);
+	mark(piece, item->ordinal, item->account);
+}
+
+static int64_t entries_of(const struct event *event)
+{
+	if (event->kind == APPLIED)
+		return event->message->block_applied->entry_count;
+	return event->kind == RETRACTED ? (int64_t)event->message->block_retracted->entry_count : 0;
+}
+
+/* Everything that the event says: its entries, then itself, once they are all there. */
+static void push_ledger(struct piece *piece, size_t i, uint64_t applied, struct buf *text)
+{
+	const struct event *event = piece->events[i];
+	size_t row = 0, count, end = piece->wanted[i] ? rows_of(piece, event, &row) : 0;
+	for (; row < end; row++) {
+		struct item item = { 0 };
+		read_row(piece, row, &item);
+		push_ledger_entry(piece, event, &item, text);
+	}
+	if (event->sequence == piece->cut_at)
+		return;
+	count = piece->job->count;
+	if (event->kind == APPLIED || event->kind == RETRACTED) {
+		push_block(piece, event, applied, text);
+	} else {
+		buf_reset(text);
+		render_status(&piece->job->chain->chain, event, text);
+		if (text->size > 0)
+			add_push(piece->job, text, event, -1);
+	}
+	if (piece->job->count > count)
+		mark(piece, entries_of(event), (struct bytes){ NULL, 0 });
+}
+
 static void push_event(struct piece *piece, size_t i, uint64_t applied, struct buf *text)
 {
 	const struct event *event = piece->events[i];
@@ -312,6 +368,9 @@ static void push_event(struct piece *piece, size_t i, uint64_t applied, struct b
 		end = rows_of(piece, event, &first);
 		push_account(piece, event, first, end, text);
 		return;
+	case TOPIC_OF_LEDGER:
+		push_ledger(piece, i, applied, text);
+		return;
 	case TOPIC_OF_LETTERS: /* are not in the journal */
 		return;
 	}
@@ -323,7 +382,8 @@ static void push_all(struct piece *piece, const uint64_t *applied)
 	struct replay_job *job = piece->job;
 	struct buf text = BUF_INIT((size_t)16 << 20);
 	struct offset end = job->offset;
-	uint64_t cut_at = piece->cut ? (uint64_t)pg_get_i64(piece->entries, piece->entry_count - 1, 0) : UINT64_MAX;
+	const uint64_t cut_at = piece->cut ? (uint64_t)pg_get_i64(piece->entries, piece->entry_count - 1, 0) : UINT64_MAX;
+	piece->cut_at = cut_at;
 	uint64_t first_cut = piece->cut ? (uint64_t)pg_get_i64(piece->entries, 0, 0) : 0;
 	for (size_t i = 0; i < piece->count && piece->events[i]->sequence <= cut_at; i++) {
 		uint64_t sequence = piece->events[i]->sequence;

@@ -37,6 +37,18 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- else }}{{ required "redis.url is needed, or redis.bundled.enabled" .Values.redis.url }}{{ end }}
 {{- end }}
 
+{{/* Empty: nothing is sent to Kafka. */}}
+{{- define "weir.kafkaUrl" -}}
+{{- $k := .Values.kafka -}}
+{{- if $k.bundled.enabled }}kafka://{{ include "weir.fullname" . }}-kafka:9092
+{{- else if $k.url -}}
+{{- $more := list -}}
+{{- if $k.tls.secret }}{{ $more = append $more "ca=/etc/weir/secrets/kafka-ca.crt" }}{{ end -}}
+{{- if and $k.tls.secret $k.tls.clientCertificate }}{{ $more = concat $more (list "cert=/etc/weir/secrets/kafka-tls.crt" "key=/etc/weir/secrets/kafka-tls.key") }}{{ end -}}
+{{- $k.url }}{{ if $more }}{{ ternary "&" "/?" (contains "?" $k.url) }}{{ join "&" $more }}{{ end }}
+{{- end }}
+{{- end }}
+
 {{/* weir.yaml for a list of chains. (dict "root" $ "chains" […] "keys" true) No secret stands in it. */}}
 {{- define "weir.yaml" -}}
 {{- $v := .root.Values -}}
@@ -52,6 +64,12 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- $_ = set $gateway "keys" $keys -}}
 {{- end -}}
 {{- $_ = set $c "gateway" $gateway -}}
+{{- $kafkaUrl := include "weir.kafkaUrl" .root -}}
+{{- if $kafkaUrl -}}
+{{- $kafka := merge (dict "url" $kafkaUrl) (default dict $c.kafka) -}}
+{{- if not $v.kafka.bundled.enabled }}{{ $_ = set $kafka "username" $v.kafka.username }}{{ end -}}
+{{- $_ = set $c "kafka" $kafka -}}
+{{- end -}}
 {{- $chains := list -}}
 {{- range $chain := .chains -}}
 {{- $endpoints := list -}}
@@ -64,7 +82,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- $chains = append $chains (set (omit $chain "endpoints") "endpoints" $endpoints) -}}
 {{- end -}}
 {{- $_ = set $c "chains" $chains -}}
-{{- range $section := list "postgres" "normalizer" "reconciler" "webhooks" "alerts" "otel" "log" }}{{ if not (get $c $section) }}{{ $_ = unset $c $section }}{{ end }}{{ end -}}
+{{- range $section := list "postgres" "normalizer" "reconciler" "webhooks" "kafka" "alerts" "otel" "log" }}{{ if not (get $c $section) }}{{ $_ = unset $c $section }}{{ end }}{{ end -}}
 {{- toYaml $c -}}
 {{- end }}
 
@@ -100,6 +118,15 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- with $v.webhooksKeyFrom -}}
 {{- $files = append $files (dict "path" "webhooks-key" "name" .name "key" .key) -}}
 {{- $env = append $env (dict "variable" "WEIR_WEBHOOKS_ENCRYPTION_KEY" "value" "file:/etc/weir/secrets/webhooks-key") -}}
+{{- end -}}
+{{- if and $v.kafka.url (not $v.kafka.bundled.enabled) -}}
+{{- with $v.kafka.passwordFrom -}}
+{{- $files = append $files (dict "path" "kafka-password" "name" .name "key" .key) -}}
+{{- $env = append $env (dict "variable" "WEIR_KAFKA_PASSWORD" "value" "file:/etc/weir/secrets/kafka-password") -}}
+{{- end -}}
+{{- if $v.kafka.tls.secret -}}
+{{- range $key := ternary (list "ca.crt" "tls.crt" "tls.key") (list "ca.crt") $v.kafka.tls.clientCertificate }}{{ $files = append $files (dict "path" (printf "kafka-%s" $key) "name" $v.kafka.tls.secret "key" $key) }}{{ end -}}
+{{- end -}}
 {{- end -}}
 {{- range $listener := list (dict "prefix" "" "values" $v.tls) (dict "prefix" "admin-" "values" $v.adminTls) -}}
 {{- if $listener.values.secret -}}
