@@ -5,6 +5,8 @@ import pathlib
 import socket
 import subprocess
 import sys
+import time
+import urllib.request
 
 import pytest
 
@@ -88,13 +90,38 @@ def test_a_refresh_token_that_comes_twice_ends_the_session(stores, gateway):
     first = make(gateway, "bob")
     second = refresh(gateway, first)[1]
     stores.sql("update weir_identity.sessions set rotated_at = now() + interval '1 minute' where user_name = 'bob'")
-    assert refresh(gateway, first)[0] == 409, "a moment ago: the same client's other tab"
+    assert (again := refresh(gateway, first))[0] == 409 and again[1]["code"] == "refreshed_elsewhere", "a moment ago: the same client's other tab"
     assert session(gateway, second)[0] == 200
     stores.sql("update weir_identity.sessions set rotated_at = now() - interval '1 minute' where user_name = 'bob'")
     status, problem = refresh(gateway, first)
     assert (status, problem["code"]) == (401, "session_ended")
     assert session(gateway, second)[0] == 401 and refresh(gateway, second)[0] == 401, "for the one who copied it and for the other"
     assert ("session_reuse", "user:bob") in actions(gateway, 3)
+
+
+def test_streams_of_a_session_end_with_it_on_every_gateway(gateway, other):
+    def stream(grant):
+        request = urllib.request.Request(other.admin + "/v1/stream?chain=dev&topic=blocks", headers={"Authorization": f"Bearer {grant['access_token']}"})
+        opened = urllib.request.urlopen(request, timeout=30)
+        while b"subscribed" not in opened.readline():
+            pass
+        return opened
+
+    def ended(opened):
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if b"has ended" in (line := opened.readline()) or not line:
+                return bool(line)
+        return False
+
+    grant = make(gateway, "olga", "operator")
+    second = sign_in(gateway, "olga")[1]
+    first, still, third = stream(grant), stream(second), stream(second)
+    assert gateway.operate("POST", "logout", {"refresh_token": grant["refresh_token"]}, key=None)[0] == 200
+    assert ended(first), "signed out on one gateway, cut off on the other, and told why"
+    assert session(gateway, second)[0] == 200
+    assert gateway.operate("POST", "users/olga/disable", {"why": "test"})[0] == 200
+    assert ended(still) and ended(third)
 
 
 def test_a_new_password_and_disabling_end_sessions(gateway, other):
@@ -161,7 +188,7 @@ def test_what_no_user_is_made_of(gateway, body, code):
 
 def test_a_name_is_given_once_and_listed(gateway):
     make(gateway, "ivan")
-    assert gateway.operate("POST", "users", {"name": "ivan", "role": "admin", "password": PASSWORD})[0] == 409
+    assert gateway.operate("POST", "users", {"name": "ivan", "role": "admin", "password": PASSWORD})[1]["code"] == "user_exists"
     found, cursor = [], ""
     while cursor is not None:
         page = gateway.operate("GET", f"users?limit=3{cursor and '&cursor=' + cursor}")[1]
@@ -261,6 +288,6 @@ def test_a_role_counts_at_once(gateway, other):
     assert status == 200 and user["role"] == "admin"
     assert session(other, grant)[1]["role"] == "admin" and other.operate("GET", "users", key=grant["access_token"])[0] == 200
     assert gateway.operate("POST", "users/mia/role", {"role": "read"})[1]["code"] == "invalid_role"
-    assert gateway.operate("POST", "users/nobody/role", {"role": "viewer"})[0] == 404
+    assert gateway.operate("POST", "users/nobody/role", {"role": "viewer"})[1]["code"] == "user_unknown"
     assert gateway.operate("POST", "users/mia/role", {"role": "viewer"}, key="viewer-key-0123456789")[0] == 403
     assert ("user_role", "local") in actions(gateway, 3)

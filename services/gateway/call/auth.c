@@ -64,6 +64,7 @@ static bool accept(struct call *call)
 {
 	call->who = &call->principal;
 	snprintf(call->response->holder, sizeof call->response->holder, "%s", call->who->name);
+	snprintf(call->response->session, sizeof call->response->session, "%s", call->who->session);
 	call->response->holder_until_ms = call->who->until_ms;
 	return true;
 }

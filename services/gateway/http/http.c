@@ -233,6 +233,11 @@ const char *http_holder(const struct http_socket *s, int64_t *ret_until_ms)
 	return s->x ? s->x->response.holder : s->holder;
 }
 
+const char *http_session(const struct http_socket *s)
+{
+	return s->x ? s->x->response.session : "";
+}
+
 int64_t http_lag(const struct http *http)
 {
 	int64_t most = 0, now = clock_mono_ms();

@@ -66,6 +66,7 @@ struct http_response {
 	size_t field_count;
 	http_take *take;       /* the answer is left to another thread, see http_answer; NULL: this is the answer */
 	void *taking;          /* for take; its callee frees it */
+	char session[40];      /* and by which session of an operator, for http_session; empty: by none */
 	char holder[128];      /* of a connection that stays: who opened it, for http_holder; empty: nobody in particular */
 	int64_t holder_until_ms; /* unix time; 0: no end */
 };
@@ -90,6 +91,7 @@ void http_release(struct http_socket **); /* closes it */
 struct channel *http_channel(struct http_socket *); /* channel.h: to read and write by, until the socket is given back */
 const char *http_protocol(const struct http_socket *); /* one of the two; NULL: none was asked for */
 bool http_deflates(const struct http_socket *); /* permessage-deflate was agreed on, as deflate.h answers it */
+const char *http_session(const struct http_socket *); /* of a request in hand; WebSockets are opened by none */
 const char *http_holder(const struct http_socket *, int64_t *ret_until_ms); /* as http_response said when it was opened, or http_hold since */
 void http_hold(struct http_socket *, int64_t until_ms); /* the same holder showed new credentials */
 
@@ -100,6 +102,7 @@ void http_hold(struct http_socket *, int64_t until_ms); /* the same holder showe
 const struct http_request *http_request_of(const struct http_socket *);
 struct http_response *http_response_of(struct http_socket *);
 void http_answer(struct http_socket **);
+const char *http_reason(unsigned status); /* its words in RFC 9110 */
 /* Status 200 and the headers of an answer that ends with its connection. */
 void http_stream_head(struct http_socket *, const char *type, struct buf *out);
 

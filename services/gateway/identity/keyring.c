@@ -2,6 +2,7 @@
 #include "identity/keyring.h"
 
 #include "identity/api_key.h"
+#include "identity/session_watch.h"
 #include "gateway.h"
 
 #include "base/clock.h"
@@ -38,6 +39,7 @@ struct keyring {
 	struct key *buckets[BUCKETS];
 	size_t count;
 	_Atomic uint64_t generation;
+	struct session_watch *sessions;
 	/* the thread's own */
 	int64_t seen;
 	bool there, warned;
@@ -97,6 +99,11 @@ bool keyring_holds(struct keyring *ring, const char *name)
 	bool holds = key && strcmp(key->who.name, name) == 0;
 	pthread_mutex_unlock(&ring->lock);
 	return holds;
+}
+
+bool keyring_session_stands(struct keyring *ring, const char *session)
+{
+	return session_watch_stands(ring->sessions, session);
 }
 
 /* ---- following ------------------------------------------------------------------------------------------------------------------------- */
@@ -275,6 +282,11 @@ static void turn(struct keyring *ring, bool used)
 	struct error err = { 0 };
 	struct pg *pg = keyring_take_pg(ring, &err);
 	int code = pg ? load(ring, pg, &err) : err.code;
+	bool ended = false;
+	if (!code)
+		code = session_watch_look(ring->sessions, pg, &ended, &err);
+	if (ended)
+		atomic_fetch_add(&ring->generation, 1);
 	if (!code && used)
 		code = note_used(ring, pg, &err);
 	if (pg)
@@ -323,6 +335,7 @@ int keyring_open(struct gateway *gateway, struct keyring **ret, struct error *er
 	pthread_mutex_init(&ring->pg_lock, NULL);
 	pthread_mutex_init(&ring->lock, NULL);
 	cond_init(&ring->wake);
+	ring->sessions = session_watch_new();
 	turn(ring, false); /* the first request finds the keys */
 	if (pthread_create(&ring->thread, NULL, follow, ring) != 0)
 		return error_set(err, WEIR_FULL, "cannot start a thread: the system's limit is reached");
@@ -343,6 +356,7 @@ void keyring_close(struct keyring **ringp)
 		pthread_join(ring->thread, NULL);
 	pg_close(&ring->pg);
 	forget_all(ring);
+	session_watch_free(&ring->sessions);
 	pthread_cond_destroy(&ring->wake);
 	pthread_mutex_destroy(&ring->lock);
 	pthread_mutex_destroy(&ring->pg_lock);

@@ -22,6 +22,7 @@ struct principal {
 	char name[PRINCIPAL_NAME_MAX]; /* "alice", "export#3f9a01c2b7de": for limits, audit and logs */
 	unsigned scopes;
 	const char *role; /* the highest: "admin", "operator", "viewer", or "none" */
+	char session[40]; /* of an operator who signed in; empty: there is none */
 	int64_t until_ms; /* unix time at which the credentials end; 0: never */
 };
 

@@ -226,6 +226,7 @@ enum session_verdict session_check(struct gateway *gateway, const char *access, 
 		*ret = (struct principal){ .scopes = scopes_of_role(pg_get_text(r, 0, 0)), .until_ms = claims.expires_s * 1000 };
 		ret->role = scope_role_name(ret->scopes);
 		snprintf(ret->name, sizeof ret->name, "user:%s", claims.subject);
+		snprintf(ret->session, sizeof ret->session, "%s", claims.scopes);
 	}
 	pg_result_free(&r);
 	return answer;

@@ -1,4 +1,4 @@
-/* hub_holder.c - whether who opened a connection may still hold it: its key may be revoked, and tokens end. */
+/* hub_holder.c - whether who opened a connection may still hold it: its key may be revoked, its session ended, and tokens end. */
 #include "live/hub_internal.h"
 
 #include "identity/keyring.h"
@@ -27,6 +27,11 @@ uint16_t conn_outstays(struct conn *conn, const char **ret_why)
 	if (until_ms && until_ms <= clock_wall_ms()) {
 		*ret_why = "the credentials of this connection have ended: come back with new ones";
 		return CLOSE_EXPIRED;
+	}
+	const char *session = http_session(conn->socket);
+	if (*session && !keyring_session_stands(ring, session)) {
+		*ret_why = "the session of this connection has ended";
+		return CLOSE_REVOKED;
 	}
 	if (generation == conn->holder_seen)
 		return 0;
