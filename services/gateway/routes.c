@@ -7,6 +7,11 @@
 #define HEIGHT_MAX (INT64_MAX / 2)
 #define TIME_MAX 253402300799 /* the year 9999 */
 #define KIND { "kind", PARAMETER_TEXT, 1, 32, false }
+#define RANGE                                                           \
+	{ "from", PARAMETER_INT, 0, HEIGHT_MAX, false },                \
+	{ "to", PARAMETER_INT, 0, HEIGHT_MAX, false },                  \
+	{ "since", PARAMETER_INT, 0, TIME_MAX, false },                 \
+	{ "until", PARAMETER_INT, 0, TIME_MAX, false }
 #define PAGE                                                            \
 	{ "cursor", PARAMETER_TEXT, 1, 400, false },                    \
 	{ "limit", PARAMETER_INT, 1, LIMIT_MAX, false }
@@ -30,7 +35,7 @@ const struct route client_routes[] = {
 	{ "GET", "/openapi.json", ROLE_NONE, rest_openapi, { { 0 } } },
 	{ "GET", "/v1/chains", ROLE_NONE, rest_chains, { { 0 } } },
 	{ "GET", "/v1/chains/{chain}", ROLE_NONE, rest_chain, { { 0 } } },
-	{ "GET", "/v1/chains/{chain}/blocks", ROLE_NONE, rest_blocks, { PAGE } },
+	{ "GET", "/v1/chains/{chain}/blocks", ROLE_NONE, rest_blocks, { RANGE, PAGE } },
 	{ "GET", "/v1/chains/{chain}/blocks/{block}", ROLE_NONE, rest_block, { { 0 } }, .row = &rest_block_row },
 	{ "GET", "/v1/chains/{chain}/blocks/{block}/certificate", ROLE_NONE, rest_certificate, { { 0 } } },
 	{ "GET", "/v1/chains/{chain}/blocks/{block}/entries", ROLE_NONE, rest_block_entries,
@@ -38,8 +43,7 @@ const struct route client_routes[] = {
 	{ "GET", "/v1/chains/{chain}/transactions/{hash}", ROLE_NONE, rest_transaction, { { 0 } } },
 	{ "GET", "/v1/chains/{chain}/accounts/{account}/balances", ROLE_NONE, rest_balances, { { "height", PARAMETER_INT, 0, HEIGHT_MAX, false } }, .cost = 5 },
 	{ "GET", "/v1/chains/{chain}/accounts/{account}/entries", ROLE_NONE, rest_account_entries,
-	  { { "asset", PARAMETER_TEXT, 1, 160, false }, { "from", PARAMETER_INT, 0, HEIGHT_MAX, false }, { "to", PARAMETER_INT, 0, HEIGHT_MAX, false }, KIND,
-	    { "since", PARAMETER_INT, 0, TIME_MAX, false }, { "until", PARAMETER_INT, 0, TIME_MAX, false }, PAGE }, .cost = 2 },
+	  { { "asset", PARAMETER_TEXT, 1, 160, false }, KIND, RANGE, PAGE }, .cost = 2 },
 	{ "GET", "/v1/chains/{chain}/statistics", ROLE_NONE, rest_statistics, { { "blocks", PARAMETER_INT, 1, 10000, false } }, .cost = 5 },
 	{ "POST", "/v1/batch", ROLE_NONE, rest_batch, { { "paths", PARAMETER_TEXTS, 0, 20, true } } },
 	{ "GET", "/v1/chains/{chain}/assets/{asset}", ROLE_NONE, rest_asset, { { 0 } } },
@@ -50,6 +54,7 @@ const struct route client_routes[] = {
 	{ "POST", "/v1/watchlists", ROLE_NONE, rest_watchlist_make,
 	  { { "chain", PARAMETER_TEXT, 1, 32, true }, { "name", PARAMETER_TEXT, 1, 100, true } }, .watches = true },
 	{ "GET", "/v1/watchlists/{watchlist}", ROLE_NONE, rest_watchlist, { { 0 } }, .watches = true },
+	{ "POST", "/v1/watchlists/{watchlist}/rename", ROLE_NONE, rest_watchlist_rename, { { "name", PARAMETER_TEXT, 1, 100, true } }, .watches = true },
 	{ "POST", "/v1/watchlists/{watchlist}/delete", ROLE_NONE, rest_watchlist_delete, { { 0 } }, .watches = true },
 	{ "GET", "/v1/watchlists/{watchlist}/addresses", ROLE_NONE, rest_watchlist_addresses, { PAGE }, .watches = true },
 	{ "POST", "/v1/watchlists/{watchlist}/addresses", ROLE_NONE, rest_watchlist_add,

@@ -19,6 +19,7 @@ from http1_cases import CASES, OK  # noqa: E402
 
 AT_ONCE = 48
 SECONDS = 60 # for one exchange, however slow the machine is
+SCHEMAS = json.loads((pathlib.Path(__file__).resolve().parents[2] / "services" / "gateway" / "api" / "openapi.json").read_text())["components"]["schemas"]
 LONG = 2000 # bytes; cut at a few points only: what matters about them is their size
 
 
@@ -88,7 +89,7 @@ def answers(data, methods):
     found = []
     while data:
         head, end, rest = data.partition(b"\r\n\r\n")
-        line = re.fullmatch(rb"HTTP/1\.1 (\d{3}) [ -~]*", head.split(b"\r\n")[0])
+        line = re.fullmatch(rb"HTTP/1\.1 (\d{3}) ([ -~]*)", head.split(b"\r\n")[0])
         if not end or not line:
             raise ValueError(f"no answer: {data[:80]!r}")
         status, fields = int(line[1]), {}
@@ -109,7 +110,8 @@ def answers(data, methods):
         if status >= 400 and not head_only:
             problem = json.loads(body)
             code = problem["code"]
-            if fields[b"content-type"] != b"application/problem+json" or problem["status"] != status or problem["request_id"].encode() != fields[b"x-request-id"]:
+            if fields[b"content-type"] != b"application/problem+json" or problem["status"] != status or problem["request_id"].encode() != fields[b"x-request-id"] or (
+                    set(problem) != set(SCHEMAS["Problem"]["required"]) or code not in SCHEMAS["ProblemCode"]["enum"] or problem["title"] != line[2].decode()):
                 raise ValueError(f"no problem document: {head!r} {body!r}")
         found.append((status, code, fields.get(b"connection", b"").lower()))
     return found

@@ -55,7 +55,8 @@ class Document:
             self.named(body, "Problem")
             assert body["status"] == status
             assert body["request_id"] == headers["x-request-id"] or "idempotency-replayed" in headers # the first request's
-            assert body["type"] == "urn:weir:problem:" + body["code"]
+            assert body["type"] == "urn:weir:problem:" + body["code"] and body["title"] not in ("", "Error")
+            assert body["retryable"] == ("retry-after" in headers or status in (408, 429, 503)) or "idempotency-replayed" in headers
         for name in ("x-request-id", "x-content-type-options", "x-frame-options", "content-security-policy", "cache-control"):
             assert name in headers, name
         operation = self.operation(method, path)

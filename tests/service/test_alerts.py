@@ -138,7 +138,7 @@ def test_operators_try_destinations(world, api):
     answer = api.operate("POST", ALERTS + "/test", {"destination": "chat"})[1]
     world.posts.status = 200
     assert len(answer["items"]) == 1 and not answer["items"][0]["taken"] and "500" in answer["items"][0]["error"]
-    assert api.operate("POST", ALERTS + "/test", {"destination": "nobody"})[0] == 404
+    assert api.operate("POST", ALERTS + "/test", {"destination": "nobody"})[1]["code"] == "not_found"
     for path, body in (("/test", {}), ("/silences", {"pattern": "x", "seconds": 5, "why": "x"}), ("/silences/1/end", {})):
         assert api.operate("POST", ALERTS + path, body, key=VIEWER)[0] == 403
     for body in ({"pattern": "x", "seconds": 0, "why": "x"}, {"pattern": "x", "seconds": 5}, {"seconds": 5, "why": "x"}, {"pattern": "x" * 160, "seconds": 5, "why": "x"}):

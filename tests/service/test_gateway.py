@@ -1,4 +1,5 @@
 """The gateway as a process over a ledger that the real suite fills from a real node."""
+import contextlib
 import json
 import os
 import pathlib
@@ -154,6 +155,7 @@ def watch_lists_are_kept(api):
     for verb, body, count in (("", {"addresses": ["0x" + "12" * 20]}, 1), ("/remove", {"addresses": ["0x" + "12" * 20]}, 0)):
         assert ask("POST", f"/v1/watchlists/{mine}/addresses{verb}", body)["changed"] == 1
         assert len(ask("GET", f"/v1/watchlists/{mine}/addresses")["items"]) == ask("GET", f"/v1/watchlists/{mine}")["addresses"] == count
+    assert ask("POST", f"/v1/watchlists/{mine}/rename", {"name": "again"})["name"] == "again"
     assert ask("POST", f"/v1/watchlists/{mine}/delete")["deleted"]
 
 
@@ -444,18 +446,22 @@ def test_every_topic_tells_the_ledger_and_its_pushes_are_as_documented(own_world
         streams[topic] = Books([world.suite.api], 1, api.document, topic=topic, chain="dev")
         streams[topic].connect()
     start = world.suite.chain("dev")["watermark"]["height"]
-    world.workload("--seed", "8", "--blocks", "15", "--reorgs", "1", "--pace-ms", "60")
+
+    def read(seconds):
+        for books in streams.values():
+            with contextlib.suppress(websocket.WebSocketTimeoutException):
+                while True:
+                    books.take(seconds)
+
+    busy = world.workload("--seed", "8", "--blocks", "15", "--reorgs", "1", "--pace-ms", "60", wait=False)
+    while busy.child.poll() is None: # who reads nothing for a minute looks dead
+        read(0.2)
+    assert busy.child.wait() == 0, busy.tail()
+    world.settle()
     account = world.sql("select '0x' || encode(a.address, 'hex') from weir.accounts a join weir.balances b on b.account = a.id group by 1 order by count(*) desc limit 1")[0][0]
     streams["accounts"] = Books([world.suite.api], 1, api.document, topic="accounts", chain="dev", account=account, **{"from": {"height": 0}})
     streams["accounts"].connect()
-    kinds = {}
-    for topic, books in streams.items():
-        kinds[topic] = set()
-        try:
-            while True:
-                books.take(1.0)
-        except websocket.WebSocketTimeoutException:
-            pass
+    read(2.0)
     canonical = {b["hash"] for b in api.items(f"{C}/blocks", 100) if b["height"] > start}
     assert {e["hash"] for e in streams["blocks"].held.values()} == canonical
     assert streams["blocks"].retractions > 0 and streams["entries"].retractions > 0

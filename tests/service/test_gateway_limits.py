@@ -74,7 +74,7 @@ def test_an_address_is_told_its_limit_and_stopped_at_it(pair):
     status, body, headers = ask(pair[0], "192.0.2.1")
     while status == 200:  # the machine is slow: another one was due
         status, body, headers = ask(pair[0], "192.0.2.1")
-    assert (status, body["code"], body["title"]) == (429, "rate_limited", "Too many requests")
+    assert (status, body["code"], body["title"]) == (429, "rate_limited", "Too Many Requests")
     assert headers["content-type"] == "application/problem+json" and 1 <= int(headers["retry-after"]) <= 3
     assert headers["x-ratelimit-remaining"] == "0" and re.fullmatch(r'"address";r=0;t=\d+', headers["ratelimit"])
     assert ask(pair[0], "192.0.2.2")[0] == 200, "others are not"

@@ -395,6 +395,22 @@ def test_entries_are_filtered(world):
         api.problem(f"{path}?{bad}", 400, code)
 
 
+def test_blocks_are_filtered_by_height_and_time(world):
+    api = world.api()
+    every = api.items(f"{C}/blocks", 1000)
+    low, high = every[3 * len(every) // 4], every[len(every) // 4]
+    between = [b for b in every if low["height"] <= b["height"] <= high["height"]]
+    for limit in (7, None):
+        assert api.items(f"{C}/blocks?from={low['height']}&to={high['height']}", limit) == between
+    timed = [b for b in every if low["timestamp"] <= b["timestamp"] <= high["timestamp"]]
+    assert len(timed) < len(every) and api.items(f"{C}/blocks?since={low['timestamp']}&until={high['timestamp']}", 9) == timed
+    assert api.items(f"{C}/blocks?since={low['timestamp']}&to={low['height'] + 1}") == [b for b in timed if b["height"] <= low["height"] + 1]
+    assert api.items(f"{C}/blocks?from={every[0]['height'] + 1}") == api.items(f"{C}/blocks?since=253402300799") == api.items(f"{C}/blocks?from=9&to=8") == []
+    cursor = api.ok(f"{C}/blocks?to={high['height']}&limit=2")["next_cursor"]
+    api.problem(f"{C}/blocks?to={high['height'] - 1}&cursor={cursor}", 400, "invalid_cursor")
+    api.problem(f"{C}/blocks?from=x", 400, "invalid_parameter")
+
+
 def test_statistics_are_those_of_the_blocks(world):
     api = world.api()
     for wanted in (1, 10, 10000):

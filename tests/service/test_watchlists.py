@@ -112,8 +112,12 @@ def test_lists_are_made_shown_changed_and_deleted(gateway):
     pages = [lists.ask("GET", "?limit=1")[1]]
     pages.append(lists.ask("GET", f"?limit=1&cursor={pages[0]['next_cursor']}")[1])
     assert [page["items"][0]["id"] for page in pages] == [first, second] and pages[1]["next_cursor"] is None
+    assert lists.ask("POST", f"/{first}/rename", {"name": "Börse"}) == (200, {**lists.ask("GET", f"/{first}")[1], "name": "Börse"})
+    assert lists.ask("GET", f"/{first}")[1]["name"] == "Börse" and lists.addresses(first) == [address(1), address(2)]
+    for name, code in (("", "invalid_body"), ("x" * 101, "invalid_body"), ("a\nb", "invalid_name")):
+        assert (answer := lists.ask("POST", f"/{first}/rename", {"name": name}))[0] == 400 and answer[1]["code"] == code
     assert lists.ask("POST", f"/{first}/delete")[1] == {"id": first, "deleted": True}
-    assert lists.ask("GET", f"/{first}")[0] == lists.ask("POST", f"/{first}/delete")[0] == 404
+    assert lists.ask("GET", f"/{first}")[0] == lists.ask("POST", f"/{first}/delete")[0] == lists.ask("POST", f"/{first}/rename", {"name": "x"})[0] == 404
     assert [item["id"] for item in lists.ask("GET")[1]["items"]] == [second]
 
 
@@ -122,7 +126,7 @@ def test_lists_are_their_owners_and_the_operators(gateway):
     mine = alice.make()
     assert bob.ask("GET")[1]["items"] == []
     for method, path, body in (("GET", "", None), ("GET", "/addresses", None), ("POST", "/addresses", {"addresses": [address(1)]}),
-                               ("POST", "/addresses/remove", {"addresses": [address(1)]}), ("POST", "/delete", None)):
+                               ("POST", "/addresses/remove", {"addresses": [address(1)]}), ("POST", "/rename", {"name": "x"}), ("POST", "/delete", None)):
         status, problem = bob.ask(method, f"/{mine}{path}", body)
         assert (status, problem["code"]) == (404, "watchlist_unknown"), (method, path)
         assert nobody.ask(method, f"/{mine}{path}", body, key="")[0] == 401

@@ -21,23 +21,10 @@
 #define ARENA_MAX ((size_t)8 << 20)
 #define POOL_WAIT_MS 3000
 
-static const char *title(unsigned status)
+/* May the same request succeed later, without a change? */
+static bool is_retryable(const struct http_response *response)
 {
-	static const struct {
-		unsigned status;
-		const char *title;
-	} titles[] = {
-		{ 400, "Bad request" },        { 401, "Unauthorized" },          { 403, "Forbidden" },
-		{ 404, "Not found" },          { 405, "Method not allowed" },    { 409, "Conflict" },
-		{ 410, "Gone" },               { 413, "Content too large" },     { 414, "URI too long" },
-		{ 415, "Unsupported media type" }, { 422, "Unprocessable content" }, { 426, "Upgrade required" },
-		{ 429, "Too many requests" },  { 431, "Request header fields too large" },
-		{ 501, "Not implemented" },    { 503, "Service unavailable" },   { 505, "HTTP version not supported" },
-	};
-	for (size_t i = 0; i < sizeof titles / sizeof titles[0]; i++)
-		if (titles[i].status == status)
-			return titles[i].title;
-	return "Internal server error";
+	return response->retry_after > 0 || response->status == 408 || response->status == 429 || response->status == 503;
 }
 
 void call_refuse(struct http_response *response, unsigned status, const char *code, const char *detail, const char *instance, const char *request_id,
@@ -56,11 +43,12 @@ void call_refuse(struct http_response *response, unsigned status, const char *co
 	buf_reset(out);
 	put_object(out, NULL);
 	put_text(out, "type", type);
-	put_text(out, "title", title(status));
+	put_text(out, "title", http_reason(status));
 	put_i64(out, "status", status);
 	put_text(out, "detail", detail);
 	put_text(out, "instance", instance);
 	put_text(out, "code", code);
+	put_bool(out, "retryable", is_retryable(response));
 	put_text(out, "request_id", request_id);
 	put_end(out, '}');
 }
@@ -321,6 +309,7 @@ static bool hand_on_row(struct call *call, void *arg)
 	response->field_count = 0;
 	response->cross_origin = false;
 	response->holder[0] = '\0';
+	response->session[0] = '\0';
 	response->holder_until_ms = 0;
 	if (!http_hand_on(call->request)) {
 		*response = before;

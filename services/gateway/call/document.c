@@ -61,7 +61,7 @@ void document_give(const struct document *document, struct call *call)
 	const struct buf *given = coding == CODING_NONE || document->coded[coding].size == 0 ? &document->body : &document->coded[coding];
 	if (given != &document->body) {
 		http_add_field(response, "Content-Encoding", "%s", coding_name(coding));
-		snprintf(response->etag + strlen(response->etag) - 1, 8, "-%s\"", coding_name(coding));
+		etag_add_form(response->etag, coding_name(coding));
 	}
 	response->lasting = given;
 }

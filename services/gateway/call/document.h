@@ -13,7 +13,7 @@ struct call;
 
 struct document {
 	const char *type; /* of the content, static */
-	char etag[64];    /* a digest of the body, with quotes; a coding's name comes behind it */
+	char etag[80];    /* a digest of the body, with quotes; a coding's name comes behind it */
 	struct buf body;
 	struct buf coded[CODINGS]; /* empty where that is no smaller */
 };

@@ -10,6 +10,7 @@
 
 #include "weir/streams.h"
 
+#include <nettle/hmac.h>
 #include <nettle/sha2.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +34,30 @@ static void add_text(struct sha256_ctx *sha, const char *text)
 	sha256_update(sha, strlen(text) + 1, (const uint8_t *)text);
 }
 
+/* One of the settings' secrets, which are in no store; NULL: none is set. */
+static const char *settings_secret(const struct config *config)
+{
+	const char *const secrets[] = { config->gateway.session_secret, config->gateway.key_pepper, config->webhooks.encryption_key };
+	for (size_t i = 0; i < sizeof secrets / sizeof secrets[0]; i++)
+		if (secrets[i] && *secrets[i])
+			return secrets[i];
+	return NULL;
+}
+
+/* A password must not be guessed from its digest in Redis. */
+static void add_secret(struct sha256_ctx *sha, const struct call *call)
+{
+	static const char purpose[] = "weir idempotency";
+	const char *secret = settings_secret(call->gateway->config);
+	uint8_t digest[SHA256_DIGEST_SIZE];
+	struct hmac_sha256_ctx hmac;
+	hmac_sha256_set_key(&hmac, strlen(secret), (const uint8_t *)secret);
+	hmac_sha256_update(&hmac, sizeof purpose, (const uint8_t *)purpose);
+	hmac_sha256_update(&hmac, call->request->body.size, call->request->body.data);
+	hmac_sha256_digest(&hmac, sizeof digest, digest);
+	sha256_update(sha, sizeof digest, digest);
+}
+
 /* What clients send never becomes a part of a key of Redis: only its digest does. */
 static void name(const struct call *call, struct idempotency *ret)
 {
@@ -51,7 +76,10 @@ static void name(const struct call *call, struct idempotency *ret)
 	sha256_init(&sha);
 	add_text(&sha, call->request->method);
 	add_text(&sha, call->request->target.path);
-	sha256_update(&sha, call->request->body.size, call->request->body.data);
+	if (call->route->secret)
+		add_secret(&sha, call);
+	else
+		sha256_update(&sha, call->request->body.size, call->request->body.data);
 	print_digest(&sha, ret->fingerprint);
 }
 
@@ -75,6 +103,9 @@ static bool replay(struct call *call, const struct idempotency *mine, const char
 		call->response->retry_after = 1;
 		return call_problem(call, 409, "idempotency_in_flight", "the first request under this Idempotency-Key is still in hand: ask again in a moment");
 	}
+	if (call->route->secret && status < 400)
+		return call_problem(call, 409, "idempotency_not_kept",
+				    "this was carried out (%ld); its answer had a secret, which is kept nowhere: look at what there is, and make another if the first answer was lost", status);
 	call->response->status = (unsigned)status;
 	call->response->replayed = true;
 	if (status >= 400)
@@ -91,10 +122,11 @@ bool idempotency_begin(struct call *call, struct idempotency *ret)
 	*ret = (struct idempotency){ 0 };
 	if (!call->request->idempotency_key || strcmp(call->request->method, "POST") != 0)
 		return true;
-	if (call->route->secret)
-		return call_problem(call, 400, "idempotency_not_kept", "this answer has a secret and is kept nowhere: send no Idempotency-Key, look at the list instead");
 	if (!is_key(call->request->idempotency_key))
 		return call_problem(call, 400, "bad_idempotency_key", "Idempotency-Key is 1 to %d visible ASCII characters", IDEMPOTENCY_KEY_BYTES);
+	if (call->route->secret && !settings_secret(call->gateway->config))
+		return call_problem(call, 409, "idempotency_not_kept", "nothing was done: to know a request with a secret again takes gateway.session_secret or gateway.key_pepper, and none "
+								       "is set: send no Idempotency-Key");
 	name(call, ret);
 	int n = snprintf(mine, sizeof mine, "%s %016llx", ret->fingerprint, (unsigned long long)random_u64());
 	struct bus *bus = control_take(call->gateway->control);
@@ -117,8 +149,9 @@ void idempotency_end(struct call *call, const struct idempotency *held)
 	if (!held->held)
 		return;
 	buf_printf(&value, "%s %u\n", held->fingerprint, response->status);
-	buf_add(&value, response->body.data, response->body.size);
-	bool lasting = response->status < 500 && !value.overflow && !response->body.overflow && (call->who || value.size <= NOBODYS_ANSWER_MAX);
+	if (!call->route->secret || response->status >= 400)
+		buf_add(&value, response->body.data, response->body.size);
+	bool lasting = response->status < 500 && response->status != 429 && !value.overflow && !response->body.overflow && (call->who || value.size <= NOBODYS_ANSWER_MAX);
 	struct bus *bus = control_take(call->gateway->control);
 	int code = lasting ? bus_keep(bus, held->key, (struct bytes){ value.data, value.size }, call->who ? IDEMPOTENCY_KEEP_MS : IDEMPOTENCY_KEEP_NOBODYS_MS, &err) : bus_forget(bus, held->key, &err);
 	control_give(call->gateway->control);

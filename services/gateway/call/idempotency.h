@@ -6,8 +6,9 @@
  * sent them, without credentials to the address. Nobody in particular gets answers of at most 64 KiB kept, and for a minute: what any number of addresses
  * may have kept must not fill Redis. (All that they may POST is a batch of reads.)
  *
- * Kept are answers that a repetition would not change: not those of requests that were malformed or not allowed (nothing was done), nor 5xx (a
- * repetition tries again), nor answers with secrets: for those the header is refused. A gateway that dies over a request holds its key for IDEMPOTENCY_HOLD_MS; what it did by then is not known.
+ * Kept are answers that a repetition would not change: not those of requests that were malformed or not allowed (nothing was done), nor 429 and 5xx (a
+ * repetition tries again). Of an answer with a secret only its status is kept: the repetition is not carried out, either, and gets 409 idempotency_not_kept.
+ * Such requests may hold secrets, too: they are known again by an HMAC under a secret of the settings. A gateway that dies over a request holds its key for IDEMPOTENCY_HOLD_MS; what it did by then is not known.
  */
 #ifndef WEIR_GATEWAY_IDEMPOTENCY_H
 #define WEIR_GATEWAY_IDEMPOTENCY_H

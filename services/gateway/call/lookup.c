@@ -81,6 +81,49 @@ bool find_block(struct call *call, const char *text, struct block_ref *ret)
 	return found;
 }
 
+/* ---- heights and times ---------------------------------------------------------------------------------------------------------------- */
+
+/* The first height whose block is not before a time: by halves, a chain's time never goes back. */
+static bool find_time(struct call *call, const struct chain_heights *heights, int64_t time, int64_t *ret)
+{
+	int64_t low = heights->start, high = heights->watermark + 1;
+	while (low < high) {
+		struct pg_param p[2];
+		struct pg_result *r = NULL;
+		int64_t middle = low + (high - low) / 2;
+		pg_i32(&p[0], atomic_load(&call->chain->id));
+		pg_i64(&p[1], middle);
+		if (!call_query(call, "time_at", "select timestamp from weir_api.blocks where chain = $1 and height = $2 and canonical", p, 2, &r))
+			return false;
+		bool before = pg_rows(r) == 1 && pg_get_i64(r, 0, 0) < time;
+		pg_result_free(&r);
+		if (before)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	*ret = low;
+	return true;
+}
+
+bool read_range(struct call *call, int64_t *ret_from, int64_t *ret_to)
+{
+	struct chain_heights heights;
+	int64_t first = 0, behind = 0;
+	bool since = call_value(call, "since")->given, until = call_value(call, "until")->given;
+	*ret_from = call_number(call, "from", 0);
+	*ret_to = call_number(call, "to", INT64_MAX - 1);
+	if ((since || until) && !read_heights(call, &heights))
+		return false;
+	if (since && !find_time(call, &heights, call_number(call, "since", 0), &first))
+		return false;
+	if (until && !find_time(call, &heights, call_number(call, "until", 0) + 1, &behind))
+		return false;
+	*ret_from = since && first > *ret_from ? first : *ret_from;
+	*ret_to = until && behind - 1 < *ret_to ? behind - 1 : *ret_to;
+	return true;
+}
+
 /* ---- accounts and assets --------------------------------------------------------------------------------------------------------------- */
 
 bool read_account(struct call *call, const char *text, struct bytes *ret, uint8_t buffer[32])

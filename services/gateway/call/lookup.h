@@ -37,6 +37,8 @@ bool read_account(struct call *, const char *text, struct bytes *ret, uint8_t bu
 bool read_asset(struct call *, const char *text, struct chain_asset *ret);
 /* What the parameter "kind" names; *ret 0 when it is not given. 400 when it names none. */
 bool read_kind(struct call *, int *ret);
+/* Parameters "from" and "to" (heights), "since" and "until" (unix seconds), all of them included, as heights. */
+bool read_range(struct call *, int64_t *ret_from, int64_t *ret_to);
 /* The ledger's ids; *ret 0 where it never saw them. */
 bool find_account(struct call *, struct bytes account, int64_t *ret);
 bool find_asset(struct call *, const struct chain_asset *, int32_t *ret);

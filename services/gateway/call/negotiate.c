@@ -1,26 +1,18 @@
 /* negotiate.c - codings, Vary, CORS. */
 #include "call/negotiate.h"
 
+#include "call/validator.h"
 #include "http/coding.h"
 
 #include "wire/msgpack.h"
 
 #include <ctype.h>
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #define ARENA_LEAST ((size_t)64 << 10)
 
 /* ---- coding ---------------------------------------------------------------------------------------------------------------------------- */
-
-/* Equal tags mean equal bytes: each coding has its own. */
-static void tag_coding(struct http_response *response, const char *name)
-{
-	size_t n = strlen(response->etag);
-	if (n >= 2 && n + strlen(name) + 2 <= sizeof response->etag)
-		snprintf(response->etag + n - 1, sizeof response->etag - n + 1, "-%s\"", name);
-}
 
 static const char json[] = "application/json";
 
@@ -45,7 +37,7 @@ void negotiate_type(const struct http_request *request, struct http_response *re
 		buf_reset(&response->body);
 		buf_add(&response->body, out.data, out.size);
 		response->type = MSGPACK_TYPE;
-		tag_coding(response, "msgpack");
+		etag_add_form(response->etag, "msgpack");
 	}
 	arena_free(&arena);
 	buf_free(&out);
@@ -67,7 +59,7 @@ void negotiate_coding(const struct http_request *request, struct http_response *
 	buf_add(&response->body, coded.data, coded.size);
 	buf_free(&coded);
 	http_add_field(response, "Content-Encoding", "%s", coding_name(coding));
-	tag_coding(response, coding_name(coding));
+	etag_add_form(response->etag, coding_name(coding));
 }
 
 /* ---- CORS ------------------------------------------------------------------------------------------------------------------------------ */

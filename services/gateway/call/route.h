@@ -54,7 +54,7 @@ struct route {
 	bool watches; /* that, too; it may be asked for in a batch */
 	bool lines;   /* the body may be application/x-ndjson: elements of the first parameter, one a line */
 	bool open;    /* of the admin listener: credentials are not needed */
-	bool secret;  /* the answer has a secret, which is kept nowhere */
+	bool secret;  /* request and answer have secrets, which are kept nowhere (idempotency.h) */
 };
 
 extern const struct route client_routes[], admin_routes[];

@@ -61,6 +61,13 @@ bool etag_matches(const char *if_none_match, const char *etag, char ret_match[ET
 	return false;
 }
 
+void etag_add_form(char etag[ETAG_MAX], const char *name)
+{
+	size_t n = strlen(etag);
+	if (n >= 2 && n + strlen(name) + 2 <= ETAG_MAX)
+		snprintf(etag + n - 1, ETAG_MAX - n + 1, "-%s\"", name);
+}
+
 bool validator_not_modified(struct call *call)
 {
 	struct http_response *response = call->response;

@@ -24,5 +24,7 @@ void validator_of_body(struct call *);
 /* Does If-None-Match (NULL: absent) name the tag, in any coding? Weak comparison. ret_match: the tag as it is named there, quotes included. */
 #define ETAG_MAX 80
 bool etag_matches(const char *if_none_match, const char *etag, char ret_match[ETAG_MAX]);
+/* The tag of the same answer in a content coding or media type: equal tags are equal bytes. An empty one, and one that is too long for it, stay as they are. */
+void etag_add_form(char etag[ETAG_MAX], const char *name);
 
 #endif

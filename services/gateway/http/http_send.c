@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-static const char *reason(unsigned status)
+const char *http_reason(unsigned status)
 {
 	static const struct {
 		unsigned status;
@@ -26,7 +26,7 @@ static const char *reason(unsigned status)
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
 		if (rows[i].status == status)
 			return rows[i].words;
-	return "";
+	return "Error";
 }
 
 void http_add_field(struct http_response *response, const char *name, const char *format, ...)
@@ -77,7 +77,7 @@ static void put_head(const struct exchange *x, struct buf *out)
 	const struct http_response *r = &x->response;
 	size_t size = http_body(r)->size;
 	bool bodiless = r->status == 204 || r->status == 304;
-	buf_printf(out, "HTTP/1.1 %u %s\r\n", r->status, reason(r->status));
+	buf_printf(out, "HTTP/1.1 %u %s\r\n", r->status, http_reason(r->status));
 	put_common(x, out);
 	if (size > 0)
 		buf_printf(out, "Content-Type: %s\r\n", r->type);

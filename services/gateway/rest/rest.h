@@ -29,7 +29,13 @@ void rest_watchlist(struct call *);
 void rest_watchlist_addresses(struct call *);
 void rest_watchlist_add(struct call *);
 void rest_watchlist_remove(struct call *);
+void rest_watchlist_rename(struct call *);
 void rest_watchlist_delete(struct call *);
+
+/* At most limit rows of entries (present.h); a cursor goes on behind the last of them, pinned to its block. How many. */
+size_t put_entries(struct call *, const struct pg_result *, size_t limit, struct cursor *behind);
+/* The same as a page of its own; one row more than the limit says that it goes on. */
+void put_entry_page(struct call *, const struct pg_result *, size_t limit, struct cursor *);
 
 /* Puts the members of a chain's row (SQL in rest_chains.c). */
 extern const char *const chain_columns_sql; /* "select … from weir_api.chains c" */

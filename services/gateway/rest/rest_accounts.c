@@ -148,46 +148,6 @@ static const char *const entries_sql =
 	" order by e.height, e.ordinal limit $8)"
 	" select " ENTRY_COLUMNS " from e" ENTRY_JOINS " order by e.height, e.ordinal";
 
-/* The first height whose block is not before a time: by halves, a chain's time never goes back. */
-static bool find_time(struct call *call, const struct chain_heights *heights, int64_t time, int64_t *ret)
-{
-	int64_t low = heights->start, high = heights->watermark + 1;
-	while (low < high) {
-		struct pg_param p[2];
-		struct pg_result *r = NULL;
-		int64_t middle = low + (high - low) / 2;
-		pg_i32(&p[0], atomic_load(&call->chain->id));
-		pg_i64(&p[1], middle);
-		if (!call_query(call, "time_at", "select timestamp from weir_api.blocks where chain = $1 and height = $2 and canonical", p, 2, &r))
-			return false;
-		bool before = pg_rows(r) == 1 && pg_get_i64(r, 0, 0) < time;
-		pg_result_free(&r);
-		if (before)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	*ret = low;
-	return true;
-}
-
-/* "since" and "until" (unix seconds, both included) narrow the heights. */
-static bool read_times(struct call *call, const struct chain_heights *heights, int64_t *from, int64_t *to)
-{
-	int64_t first = 0, behind = 0;
-	if (call_value(call, "since")->given) {
-		if (!find_time(call, heights, call_number(call, "since", 0), &first))
-			return false;
-		*from = first > *from ? first : *from;
-	}
-	if (call_value(call, "until")->given) {
-		if (!find_time(call, heights, call_number(call, "until", 0) + 1, &behind))
-			return false;
-		*to = behind - 1 < *to ? behind - 1 : *to;
-	}
-	return true;
-}
-
 static bool read_filter(struct call *call, const struct chain_heights *heights, int32_t *ret_asset, bool *ret_unknown, struct cursor *ret_cursor)
 {
 	const char *asset_given = call_text(call, "asset");
@@ -203,30 +163,11 @@ static bool read_filter(struct call *call, const struct chain_heights *heights, 
 	return page_cursor(call, CURSOR_ACCOUNT_ENTRIES, ret_cursor) && page_stands(call, ret_cursor, true);
 }
 
-static void put_account_entries(struct call *call, const struct pg_result *r, int64_t limit, struct cursor next)
-{
-	size_t n = pg_rows(r), shown = n > (size_t)limit ? (size_t)limit : n;
-	page_begin(call);
-	for (size_t i = 0; i < shown; i++) {
-		struct chain_asset asset;
-		struct entry_view entry;
-		entry_from_row(r, i, 0, &asset, &entry);
-		put_object(call->out, NULL);
-		put_entry_members(call->out, &call->chain->chain, &entry);
-		put_end(call->out, '}');
-		next.height = entry.height;
-		next.ordinal = entry.ordinal;
-		if (entry.block_hash.size > 0) /* openings lie in no block */
-			page_pin(&next, entry.height, entry.block_hash);
-	}
-	page_end(call, n > shown ? &next : NULL);
-}
-
 void rest_account_entries(struct call *call)
 {
 	struct bytes account = { 0 };
 	uint8_t buffer[32];
-	int64_t account_id = 0, limit = call_number(call, "limit", LIMIT_DEFAULT), from = call_number(call, "from", 0), to = call_number(call, "to", INT64_MAX);
+	int64_t account_id = 0, limit = call_number(call, "limit", LIMIT_DEFAULT), from = 0, to = 0;
 	int32_t asset_id = 0;
 	bool unknown = false;
 	struct chain_heights heights;
@@ -235,7 +176,8 @@ void rest_account_entries(struct call *call)
 	struct pg_param p[9];
 	struct pg_result *r = NULL;
 	if (!call_chain(call) || !read_account(call, call->places[1], &account, buffer) || !call_begin(call) || !read_heights(call, &heights) ||
-	    !read_kind(call, &kind) || !read_times(call, &heights, &from, &to) || !find_account(call, account, &account_id) || !read_filter(call, &heights, &asset_id, &unknown, &cursor))
+	    !read_kind(call, &kind) || !read_range(call, &from, &to) || !find_account(call, account, &account_id) ||
+	    !read_filter(call, &heights, &asset_id, &unknown, &cursor))
 		return;
 	if (account_id == 0 || unknown) {
 		page_begin(call);
@@ -254,6 +196,6 @@ void rest_account_entries(struct call *call)
 	pg_i32(&p[8], kind);
 	if (!call_query(call, "account_entries", entries_sql, p, 9, &r))
 		return;
-	put_account_entries(call, r, limit, cursor);
+	put_entry_page(call, r, (size_t)limit, &cursor);
 	pg_result_free(&r);
 }

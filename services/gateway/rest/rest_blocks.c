@@ -54,17 +54,18 @@ static struct pg_param *block_key(struct call *call, const struct block_ref *blo
 void rest_blocks(struct call *call)
 {
 	struct cursor cursor = { .kind = CURSOR_BLOCKS, .height = INT64_MAX, .pinned = -1, .as_of = -1 };
-	struct pg_param p[3];
+	struct pg_param p[4];
 	struct pg_result *r = NULL;
-	int64_t limit = call_number(call, "limit", LIMIT_DEFAULT);
-	if (!page_cursor(call, CURSOR_BLOCKS, &cursor) || !call_chain(call) || !call_begin(call) || !page_stands(call, &cursor, false))
+	int64_t limit = call_number(call, "limit", LIMIT_DEFAULT), from = 0, to = 0;
+	if (!page_cursor(call, CURSOR_BLOCKS, &cursor) || !call_chain(call) || !call_begin(call) || !page_stands(call, &cursor, false) || !read_range(call, &from, &to))
 		return;
 	pg_i32(&p[0], atomic_load(&call->chain->id));
-	pg_i64(&p[1], cursor.height);
+	pg_i64(&p[1], cursor.height <= to ? cursor.height : to + 1);
 	pg_i64(&p[2], limit + 1);
+	pg_i64(&p[3], from);
 	if (!call_query(call, "blocks",
-			"select " BLOCK_COLUMNS " from weir_api.blocks b where b.chain = $1 and b.height < $2 and b.canonical order by b.height desc limit $3", p,
-			3, &r))
+			"select " BLOCK_COLUMNS " from weir_api.blocks b where b.chain = $1 and b.height < $2 and b.height >= $4 and b.canonical order by b.height desc limit $3",
+			p, 4, &r))
 		return;
 	size_t n = pg_rows(r), shown = n > (size_t)limit ? (size_t)limit : n;
 	page_begin(call);
@@ -217,17 +218,6 @@ void rest_block_entries(struct call *call)
 			" order by ordinal limit $5) e" ENTRY_JOINS " order by e.ordinal",
 			p, 8, &r))
 		return;
-	size_t n = pg_rows(r), shown = n > (size_t)limit ? (size_t)limit : n;
-	page_begin(call);
-	for (size_t i = 0; i < shown; i++) {
-		struct chain_asset asset;
-		struct entry_view entry;
-		entry_from_row(r, i, 0, &asset, &entry);
-		put_object(call->out, NULL);
-		put_entry_members(call->out, &call->chain->chain, &entry);
-		put_end(call->out, '}');
-		cursor.ordinal = entry.ordinal;
-	}
-	page_end(call, n > shown ? &cursor : NULL);
+	put_entry_page(call, r, (size_t)limit, &cursor);
 	pg_result_free(&r);
 }

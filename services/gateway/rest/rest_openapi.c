@@ -5,10 +5,10 @@
 
 #include "call/document.h"
 #include "call/negotiate.h"
+#include "call/validator.h"
 
 #include "wire/msgpack.h"
 
-#include <stdio.h>
 #include <string.h>
 
 extern const char openapi_begin[], openapi_end[]; /* api/openapi.c */
@@ -17,7 +17,6 @@ struct openapi {
 	struct document json, packed;
 };
 
-/* A tag of its own, as negotiate.h makes them. */
 static void make_packed(struct openapi *openapi)
 {
 	const struct bytes json = { openapi->json.body.data, openapi->json.body.size };
@@ -26,7 +25,8 @@ static void make_packed(struct openapi *openapi)
 	struct error err;
 	if (msgpack_from_json(json, arena, &out, &err) == 0) {
 		document_make(&openapi->packed, MSGPACK_TYPE, (struct bytes){ out.data, out.size }, false);
-		snprintf(openapi->packed.etag, sizeof openapi->packed.etag, "%.*s-msgpack\"", (int)strlen(openapi->json.etag) - 1, openapi->json.etag);
+		memcpy(openapi->packed.etag, openapi->json.etag, sizeof openapi->packed.etag);
+		etag_add_form(openapi->packed.etag, "msgpack");
 	}
 	arena_free(&arena);
 	buf_free(&out);

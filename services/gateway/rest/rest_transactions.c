@@ -41,22 +41,6 @@ static void put_transaction_members(struct call *call, const struct pg_result *r
 	put_i64(out, "log_count", pg_get_i64(r, 0, 14));
 }
 
-static void put_entries(struct call *call, const struct pg_result *r)
-{
-	size_t n = pg_rows(r);
-	put_array(call->out, "entries");
-	for (size_t i = 0; i < n && i < ENTRIES_MAX; i++) {
-		struct chain_asset asset;
-		struct entry_view entry;
-		entry_from_row(r, i, 0, &asset, &entry);
-		put_object(call->out, NULL);
-		put_entry_members(call->out, &call->chain->chain, &entry);
-		put_end(call->out, '}');
-	}
-	put_end(call->out, ']');
-	put_bool(call->out, "entries_truncated", n > ENTRIES_MAX);
-}
-
 void rest_transaction(struct call *call)
 {
 	uint8_t hash[32];
@@ -100,7 +84,10 @@ void rest_transaction(struct call *call)
 		       p, 5, &entries)) {
 		put_object(call->out, NULL);
 		put_transaction_members(call, r);
-		put_entries(call, entries);
+		put_array(call->out, "entries");
+		size_t shown = put_entries(call, entries, ENTRIES_MAX, NULL);
+		put_end(call->out, ']');
+		put_bool(call->out, "entries_truncated", pg_rows(entries) > shown);
 		put_end(call->out, '}');
 	}
 	pg_result_free(&entries);

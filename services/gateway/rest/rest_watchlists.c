@@ -1,4 +1,4 @@
-/* rest_watchlists.c - /v1/watchlists: made, listed, shown, changed in bulk and deleted by the key or user that owns them; operators may, too. */
+/* rest_watchlists.c - /v1/watchlists: made, listed, shown, renamed, changed in bulk and deleted by the key or user that owns them; operators may, too. */
 #include "rest/rest.h"
 
 #include "watchlist/watchlist.h"
@@ -9,7 +9,8 @@
 
 #define COLUMNS "id::text, name, chain, owner, addresses, (extract(epoch from created_at) * 1000)::int8"
 /* $1 the list, $2 who asks, $3 an operator asks. */
-#define MINE " from weir_watch.lists where id = $1 and (owner = $2 or $3) and deleted_at is null"
+#define IF_MINE " where id = $1 and (owner = $2 or $3) and deleted_at is null"
+#define MINE " from weir_watch.lists" IF_MINE
 
 static bool is_operator(const struct call *call)
 {
@@ -101,18 +102,28 @@ void rest_watchlists(struct call *call)
 	pg_result_free(&r);
 }
 
+static bool is_name(struct call *call, const char *name)
+{
+	for (const char *c = name; *c; c++)
+		if ((unsigned char)*c < 0x20 || *c == 0x7f)
+			return call_problem(call, 400, "invalid_name", "a watch-list's name has no control characters");
+	return true;
+}
+
+static void answer_list(struct call *call, const struct pg_result *r)
+{
+	put_object(call->out, NULL);
+	put_list(call->out, r, 0);
+	put_end(call->out, '}');
+}
+
 void rest_watchlist_make(struct call *call)
 {
 	struct pg_param p[4];
 	struct pg_result *r = NULL;
 	const char *name = call_text(call, "name");
-	if (!is_somebody(call) || !call_chain_named(call, call_text(call, "chain")))
+	if (!is_somebody(call) || !call_chain_named(call, call_text(call, "chain")) || !is_name(call, name))
 		return;
-	for (const char *c = name; *c; c++)
-		if ((unsigned char)*c < 0x20 || *c == 0x7f) {
-			call_problem(call, 400, "invalid_name", "a watch-list's name has no control characters");
-			return;
-		}
 	pg_text(&p[0], call->who->name);
 	pg_text(&p[1], call->chain->chain.name);
 	pg_text(&p[2], name);
@@ -127,9 +138,7 @@ void rest_watchlist_make(struct call *call)
 			     (long long)call->gateway->config->gateway.watchlists_per_owner);
 	} else {
 		call->response->status = 201;
-		put_object(call->out, NULL);
-		put_list(call->out, r, 0);
-		put_end(call->out, '}');
+		answer_list(call, r);
 	}
 	pg_result_free(&r);
 }
@@ -144,13 +153,29 @@ void rest_watchlist(struct call *call)
 	mine(call, id, p);
 	if (!query(call, "select " COLUMNS MINE, p, 3, &r))
 		return;
-	if (pg_rows(r) == 0) {
+	if (pg_rows(r) == 0)
 		unknown(call);
-	} else {
-		put_object(call->out, NULL);
-		put_list(call->out, r, 0);
-		put_end(call->out, '}');
-	}
+	else
+		answer_list(call, r);
+	pg_result_free(&r);
+}
+
+/* Subscriptions and webhooks name it by its id: nothing changes for them. */
+void rest_watchlist_rename(struct call *call)
+{
+	int64_t id = 0;
+	struct pg_param p[4];
+	struct pg_result *r = NULL;
+	if (!is_somebody(call) || !read_id(call, &id) || !is_name(call, call_text(call, "name")))
+		return;
+	mine(call, id, p);
+	pg_text(&p[3], call_text(call, "name"));
+	if (!query(call, "update weir_watch.lists set name = $4" IF_MINE " returning " COLUMNS, p, 4, &r))
+		return;
+	if (pg_rows(r) == 0)
+		unknown(call);
+	else
+		answer_list(call, r);
 	pg_result_free(&r);
 }
 
