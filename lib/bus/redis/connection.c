@@ -3,13 +3,12 @@
 #include "bus/redis/command.h"
 #include "bus/redis/connection.h"
 #include "bus/redis/sentinel.h"
+#include "bus/redis/tls.h"
 #include "bus/core/transport.h"
 
 #include "base/clock.h"
 
 #include <fcntl.h>
-#include <hiredis/hiredis_ssl.h>
-#include <openssl/ssl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -32,27 +31,6 @@ static int failed(struct bus *bus, const char *doing, const char *why, struct er
 	int code = error_set(err, WEIR_UNAVAILABLE, "Redis %s: %s: %s", log_url(bus->url, shown), doing, why);
 	bus_drop(bus);
 	return code;
-}
-
-/* Verifies the certificate against the system's authorities (OpenSSL's SSL_CERT_FILE and SSL_CERT_DIR count) and the host's name. */
-static int start_tls(struct bus *bus, char *name, struct error *err)
-{
-	SSL_CTX *context = SSL_CTX_new(TLS_client_method());
-	SSL *ssl = context ? SSL_new(context) : NULL;
-	int r = 0;
-	if (!ssl || SSL_CTX_set_default_verify_paths(context) != 1 || SSL_set1_host(ssl, name) != 1) {
-		r = failed(bus, "TLS", "OpenSSL cannot be set up", err);
-	} else {
-		SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
-		(void)SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, name);
-		if (redisInitiateSSL(bus->redis, ssl) == REDIS_OK)
-			ssl = NULL; /* goes with the connection */
-		else
-			r = failed(bus, "TLS", bus->redis->errstr, err);
-	}
-	SSL_free(ssl);
-	SSL_CTX_free(context);
-	return r;
 }
 
 /* One word of the handshake. */
@@ -123,13 +101,13 @@ static int handshake(struct bus *bus, int64_t deadline, struct error *err)
 static int prepare_socket(struct bus *bus, struct timeval timeout, struct error *err)
 {
 	redisContext *redis = bus->redis;
-	struct bus_address *a = &bus->address;
+	const struct bus_address *a = &bus->address;
 	redisSetTimeout(redis, timeout);
 	if (!a->local)
 		redisEnableKeepAlive(redis);
-	int r = a->tls ? start_tls(bus, a->host.name, err) : 0;
-	if (r != 0)
-		return r;
+	char why[TLS_WHY];
+	if (a->tls && !bus_tls_start(redis, a->host.name, why))
+		return failed(bus, "TLS", why, err);
 	(void)fcntl(redis->fd, F_SETFL, fcntl(redis->fd, F_GETFL) | O_NONBLOCK);
 	redis->flags &= ~REDIS_BLOCK;
 	return 0;
