@@ -38,7 +38,10 @@ struct bus_options {
 	const char *username, *password; /* may be NULL or empty */
 	int64_t command_timeout_ms;  /* default 5000 */
 	int64_t max_backlog;         /* unread entries per stream before publish answers WEIR_FULL; default 20000 */
-	int64_t max_memory_percent;  /* of maxmemory as Redis reports it; default 80 */
+	int64_t max_memory_percent;  /* of maxmemory as Redis reports it, from which on the low class gets WEIR_FULL; the normal and the high one from a quarter and a
+				      * half of what is left above it on, the critical one never; default 80 */
+	int64_t max_age_ms;          /* a class gets WEIR_FULL while its own or a more important one's oldest unread message is older (as its frame says), the
+				      * critical one never; looked at once a second; default 0: no such limit */
 	int64_t wait_replicas;       /* publishing, and committing a step that emits, succeeds when so many replicas have it, too; default 0 */
 	int64_t wait_ms;             /* and fails (WEIR_UNAVAILABLE, call again) when they don't within this time; default 1000 */
 	const char *worker;          /* name of this process instance: "host:pid" */

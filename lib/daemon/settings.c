@@ -40,7 +40,10 @@ const struct setting settings[] = {
 	{ OWNER_CONFIG, "bus.username", SETTING_STRING, C(bus.username), "", 0, 0, NULL, "Redis ACL user; empty: the default user." },
 	{ OWNER_CONFIG, "bus.password", SETTING_SECRET, C(bus.password), "", 0, 0, NULL, "Redis password; empty: none." },
 	{ OWNER_CONFIG, "bus.max_memory_percent", SETTING_INT, C(bus.max_memory_percent), "80", 10, 100, NULL,
-	  "Publishing waits while Redis uses more than this share of its maxmemory." },
+	  "While Redis uses more than this share of its maxmemory, publishing waits: what is low from here on, what is normal or high a quarter and a half of the rest later, "
+	  "what is critical never." },
+	{ OWNER_CONFIG, "bus.max_age", SETTING_DURATION_MS, C(bus.max_age_ms), "0ms", 0, 604800000, NULL,
+	  "Publishing of a class waits while the oldest unread message of it or of a more important one is older; what is critical never waits. 0: no such limit." },
 	{ OWNER_CONFIG, "bus.max_backlog", SETTING_INT, C(bus.max_backlog), "20000", 100, 10000000, NULL,
 	  "Entries that a stream may hold unread before its producers wait." },
 	{ OWNER_CONFIG, "bus.retry_attempts", SETTING_INT, C(bus.retry_attempts), "3", 1, 100, NULL,

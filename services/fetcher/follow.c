@@ -87,6 +87,7 @@ static int open_all(struct follower *f, struct error *err)
 				       .password = config->bus.password,
 				       .max_backlog = config->bus.max_backlog,
 				       .max_memory_percent = config->bus.max_memory_percent,
+				       .max_age_ms = config->bus.max_age_ms,
 				       .wait_replicas = config->bus.wait_replicas,
 				       .wait_ms = config->bus.wait_ms,
 				       .command_timeout_ms = 1000,

@@ -42,6 +42,7 @@ int control_open(const struct gateway *gateway, struct control **ret, struct err
 					     .command_timeout_ms = COMMAND_TIMEOUT_MS,
 					     .max_backlog = gateway->config->bus.max_backlog,
 					     .max_memory_percent = gateway->config->bus.max_memory_percent,
+					     .max_age_ms = gateway->config->bus.max_age_ms,
 					     .worker = worker,
 					     .log = &gateway->log,
 					     .metrics = gateway->metrics };

@@ -177,6 +177,7 @@ void *worker_main(void *arg)
 				       .password = config->bus.password,
 				       .max_backlog = config->bus.max_backlog,
 				       .max_memory_percent = config->bus.max_memory_percent,
+				       .max_age_ms = config->bus.max_age_ms,
 				       .wait_replicas = config->bus.wait_replicas,
 				       .wait_ms = config->bus.wait_ms,
 				       .worker = name,

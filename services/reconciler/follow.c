@@ -35,6 +35,7 @@ static int open_bus(struct follow *f, struct error *err)
 				 .command_timeout_ms = 5000,
 				 .max_backlog = f->config->bus.max_backlog,
 				 .max_memory_percent = f->config->bus.max_memory_percent,
+				 .max_age_ms = f->config->bus.max_age_ms,
 				 .wait_replicas = f->config->bus.wait_replicas,
 				 .wait_ms = f->config->bus.wait_ms,
 				 .worker = worker,

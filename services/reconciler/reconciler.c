@@ -95,6 +95,7 @@ static int check_redis(const struct config *config, struct daemon_ctx *ctx, stru
 				 .command_timeout_ms = 5000,
 				 .max_backlog = config->bus.max_backlog,
 				 .max_memory_percent = config->bus.max_memory_percent,
+				 .max_age_ms = config->bus.max_age_ms,
 				 .worker = "reconciler-preflight",
 				 .log = daemon_log(ctx) };
 	int code = bus_open(&o, &bus, err);

@@ -15,6 +15,8 @@ extern const char *const bus_classes[CLASSES]; /* critical, high, normal, low */
 #define BLOCK_SLICE_MS 200   /* how often waiting looks whether the program stops */
 #define REPLAY_EVERY_MS 100  /* how often a lane looks for letters to try again */
 #define REPLAY_HOLD_MS 60000 /* a letter taken for replay and not settled comes back after this */
+#define KEY_MAX 256
+#define BUS_AGES 8           /* topics whose oldest messages a bus remembers (admission.h) */
 #define PLACES_MAX 256       /* of a class that several instances may own: a transport's partitions (transport.h) */
 
 struct bus {
@@ -38,7 +40,12 @@ struct bus {
 	bool (*stopping)(void *);
 	void *stopping_arg;
 	int64_t memory_ms; /* when the server's memory was looked at last */
-	bool memory_full;
+	double memory_percent; /* of its maxmemory; 0: it has none */
+	struct topic_age {
+		char name[KEY_MAX]; /* chain/topic */
+		int64_t next_ms;    /* when it is looked at again */
+		int64_t age_ms[CLASSES];
+	} ages[BUS_AGES];
 };
 
 /* Where bytes come from and time passes: sockets, or the simulator of the tests. */
@@ -51,7 +58,6 @@ void bus_set_io(struct bus *, const struct bus_io *);
 
 bool bus_canceled(const struct bus *);
 
-#define KEY_MAX 256
 void bus_anchor(const char *chain, char ret[KEY_MAX]);
 void bus_stream(const char *chain, const char *topic, int klass, char ret[KEY_MAX]);
 int bus_class_of_stream(const char *chain, const char *topic, const char *stream); /* -1: none */

@@ -4,6 +4,7 @@
  * is taken only behind the one before it: sending a chunk again is a no-op for what is there.
  */
 #include "bus/lane/publish.h"
+#include "bus/lane/admission.h"
 #include "bus/message/tracing.h"
 #include "bus/redis/command.h"
 #include "bus/redis/connection.h"
@@ -148,16 +149,20 @@ static int publish_chunk(struct bus_publisher *p, const struct frame *frames, si
 	return r;
 }
 
-/* The server's memory is nearly used up: only what is critical goes in. */
-static int check_memory(struct bus_publisher *p, const struct frame *frames, size_t n, struct error *err)
+/* The least important class of a call: what it may do, all of it may. */
+static int least_important(const struct frame *frames, size_t n)
 {
-	bool critical = true;
+	int klass = 0;
 	for (size_t i = 0; i < n; i++)
-		critical = critical && message_type_class(frames[i].type) == 0;
-	if (critical || !bus_memory_full(p->bus))
-		return 0;
-	return error_set(err, WEIR_FULL, "Redis uses more than %d %% of its maxmemory; topic %s of chain %s waits",
-			 (int)p->bus->options.max_memory_percent, p->topic, p->chain);
+		klass = bus_publish_class(&frames[i]) > klass ? bus_publish_class(&frames[i]) : klass;
+	return klass;
+}
+
+static int admit(struct bus_publisher *p, const struct frame *frames, size_t n, struct error *err)
+{
+	int klass = least_important(frames, n);
+	int r = bus_admit_memory(p->bus, p->chain, p->topic, klass, err);
+	return r ? r : bus_admit_age(p->bus, p->chain, p->topic, klass, err);
 }
 
 /* What makes a call the same call, whatever time stamp its frames carry. */
@@ -240,7 +245,7 @@ static int publish_from(struct bus_publisher *p, const struct frame *frames, siz
 	while (*done < n) {
 		int r = p->epoch[0] ? 0 : open_epoch(p, err);
 		if (r == 0)
-			r = check_memory(p, frames + *done, n - *done, err);
+			r = admit(p, frames + *done, n - *done, err);
 		if (r == 0)
 			bus_publish_direct(p, frames, n, done);
 		size_t count = bus_chunk_size(frames + *done, n - *done, CHUNK_ENTRIES);
@@ -347,7 +352,7 @@ static int publish_sequence(struct bus_publisher *p, uint64_t first, const struc
 		return bus_refuse(p->bus, "publishing by the caller's own sequence", err);
 	if (n == 0)
 		return bus_tail_sequence(p, bus_classes[DEFAULT_CLASS], ret_tail, err);
-	int r = check_memory(p, frames, n, err);
+	int r = bus_admit_memory(p->bus, p->chain, p->topic, least_important(frames, n), err);
 	for (size_t done = 0; done < n && r == 0;) {
 		size_t count = bus_chunk_size(frames + done, n - done, CHUNK_ENTRIES);
 		r = sequence_chunk(p, first + done, frames + done, count, ret_tail, err);

@@ -7,6 +7,7 @@
  * one transaction of Redis, so a replica has both or neither: what a failover loses is pending again there, and the step is sent once more.
  */
 #include "bus/lane/step.h"
+#include "bus/lane/admission.h"
 #include "bus/letter/letters.h"
 #include "bus/message/tracing.h"
 #include "bus/redis/connection.h"
@@ -241,13 +242,27 @@ void bus_step_tell_emits(const struct bus_step *s, const struct settled *t)
 	}
 }
 
+/* Is there room for what these emit? */
+static int admit_emits(struct bus_step *s, size_t from, size_t to, struct error *err)
+{
+	struct bus_worker *w = s->w;
+	const struct emit *worst = NULL;
+	int r = 0;
+	for (size_t i = from; i < to; i++)
+		for (size_t at = goes_out(&s->messages[i]) ? s->messages[i].first_emit : 0; at > 0 && r == 0; at = s->emits[at - 1].next) {
+			const struct emit *e = &s->emits[at - 1];
+			worst = !worst || e->klass > worst->klass ? e : worst;
+			r = bus_admit_age(w->bus, w->chain, e->topic, e->klass, err);
+		}
+	return r != 0 || !worst ? r : bus_admit_memory(w->bus, w->chain, worst->topic, worst->klass, err);
+}
+
 static int commit_chunk(struct bus_step *s, size_t from, size_t *ret_to, struct error *err)
 {
 	struct bus_worker *w = s->w;
 	struct bus_args a = { 0 };
 	redisReply *reply = NULL;
 	size_t bytes = 0, to = from, n = 0;
-	bool emits = false;
 	bus_call(&a, "step", w->anchor);
 	bus_args_add(&a, w->bus->run);
 	bus_args_add(&a, w->subscription);
@@ -259,12 +274,8 @@ static int commit_chunk(struct bus_step *s, size_t from, size_t *ret_to, struct 
 			bytes += add_message_args(s, to, &a);
 			n++;
 		}
-	for (size_t i = from; i < to; i++)
-		emits = emits || s->messages[i].emits > 0;
-	int r = 0;
-	if (emits && n > 0 && bus_memory_full(w->bus))
-		r = error_set(err, WEIR_FULL, "Redis uses more than %d %% of its maxmemory", (int)w->bus->options.max_memory_percent);
-	else if (n > 0)
+	int r = admit_emits(s, from, to, err);
+	if (r == 0 && n > 0)
 		r = bus_run(w->bus, &a, 0, &reply, err);
 	bus_args_free(&a);
 	for (size_t i = from, k = 0; i < to && r == 0; i++) {

@@ -17,7 +17,7 @@ const char *bus_function_prefix(void); /* depends on the text of weir.lua */
 
 bool bus_info_field(const char *info, const char *name, char ret[64]); /* of what INFO answers; name with its colon */
 /* True while the server uses more of its memory than the settings allow; looks at most once a second. */
-bool bus_memory_full(struct bus *);
+double bus_memory_percent(struct bus *); /* used, of maxmemory; 0: there is none */
 int64_t bus_backlog(const struct bus *); /* the most entries that may wait */
 
 #endif

@@ -51,22 +51,20 @@ int64_t bus_backlog(const struct bus *bus)
 #endif
 }
 
-bool bus_memory_full(struct bus *bus)
+double bus_memory_percent(struct bus *bus)
 {
 	if (clock_mono_ms() < bus->memory_ms)
-		return bus->memory_full;
+		return bus->memory_percent;
 	redisReply *info;
 	char used[64], most[64];
 	bus->memory_ms = clock_mono_ms() + MEMORY_EVERY_MS;
-	bus->memory_full = false;
+	bus->memory_percent = 0;
 	if (read_info(bus, "memory", &info, NULL) != 0)
-		return false; /* the command to come will say why */
-	if (bus_info_field(info->str, "used_memory:", used) && bus_info_field(info->str, "maxmemory:", most)) {
-		double limit = strtod(most, NULL) * (double)bus->options.max_memory_percent / 100;
-		bus->memory_full = limit > 0 && strtod(used, NULL) > limit;
-	}
+		return 0; /* the command to come will say why */
+	if (bus_info_field(info->str, "used_memory:", used) && bus_info_field(info->str, "maxmemory:", most) && strtod(most, NULL) > 0)
+		bus->memory_percent = 100 * strtod(used, NULL) / strtod(most, NULL);
 	freeReplyObject(info);
-	return bus->memory_full;
+	return bus->memory_percent;
 }
 
 /* The node that was asked first may be a replica; one that has the slot of a key is none. */
