@@ -74,7 +74,7 @@ struct bus_subscription_options {
 	size_t retry_count;
 	const struct breaker_policy *breaker; /* NULL: BREAKER_HANDLER */
 	size_t batch;                         /* messages read at once; default 512 */
-	int64_t lease_ms;                     /* default 10000 */
+	int64_t lease_ms;                     /* default 5000 */
 	size_t hold_max;                      /* messages waiting in memory (BUS_ORDERED); default 1024. Full: nothing more is read */
 	size_t hold_bytes;                    /* and their size; default 64 MiB */
 	bool no_storm_guard;

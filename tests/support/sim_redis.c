@@ -31,7 +31,7 @@ struct client { /* of one bus */
 
 static struct {
 	struct memory_engine *engine;
-	int64_t now_ns;
+	int64_t now_ns, beside_ms; /* beside: the server's clock */
 	uint64_t dice, names, commands;
 	int next_link, runs;
 	struct sim_faults faults;
@@ -87,6 +87,11 @@ void sim_advance(int64_t ms)
 	sim.now_ns += ms * 1000000;
 }
 
+void sim_jump(int64_t ms)
+{
+	sim.beside_ms = ms;
+}
+
 static bool happens(unsigned of_10000)
 {
 	return of_10000 > 0 && sim_random(10000) < of_10000;
@@ -97,7 +102,7 @@ static bool happens(unsigned of_10000)
 /* Executes and adds the reply to out; the result is for how many ms it would block. */
 static int64_t execute(int link, const struct bytes *words, size_t n, struct buf *out)
 {
-	int64_t block = memory_engine_execute(sim.engine, link, sim.now_ns / 1000, words, n, out);
+	int64_t block = memory_engine_execute(sim.engine, link, sim.now_ns / 1000 + sim.beside_ms * 1000, words, n, out);
 	sim.commands++;
 	sim.now_ns += COMMAND_NS;
 	return block;
@@ -215,6 +220,7 @@ void sim_begin(uint64_t seed)
 	sim.dice = seed * 2 + 1;
 	sim.names = seed * 2 + 0x123456789;
 	sim.now_ns = START_NS;
+	sim.beside_ms = 0;
 	sim.commands = 0;
 	sim.runs = sim.next_link = 0;
 	sim_set_faults(NULL);

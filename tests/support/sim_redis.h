@@ -24,6 +24,7 @@ void sim_end(void);
 uint64_t sim_random(uint64_t below); /* the schedule's own dice */
 int64_t sim_now_ms(void);
 void sim_advance(int64_t ms);
+void sim_jump(int64_t ms); /* the clock of the server is set, forth or back (< 0), to so much beside everybody else's */
 void sim_set_faults(const struct sim_faults *); /* NULL: none */
 
 struct bus *sim_bus(const char *worker);

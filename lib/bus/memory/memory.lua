@@ -564,6 +564,8 @@ local function pending_ids(g)
   table.sort(ids, less)
   return ids
 end
+-- As Redis counts it: the clock may have been set back since.
+local function ms_since(at) return math.max(0, math.floor((now_us - at) / 1000)) end
 on('XINFO', false, function(_, sub, key, name)
   sub = string.upper(sub)
   local v = get(key, 'stream')
@@ -585,7 +587,7 @@ on('XINFO', false, function(_, sub, key, name)
   table.sort(names)
   for _, p in pairs(g.pending) do count[p.consumer] = (count[p.consumer] or 0) + 1 end
   for i, n in ipairs(names) do
-    out[i] = { 'name', n, 'pending', count[n] or 0, 'idle', math.floor((now_us - g.consumers[n].seen) / 1000) }
+    out[i] = { 'name', n, 'pending', count[n] or 0, 'idle', ms_since(g.consumers[n].seen) }
   end
   return out
 end)
@@ -614,8 +616,8 @@ on('XPENDING', false, function(_, key, name, ...)
   for _, id in ipairs(ids) do
     local p = g.pending[id]
     local in_range = (low == '-' or less(low, id) or (low == id and not open)) and (high == '+' or not less(high, id))
-    if #out < count and in_range and (not consumer or p.consumer == consumer) and (now_us - p.at) / 1000 >= idle then
-      out[#out + 1] = { id, p.consumer, math.floor((now_us - p.at) / 1000), p.count }
+    if #out < count and in_range and (not consumer or p.consumer == consumer) and ms_since(p.at) >= idle then
+      out[#out + 1] = { id, p.consumer, ms_since(p.at), p.count }
     end
   end
   return out
@@ -644,7 +646,7 @@ on('XCLAIM', true, function(_, key, name, consumer, idle, ...)
   end
   for _, id in ipairs(list) do
     local p = g.pending[id]
-    if p and (now_us - p.at) / 1000 >= number(idle) then
+    if p and ms_since(p.at) >= number(idle) then
       local i = find(v, id)
       local there = i <= v.to and v.v[i][1] == id
       if there then

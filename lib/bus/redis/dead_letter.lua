@@ -433,7 +433,7 @@ end
 -- Idempotent by entry.
 local function park(a, sub, lane, topic, class, entry, key, type, code, kind, body)
   local old = redis.call('HGET', a .. ':dlqi:' .. sub, topic .. '/' .. class .. '/' .. entry)
-  if old then return old end
+  --[[dedup]] if old then return old end
   local f = { topic = topic, class = class, entry = entry, key = key, type = type, kind = kind, lane = lane,
     reason = kind == 'follower' and '' or code } -- nothing is wrong with a follower
   local id = add_letter(a, sub, f, cut_frame(body))
@@ -458,11 +458,15 @@ register('take_replays', function(keys, argv)
   local fence = argv[4] ~= '' and redis.call('HGET', lease(a, argv[5], sub), 'token') ~= argv[4]
   --[[fence]] if fence then return redis.error_reply('FENCED the lease has another holder') end
   pump(a, sub, now)
+  local latest = num(now + tonumber(argv[3]))
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', a .. ':rpi:' .. sub, '(' .. latest, '+inf', 'LIMIT', 0, 1000)) do
+    redis.call('ZADD', a .. ':rpi:' .. sub, latest, id) -- the clock was set back since it was taken
+  end
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', a .. ':rpi:' .. sub, '-inf', num(now), 'LIMIT', 0, 1000)) do
     redis.call('ZREM', a .. ':rpi:' .. sub, id)
     redis.call('ZADD', a .. ':rpl:' .. sub, age(id), id)
   end
-  local due, from, found = num(now + tonumber(argv[3])), 0, {}
+  local from, found = 0, {}
   while #taken < most and from < most + 100 do -- those of other topics are in the way of few
     local ids = redis.call('ZRANGE', a .. ':rpl:' .. sub, from, from + most - #taken - 1)
     if #ids == 0 then break end
@@ -476,7 +480,7 @@ register('take_replays', function(keys, argv)
         from = from - 1
       elseif f.topic == argv[5] then
         taken[#taken + 1], found[#found + 1] = id, f
-        until_ms[#until_ms + 1], until_ms[#until_ms + 2] = due, id
+        until_ms[#until_ms + 1], until_ms[#until_ms + 2] = latest, id
       end
     end
   end

@@ -232,7 +232,9 @@ register('job_create', function(keys, argv)
     local id, old = string.match(used, '^(%S+) (%S+)$')
     return old == order and job_row(a, id) or {}
   end
-  if f.to == '' or tonumber(f.to) > now then f.to = num(now) end
+  local newest = redis.call('XREVRANGE', a .. ':dlq:' .. sub, '+', '-', 'COUNT', 1)[1]
+  local until_ms = math.max(now, newest and split(newest[1]) or 0) -- the clock may have been set back since it was parked
+  if f.to == '' or tonumber(f.to) > until_ms then f.to = num(until_ms) end
   local total, names = 0, {}
   for i = 17, #argv do
     if redis.call('HEXISTS', a .. ':dlqf:' .. sub, argv[i]) == 1 then names[#names + 1] = padded(argv[i]) end

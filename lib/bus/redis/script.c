@@ -43,6 +43,8 @@ static const char removed_marker[] =
 	"--[[sequence]]";
 #elif defined(WEIR_MUTANT_ACK_BEFORE_EFFECT)
 	"--[[ack]]";
+#elif defined(WEIR_MUTANT_NO_DEDUP)
+	"--[[dedup]]";
 #else
 	"";
 #endif

@@ -18,9 +18,9 @@ end)
 -- topic, sub, who -> how many groups there were
 register('detach', function(keys, argv)
   local a, topic, sub, found = keys[1], argv[1], argv[2], 0
-  local h = redis.call('HMGET', lease(a, topic, sub), 'owner', 'until')
-  if h[1] and h[1] ~= '' and tonumber(h[2]) > now_ms() then
-    return redis.error_reply('CONFLICT subscription ' .. sub .. ' of topic ' .. topic .. ' is owned by ' .. h[1] .. ': stop it first')
+  local holder = leased(lease(a, topic, sub), now_ms())
+  if holder then
+    return redis.error_reply('CONFLICT subscription ' .. sub .. ' of topic ' .. topic .. ' is owned by ' .. holder .. ': stop it first')
   end
   for _, class in ipairs(CLASSES) do
     for _, g in ipairs(groups_of(stream(a, topic, class))) do

@@ -334,7 +334,8 @@ local function step(keys, argv)
     local m = { topic = argv[at], class = argv[at + 1], id = argv[at + 2], letter = argv[at + 3], outcome = argv[at + 4], key = argv[at + 5],
       type = argv[at + 6], code = argv[at + 7], attempt = tonumber(argv[at + 8]), body = argv[at + 9], fragment = argv[at + 10] }
     local n, counts = tonumber(argv[at + 11]), settle(a, sub, argv[4], tonumber(argv[5]), alone, letters, m)
-    --[[ack]] if counts == 1 and m.outcome == 'done' then
+    --[[dedup]] if counts == 0 then m.outcome = 'not ours' end
+    --[[ack]] if m.outcome == 'done' then
       for e = at + HEAD, at + HEAD + 3 * (n - 1), 3 do append(w, argv[e], argv[e + 1], argv, e + 2, e + 2) end
     --[[ack]] end
     out[#out + 1] = counts
@@ -398,28 +399,52 @@ local function take_pending(a, topic, sub, class, id, consumer, evidence, out)
   out[#out + 1] = { class, e[1], claims, tonumber(redis.call('HGET', key, index) or '0') }
 end
 
+-- Redis counts by its clock for how long an entry lies untouched. Where the clock was set back, or is another server's, it says 0 until it has
+-- caught up, and nobody would take over what a dead reader left. Touched once, it counts from now on.
+local function touch_untouched(s, sub, consumer, n)
+  for _, p in ipairs(redis.call('XPENDING', s, sub, '-', '+', n, consumer)) do
+    if p[3] == 0 then redis.call('XCLAIM', s, sub, consumer, 0, p[1], 'JUSTID') end
+  end
+end
+
+-- Failures and crash evidence of messages that are settled: a reader that ends between the acknowledgement and what belongs to it leaves them.
+-- idle: classes of which nothing is pending.
+local function forget_settled(a, topic, sub, idle)
+  local key, stale = a .. ':att:' .. sub, {}
+  if redis.call('EXISTS', key) == 0 then return end
+  for _, f in ipairs(redis.call('HKEYS', key)) do
+    local t, class = string.match(f, '^(.-)/(.-)/')
+    if t == topic and idle[class] then stale[#stale + 1] = f end
+  end
+  call_many(stale, 'HDEL', key)
+end
+
 -- topic, sub, consumer, idle ms, dead idle ms, n, knows who lives, prefixes of live consumers …: takes over what nobody works on:
 -- entries idle for long, at once those of consumers that are not connected and those given back. -> {class, entry, claims, failures} …
 local function sweep(keys, argv)
-  local a, topic, sub, me, out, limit, alive = keys[1], argv[1], argv[2], argv[3], {}, tonumber(argv[6]), {}
+  local a, topic, sub, me, out, limit, alive, settled = keys[1], argv[1], argv[2], argv[3], {}, tonumber(argv[6]), {}, {}
   for i = 8, #argv do alive[argv[i]] = true end
   for _, class in ipairs(CLASSES) do
     local s = stream(a, topic, class)
     local consumers = redis.pcall('XINFO', 'CONSUMERS', s, sub)
     if consumers.err then return consumers end
+    settled[class] = true
     for _, c in ipairs(consumers) do
       c = fields(c)
+      settled[class] = settled[class] and c['pending'] == 0
       local dead = argv[7] == '1' and not alive[string.match(c['name'], '^(.*)/') or c['name']] and c['name'] ~= me
       local idle = c['name'] == RETURNED and '0' or dead and argv[5] or argv[4]
       if c['pending'] == 0 then
         if dead and c['idle'] > 600000 then redis.call('XGROUP', 'DELCONSUMER', s, sub, c['name']) end
       elseif #out < limit then
+        if dead or argv[7] ~= '1' then touch_untouched(s, sub, c['name'], limit - #out) end
         for _, p in ipairs(redis.call('XPENDING', s, sub, 'IDLE', idle, '-', '+', limit - #out, c['name'])) do
           take_pending(a, topic, sub, class, p[1], me, c['name'] ~= RETURNED and c['name'] ~= me and (dead or argv[7] ~= '1'), out)
         end
       end
     end
   end
+  forget_settled(a, topic, sub, settled)
   return out
 end
 
@@ -496,6 +521,19 @@ local function fenced(key, token, run)
   return nil
 end
 
+-- Who has the lease, and for how many ms; nil: nobody. Where the clock was set back, or is another server's, it lasts no longer than it was
+-- taken for: an owner that lives renews it long before.
+local function leased(key, now)
+  local h = redis.call('HMGET', key, 'owner', 'until', 'ttl')
+  local left, most = tonumber(h[2] or '0') - now, tonumber(h[3] or '600000')
+  if not h[1] or h[1] == '' or left <= 0 then return nil end
+  if left > most then
+    left = most
+    redis.call('HSET', key, 'until', num(now + left))
+  end
+  return h[1], left
+end
+
 -- Floors and the last ids that the streams ever had, per class.
 local function positions(a, topic, key, out)
   for _, class in ipairs(CLASSES) do
@@ -511,10 +549,10 @@ local function acquire(keys, argv)
   local a, sub = keys[1], argv[2]
   local key, now = lease(a, argv[1], sub), now_ms()
   begun(a, argv[1], argv[6])
-  local h = redis.call('HMGET', key, 'owner', 'until')
-  if h[1] and h[1] ~= '' and h[1] ~= argv[3] and tonumber(h[2]) > now then return { 0, h[1], num(tonumber(h[2]) - now) } end
+  local holder, left = leased(key, now)
+  if holder and holder ~= argv[3] then return { 0, holder, num(left) } end
   local token = num(redis.call('HINCRBY', key, 'n', 1)) .. ':' .. argv[5]
-  redis.call('HSET', key, 'token', token, 'owner', argv[3], 'until', num(now + tonumber(argv[4])), 'run', argv[6])
+  redis.call('HSET', key, 'token', token, 'owner', argv[3], 'until', num(now + tonumber(argv[4])), 'ttl', argv[4], 'run', argv[6])
   for _, class in ipairs(CLASSES) do group(a, argv[1], class, sub) end
   for _, id in ipairs(redis.call('ZRANGE', a .. ':rpi:' .. sub, 0, -1)) do -- the former owner's replays begin again
     local e = redis.call('XRANGE', a .. ':dlq:' .. sub, id, id)
