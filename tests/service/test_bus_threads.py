@@ -18,7 +18,24 @@ def test_each_test_in_the_table_exists_and_is_run():
             continue
         text = (ROOT / "tests" / "unit" / "bus" / f"{program}.c").read_text()
         assert re.search(rf"static void {name}\(void \*\*state\)", text), (program, name)
-        assert re.search(rf"(TEST|cmocka_unit_test\w*|X)\({name}\b", text), f"{program}: {name} is not in its list of tests"
+        assert re.search(rf"(TEST|cmocka_unit_test\w*|fixture_threads)\({name}\b", text), f"{program}: {name} is not in its list of tests"
+
+
+def threads_of(cell):
+    """"redis#9211, redis#5774" → both; words behind a colon say what they have in common."""
+    return [thread.strip() for thread in cell.split(":")[0].split(",")]
+
+
+def test_each_test_is_named_after_its_threads():
+    """What a test stands for is said where its result is read."""
+    for row in TABLE.splitlines():
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        for program, name in re.findall(r"`(\w+): (\w+)`", cells[-1]):
+            text = (ROOT / "tests" / "unit" / "bus" / f"{program}.c").read_text()
+            registered = re.search(rf"fixture_threads\({name},[^\"]*\"([^\"]*)\"", text)
+            said = registered.group(1) if registered else name
+            for thread in threads_of(cells[0]) if registered or program != "threads_test" else []:
+                assert thread in said, f"{program}: {name} does not say that it stands for {thread}"
 
 
 def test_each_row_has_a_test():

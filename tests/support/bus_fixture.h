@@ -19,6 +19,11 @@ void fixture_publish(struct bus *, const char *topic, struct frame);          /*
 bool fixture_body_is(const struct bus_message *, const char *text);
 void fixture_settle(struct bus_worker *, const struct bus_message *, enum bus_outcome, int why);
 void fixture_signal(int signal); /* to the server */
+/* A row of a table of tests, named after the issue threads elsewhere for which it stands, too (docs/bus-threads.md). */
+#define fixture_threads(f, setup, teardown, threads)          \
+	{                                                     \
+		#f " (" threads ")", f, setup, teardown, NULL \
+	}
 /* Runs the group with the server up. */
 #define fixture_run(tests)                                                        \
 	(redis_server_start(&fixture_server), fixture_end(cmocka_run_group_tests((tests), NULL, NULL)))

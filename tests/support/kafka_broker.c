@@ -13,8 +13,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define PRODUCE 0 /* the request's number in Kafka's protocol */
+
 struct word {
-	char verb; /* t: a topic, f: no topic, a: the topic after all, u: up or down, d: delay */
+	char verb; /* t: a topic, f: no topic, a: the topic after all, u: up or down, d: delay, e: an error */
 	int number;
 	char name[200];
 };
@@ -41,6 +43,7 @@ static void serve(int words, int answers)
 	__typeof__(rd_kafka_mock_broker_set_up) *set_up;
 	__typeof__(rd_kafka_mock_broker_set_down) *set_down;
 	__typeof__(rd_kafka_mock_broker_set_rtt) *set_rtt;
+	__typeof__(rd_kafka_mock_push_request_errors_array) *push_errors;
 #define LOAD(slot, name) *(void **)(&(slot)) = symbol(library, name)
 	LOAD(conf_new, "rd_kafka_conf_new");
 	LOAD(new, "rd_kafka_new");
@@ -51,6 +54,7 @@ static void serve(int words, int answers)
 	LOAD(set_up, "rd_kafka_mock_broker_set_up");
 	LOAD(set_down, "rd_kafka_mock_broker_set_down");
 	LOAD(set_rtt, "rd_kafka_mock_broker_set_rtt");
+	LOAD(push_errors, "rd_kafka_mock_push_request_errors_array");
 	rd_kafka_t *client = new(RD_KAFKA_PRODUCER, conf_new(), NULL, 0);
 	rd_kafka_mock_cluster_t *cluster = client ? cluster_new(client, 1) : NULL;
 	char hosts[256] = "";
@@ -68,6 +72,8 @@ static void serve(int words, int answers)
 			bad = topic_create(cluster, w.name, w.number, 1);
 		else if (w.verb == 'd')
 			bad = set_rtt(cluster, 1, w.number);
+		else if (w.verb == 'e')
+			push_errors(cluster, PRODUCE, 1, &(rd_kafka_resp_err_t){ (rd_kafka_resp_err_t)w.number });
 		else
 			bad = w.number ? set_up(cluster, 1) : set_down(cluster, 1);
 		if (write(answers, bad ? "n" : "y", 1) != 1)
@@ -133,6 +139,11 @@ void kafka_broker_up(struct kafka_broker *b, int up)
 void kafka_broker_delay(struct kafka_broker *b, int ms)
 {
 	tell(b, 'd', ms, "");
+}
+
+void kafka_broker_refuse(struct kafka_broker *b, int code)
+{
+	tell(b, 'e', code, "");
 }
 
 void kafka_broker_stop(struct kafka_broker *b)

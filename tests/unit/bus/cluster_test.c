@@ -376,7 +376,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(slots_are_those_of_the_server),
-		cmocka_unit_test(one_bus_reaches_the_node_of_each_chain),
+		fixture_threads(one_bus_reaches_the_node_of_each_chain, NULL, NULL, "redis#6794"),
 		cmocka_unit_test(a_shared_lane_works_there_too),
 		cmocka_unit_test(a_chain_waits_while_its_slot_moves),
 		cmocka_unit_test(a_node_addressed_as_a_single_server_is_named_as_what_it_is),

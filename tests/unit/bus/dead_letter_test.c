@@ -317,7 +317,7 @@ int main(void)
 		cmocka_unit_test_setup(test_list, fixture_flush),
 		cmocka_unit_test_setup(test_filters_and_pages, fixture_flush),
 		cmocka_unit_test_setup(test_counts_follow_what_happens, fixture_flush),
-		cmocka_unit_test_setup(test_letter_tells_all_attempts, fixture_flush),
+		fixture_threads(test_letter_tells_all_attempts, fixture_flush, NULL, "MassTransit#4458"),
 		cmocka_unit_test_setup(test_replay_and_purge_some, fixture_flush),
 		cmocka_unit_test_setup(test_replay_survives_the_worker, fixture_flush),
 	};

@@ -216,6 +216,6 @@ static void test_order_through_everything(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_order_through_everything) };
+	const struct CMUnitTest tests[] = { fixture_threads(test_order_through_everything, NULL, NULL, "redis#5117, MassTransit#634, pulsar#15317, pulsar#8115, pulsar#21199") };
 	return fixture_run(tests);
 }

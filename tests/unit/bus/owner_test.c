@@ -445,19 +445,19 @@ static void test_replays_are_resolved_together(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_fence, fixture_flush),
+		fixture_threads(test_fence, fixture_flush, NULL, "BullMQ#439, bull#1685"),
 		cmocka_unit_test_setup(test_a_token_is_never_given_out_twice, fixture_flush),
 		cmocka_unit_test_setup(test_what_was_handled_before_its_key_was_parked_is_not_put_behind_it, fixture_flush),
 		cmocka_unit_test_setup(test_release_hands_over_at_once, fixture_flush),
 		cmocka_unit_test_setup(test_critical_goes_first, fixture_flush),
-		cmocka_unit_test_setup(test_followers_wait_and_replay_keeps_order, fixture_flush),
+		fixture_threads(test_followers_wait_and_replay_keeps_order, fixture_flush, NULL, "pulsar#23557, pulsar#23182, JasperFx/wolverine#3476"),
 		cmocka_unit_test_setup(test_replay_stops_at_a_failure, fixture_flush),
 		cmocka_unit_test_setup(test_purge_frees_the_key, fixture_flush),
-		cmocka_unit_test_setup(test_settled_letter_is_not_read_again, fixture_flush),
-		cmocka_unit_test_setup(test_undecodable_is_parked_with_its_key, fixture_flush),
+		fixture_threads(test_settled_letter_is_not_read_again, fixture_flush, NULL, "Truxify#11218"),
+		fixture_threads(test_undecodable_is_parked_with_its_key, fixture_flush, NULL, "watermill-redisstream, spring-kafka#2415, spring-kafka#4040"),
 		cmocka_unit_test_setup(test_keyless_park, fixture_flush),
-		cmocka_unit_test_setup(test_flush, fixture_flush),
-		cmocka_unit_test_setup(test_rolled_back_server, fixture_flush),
+		fixture_threads(test_flush, fixture_flush, NULL, "jac#7452, opik#5525, flightctl#2227, faststream#2611"),
+		fixture_threads(test_rolled_back_server, fixture_flush, NULL, "redis#7105, redis#5433"),
 		cmocka_unit_test_setup(test_replays_are_resolved_together, fixture_flush),
 	};
 	return fixture_run(tests);

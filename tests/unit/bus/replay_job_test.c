@@ -528,14 +528,14 @@ int main(void)
 		cmocka_unit_test_setup(test_takes_what_matches, fixture_flush),
 		cmocka_unit_test_setup(test_takes_what_is_named, fixture_flush),
 		cmocka_unit_test_setup(test_concurrency_and_rate, fixture_flush),
-		cmocka_unit_test_setup(test_pause_resume_cancel_lose_nothing, fixture_flush),
+		fixture_threads(test_pause_resume_cancel_lose_nothing, fixture_flush, NULL, "CrossBusExplorer#64"),
 		cmocka_unit_test_setup(test_a_resumed_job_ends_with_all, fixture_flush),
 		cmocka_unit_test_setup(test_cancel_leaves_what_others_asked_for, fixture_flush),
 		cmocka_unit_test_setup(test_pauses_itself, fixture_flush),
-		cmocka_unit_test_setup(test_idempotency_key, fixture_flush),
-		cmocka_unit_test_setup(test_survives_everything, fixture_flush),
+		fixture_threads(test_idempotency_key, fixture_flush, NULL, "newchat#506"),
+		fixture_threads(test_survives_everything, fixture_flush, NULL, "Faktory, manager/retry.go"),
 		cmocka_unit_test_setup(test_purged_on_the_way, fixture_flush),
-		cmocka_unit_test_setup(test_order_of_keys, fixture_flush),
+		fixture_threads(test_order_of_keys, fixture_flush, NULL, "pulsar#23557, pulsar#23182, JasperFx/wolverine#3476"),
 		cmocka_unit_test_setup(test_order_through_cancel, fixture_flush),
 	};
 	return fixture_run(tests);

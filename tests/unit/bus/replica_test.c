@@ -214,8 +214,8 @@ static void a_step_that_a_failover_lost_is_sent_again(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(without_replicas_nothing_is_called_published, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_failover_to_a_replica_that_lags_is_noticed, setup, teardown),
+		fixture_threads(without_replicas_nothing_is_called_published, setup, teardown, "redis#6062, redis#4819"),
+		fixture_threads(a_failover_to_a_replica_that_lags_is_noticed, setup, teardown, "redis#6062, redis#4819"),
 		cmocka_unit_test_setup_teardown(a_step_waits_for_what_it_emits, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_step_that_a_failover_lost_is_sent_again, setup, teardown),
 	};

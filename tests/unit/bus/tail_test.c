@@ -263,7 +263,7 @@ int main(void)
 		cmocka_unit_test_setup(test_generations, fixture_flush),
 		cmocka_unit_test_setup(test_flushed_stream_is_a_gap, fixture_flush),
 		cmocka_unit_test_setup(test_undecodable_is_a_gap, fixture_flush),
-		cmocka_unit_test_setup(test_trim_never_passes_the_unread, fixture_flush),
+		fixture_threads(test_trim_never_passes_the_unread, fixture_flush, NULL, "redis#6941, redis#7059, dapr/components-contrib#1436, #3100, redis#9211, redis#5774, nats-server#5638"),
 		cmocka_unit_test_setup(test_info, fixture_flush),
 		cmocka_unit_test_setup(test_check, fixture_flush),
 		cmocka_unit_test_setup(test_password_and_permissions, fixture_flush),

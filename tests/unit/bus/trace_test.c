@@ -2,6 +2,7 @@
 #include "bus/core/core.h"
 #include "bus/subscription.h"
 #include "bus/trace.h"
+#include "support/bus_fixture.h"
 #include "support/sim_redis.h"
 
 #include <setjmp.h>
@@ -324,7 +325,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(handling_is_below_publishing),	    TEST(what_a_handler_emits_is_below_its_handling),
-		TEST(an_ordered_subscription_cannot_emit),  TEST(a_batch_has_links),
+		TEST(an_ordered_subscription_cannot_emit),  fixture_threads(a_batch_has_links, setup, teardown, "opentelemetry-java-instrumentation#4854, bullmq-otel#10"),
 		TEST(a_repeated_call_is_one_span),	    TEST(ordered_dead_letters_keep_their_trace),
 		TEST(shared_dead_letters_keep_their_trace), TEST(what_is_not_recorded_travels_on_untold),
 	};
