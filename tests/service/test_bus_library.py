@@ -13,7 +13,8 @@ sys.path[:0] = [str(ROOT / "tools" / "stack")]
 
 import stack  # noqa: E402
 
-EXAMPLES = {"basic": "hello, Barbara", "everything": "every order was paid, then shipped, once", "misbehaving": "nothing is missing"}
+EXAMPLES = {"basic": "hello, Barbara", "everything": "every order was paid, then shipped, once", "misbehaving": "nothing is missing",
+            "switch": "there and back, each event once"}
 
 
 def run(*command, **options):
