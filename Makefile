@@ -3,7 +3,7 @@
 #   make demo            a real chain, real stores, all four services, live view; Ctrl-C stops  (DEMO_SECONDS=60, CHAIN=… RPC=…)
 #   make check           installs what is missing, builds, runs every test, ends with "N passed, N failed"
 #   make                 build services and tools into $(BUILD)/bin
-#   make dashboard       the operators' dashboard into $(BUILD)/share/weir/dashboard, where weir-gateway finds it
+#   make dashboard       the operators' dashboard into $(BUILD)/share/weir/dashboard, where weir-gateway finds it, and the TypeScript client beside it
 #   make test-unit       unit tests only                   make fuzz      each fuzzer for FUZZ_SECONDS (60)
 #   make lint            format, static analysis, protocol and API documents, generated documentation
 #   make docs            print the generated references into docs/
@@ -211,11 +211,12 @@ fuzz: fuzz-bins
 
 # ---- the dashboard: static files that the gateway serves to operators ---------------------------------------------------------------
 DASHBOARD := $(BUILD)/share/weir/dashboard
+CLIENT    := $(BUILD)/share/weir/client
 DASHBOARD_SRC := $(sort $(shell find dashboard/src -type f)) dashboard/build.mjs dashboard/tsconfig.json dashboard/package-lock.json
 $(DASHBOARD)/index.html: $(DASHBOARD_SRC) services/gateway/api/openapi.json
 	$(call say,NPM,dashboard)
 	$(Q)tools/deps dashboard
-	$(Q)cd dashboard && node build.mjs $(abspath $(BUILD))/dashboard $(abspath $(DASHBOARD)) >/dev/null
+	$(Q)cd dashboard && node build.mjs $(abspath $(BUILD))/dashboard $(abspath $(DASHBOARD)) $(abspath $(CLIENT)) >/dev/null
 .PHONY: dashboard
 dashboard: $(DASHBOARD)/index.html
 
@@ -259,7 +260,8 @@ install: all
 	if [ -f $(DASHBOARD)/index.html ]; then \
 		install -d $(DESTDIR)$(PREFIX)/share/weir/dashboard/assets && \
 		install -m 0644 $(DASHBOARD)/index.html $(DESTDIR)$(PREFIX)/share/weir/dashboard && \
-		install -m 0644 $(DASHBOARD)/assets/* $(DESTDIR)$(PREFIX)/share/weir/dashboard/assets; \
+		install -m 0644 $(DASHBOARD)/assets/* $(DESTDIR)$(PREFIX)/share/weir/dashboard/assets && \
+		install -d $(DESTDIR)$(PREFIX)/share/weir/client && install -m 0644 $(CLIENT)/* $(DESTDIR)$(PREFIX)/share/weir/client; \
 	else echo "without the dashboard: make dashboard builds it"; fi
 compile_commands.json:
 	$(Q)tools/compile-commands > $@

@@ -1,10 +1,10 @@
 // Builds the dashboard: types from the gateway's OpenAPI document, a strict type check against them, one script and one stylesheet whose
-// names hold a digest of their content, and the page that names both.
+// names hold a digest of their content, and the page that names both. Then the client that it is built on, as a package for everybody.
 //
-//   node build.mjs WORK OUT      WORK: generated types; OUT: the folder that the gateway serves
+//   node build.mjs WORK OUT CLIENT      WORK: generated types; OUT: the folder that the gateway serves; CLIENT: the package's
 import { createHash } from 'node:crypto';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -14,26 +14,29 @@ import { build } from 'esbuild';
 const BUDGET = { js: 192 * 1024, css: 40 * 1024 };
 
 const here = dirname(fileURLToPath(import.meta.url));
-const [work, out] = process.argv.slice(2).map((folder) => resolve(folder));
-if (!work || !out) throw new Error('usage: node build.mjs WORK OUT');
+const [work, out, client] = process.argv.slice(2).map((folder) => resolve(folder));
+if (!work || !out || !client) throw new Error('usage: node build.mjs WORK OUT CLIENT');
 const tool = (name, script) => [join(here, 'node_modules', name, script)];
 const run = (script, ...args) => execFileSync(process.execPath, [...script, ...args], { cwd: here, stdio: ['ignore', 'pipe', 'inherit'] });
 
 mkdirSync(work, { recursive: true });
 const types = join(work, 'api.d.ts');
 run(tool('openapi-typescript', 'bin/cli.js'), join(here, '..', 'services', 'gateway', 'api', 'openapi.json'), '--output', types);
-const config = join(work, 'tsconfig.json');
-writeFileSync(config, JSON.stringify({
-  extends: join(here, 'tsconfig.json'),
-  compilerOptions: { paths: { '#api': [types], 'preact': [join(here, 'node_modules/preact')], 'preact/*': [join(here, 'node_modules/preact/*')] } },
-  include: [join(here, 'src')],
-}));
-try {
-  run(tool('typescript', 'bin/tsc'), '--project', config);
-} catch (error) {
-  process.stderr.write(error.stdout ?? '');
-  process.exit(1);
+function compile(name, options, files) {
+  const config = join(work, name);
+  writeFileSync(config, JSON.stringify({
+    extends: join(here, 'tsconfig.json'),
+    compilerOptions: { paths: { '#api': [types], 'preact': [join(here, 'node_modules/preact')], 'preact/*': [join(here, 'node_modules/preact/*')] }, ...options },
+    ...files,
+  }));
+  try {
+    run(tool('typescript', 'bin/tsc'), '--project', config);
+  } catch (error) {
+    process.stderr.write(error.stdout ?? '');
+    process.exit(1);
+  }
 }
+compile('tsconfig.json', {}, { include: [join(here, 'src')] });
 
 const result = await build({
   entryPoints: [join(here, 'src/main.tsx'), join(here, 'src/styles.css')],
@@ -57,3 +60,14 @@ writeFileSync(join(out, 'index.html'), readFileSync(join(here, 'src/index.html')
 for (const name of readdirSync(join(out, 'assets'))) {
   console.log(`${relative(process.cwd(), join(out, 'assets', name))} ${readFileSync(join(out, 'assets', name)).length} bytes`);
 }
+
+rmSync(client, { recursive: true, force: true });
+mkdirSync(client, { recursive: true });
+compile('tsconfig.client.json', { noEmit: false, declaration: true, emitDeclarationOnly: true, rootDir: join(here, 'src'), outDir: client }, { files: [join(here, 'src/client.ts')], include: [] });
+copyFileSync(types, join(client, 'api.d.ts'));
+await build({ entryPoints: [join(here, 'src/client.ts')], bundle: true, format: 'esm', target: ['es2022'], charset: 'utf8', legalComments: 'none', outfile: join(client, 'client.js') });
+const api = JSON.parse(readFileSync(join(here, '..', 'services', 'gateway', 'api', 'openapi.json'), 'utf8'));
+writeFileSync(join(client, 'package.json'), `${JSON.stringify({
+  name: 'weir-client', version: api.info.version, description: "Typed client of weir's gateway, made from its OpenAPI document", license: 'Apache-2.0', type: 'module', engines: { node: '>=18' },
+  exports: { '.': { types: './client.d.ts', default: './client.js' } }, imports: { '#api': { types: './api.d.ts' } },
+}, null, 2)}\n`);

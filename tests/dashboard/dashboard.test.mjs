@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
+import { clientFlows, connect } from './client.mjs';
 import { letIn, loginFlows } from './login.mjs';
 import { stateFlows } from './states.mjs';
 import { watchlistFlows } from './watchlists.mjs';
@@ -38,7 +39,7 @@ async function until(what, predicate, seconds = 30) {
     await new Promise((resolve) => { setTimeout(resolve, 100); });
   }
 }
-const letters = async () => (await (await fetch(`${world.facts.admin}/admin/v1/dlq`, { headers: { 'X-Api-Key': world.facts.keys.viewer } })).json()).items;
+const letters = async () => (await connect(world.facts.admin, { key: world.facts.keys.viewer }).get('/admin/v1/dlq')).items;
 /** A test that leaves a photograph of where it failed, and no tab that goes on asking. */
 function flow(name, body) {
   test(name, async () => {
@@ -657,6 +658,10 @@ describe('dashboard', { skip: missing || false }, () => {
   // ---- signing in by name: login.mjs ---------------------------------------------------------------------------------------------------
 
   loginFlows({ flow, open, world: () => world, heading, button, dialog, until, visit });
+
+  // ---- what the pages ask through: client.mjs --------------------------------------------------------------------------------------------
+
+  clientFlows({ test, world: () => world });
 
   test('no page complained', () => {
     assert.deepEqual(tabs.flatMap((page) => page.complaints), []);

@@ -1,20 +1,18 @@
-// Watch-lists as an operator works with them: made, filled by pasting, looked at while somebody follows, and deleted.
+// Watch-lists as an operator works with them: made, filled by pasting, looked at while somebody follows, renamed and deleted.
 import assert from 'node:assert/strict';
+
+import { connect } from './client.mjs';
 
 export function watchlistFlows({ flow, open, world, heading, button, dialog, panel, until, visit }) {
   const address = (n) => `0x${n.toString(16).padStart(40, '0')}`;
-  async function ask(method, path, body, key = world().facts.keys.admin) {
-    const answer = await fetch(`${world().facts.admin}/v1/watchlists${path}`, {
-      method, headers: { Authorization: `Bearer ${key}`, 'Content-Type': 'application/json' }, body: body ? JSON.stringify(body) : undefined });
-    assert.ok(answer.ok, `${path}: ${answer.status}`);
-    return answer.json();
-  }
+  const weir = () => connect(world().facts.admin, { key: world().facts.keys.admin });
   let made;
   /** The id of one with some addresses, that somebody follows: for the photographs. */
   const one = () => {
     made ??= (async () => {
-      const { id } = await ask('POST', '', { chain: 'dev', name: 'hot wallets' });
-      await ask('POST', `/${id}/addresses`, { addresses: [world().facts.account, ...Array.from({ length: 40 }, (_, i) => address(i + 1))] });
+      const { id } = await weir().post('/v1/watchlists', { body: { chain: 'dev', name: 'hot wallets' } });
+      const addresses = [world().facts.account, ...Array.from({ length: 40 }, (_, i) => address(i + 1))];
+      await weir().post('/v1/watchlists/{watchlist}/addresses', { path: { watchlist: id }, body: { addresses } });
       await world().order({ do: 'watch', watchlist: id });
       return id;
     })();
@@ -54,15 +52,21 @@ export function watchlistFlows({ flow, open, world, heading, button, dialog, pan
     await button(page, `Take out ${address(2)}`).click();
     await members.getByText(address(2)).waitFor({ state: 'detached' });
     await members.getByText(address(3)).waitFor();
+    await button(page, 'Rename').click();
+    const rename = dialog(page).getByRole('button', { name: 'Rename' });
+    assert.ok(await rename.isDisabled(), 'it has this name');
+    await dialog(page).getByLabel('Name').fill('vault');
+    await rename.click();
+    await page.getByText('vault').waitFor();
     await button(page, 'Delete').click();
     const act = dialog(page).getByRole('button', { name: 'Delete' });
     await dialog(page).getByText(/11,998 addresses of local are forgotten[\s\S]*Nobody follows it now/).waitFor();
     assert.ok(await act.isDisabled());
-    await dialog(page).getByLabel(/to confirm/).fill('treasury');
+    await dialog(page).getByLabel(/to confirm/).fill('vault');
     await act.click();
-    await page.getByText('Watch-list treasury deleted').waitFor();
+    await page.getByText('Watch-list vault deleted').waitFor();
     await heading(page, 'Watch-lists');
-    await page.getByRole('row').filter({ hasText: 'treasury' }).waitFor({ state: 'detached' });
+    await page.getByRole('row').filter({ hasText: 'vault' }).waitFor({ state: 'detached' });
     await visit(page, '/ui/watchlists/99999');
     await page.getByText('There is no such watch-list.').waitFor();
   });

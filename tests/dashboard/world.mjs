@@ -15,11 +15,11 @@ const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/go
 export const missing = CHROMIUM ? '' : 'no Chromium on this machine: apt-get install chromium';
 
 export class World {
-  static async start() {
+  static async start({ several = false } = {}) {
     const world = new World();
     const dashboard = join(BUILD, 'share', 'weir', 'dashboard');
     if (!existsSync(dashboard)) throw new Error(`${dashboard} is not there: make dashboard`);
-    world.child = spawn('/usr/bin/python3', [join(here, 'world.py'), dashboard],
+    world.child = spawn('/usr/bin/python3', [join(here, 'world.py'), dashboard, ...(several ? ['several'] : [])],
       { stdio: ['pipe', 'pipe', 'inherit'], env: { WEIR_BIN: join(BUILD, 'bin'), ...process.env } });
     world.lines = createInterface({ input: world.child.stdout })[Symbol.asyncIterator]();
     world.facts = await world.#answer();
@@ -41,7 +41,7 @@ export class World {
   }
 
   /** A tab of its own, signed in by the link's fragment as `make demo` prints it. What the page complains about ends up in tab.complaints. */
-  async tab({ role = 'admin', path = '/ui', theme = 'dark', width = 1440, height = 1000 } = {}) {
+  async tab({ role = 'admin', path = '/ui', theme = 'dark', width = 1440, height = 1000, at = this.facts.admin } = {}) {
     const context = await this.browser.newContext({ viewport: { width, height }, colorScheme: theme, reducedMotion: 'reduce', permissions: ['clipboard-read', 'clipboard-write'] });
     const page = await context.newPage();
     page.setDefaultTimeout(30_000);
@@ -50,7 +50,7 @@ export class World {
     page.on('pageerror', (error) => page.complaints.push(String(error)));
     page.on('console', (message) => { if (message.type() === 'error' && !/Failed to load resource|ERR_CONNECTION/.test(message.text())) page.complaints.push(message.text()); });
     page.on('request', (request) => page.asked.push(request.url()));
-    await page.goto(this.facts.admin + path + (role ? `#key=${this.facts.keys[role]}` : ''));
+    await page.goto(at + path + (role ? `#key=${this.facts.keys[role]}` : ''));
     return page;
   }
 

@@ -1,9 +1,9 @@
 """A whole suite for the browser's tests: real Redis, PostgreSQL, node with traffic and reorgs, the four services, the dashboard's files.
 
-Prints one JSON line when it is ready, then obeys one JSON line at a time on standard input and answers with one; ends with its input.
+With "several" as second argument there are two chains and two gateways. Prints one JSON line when it is ready, then obeys one JSON line at a time on standard input and answers with one; ends with its input.
     {"do": "park", "letters": 5}          frames that the normalizer can only put aside
     {"do": "trouble"}                     a gap and incidents, of a kind that the reconciler does not look at again
-    {"do": "follow"}                      a WebSocket client with two subscriptions
+    {"do": "follow", "account": "0x…"}    a WebSocket client with two subscriptions; without an account with one; "chain", and "at" which gateway
     {"do": "watch", "watchlist": "7"}     one that follows a watch-list of the admin's
     {"do": "stop" | "start", "service": "gateway"}
     {"do": "quiet"}                       the traffic ends
@@ -36,32 +36,47 @@ KEYS = [{"name": "local", "key": stack.ADMIN_KEY, "role": "admin"}, {"name": "ey
 
 
 class World:
-    def __init__(self, folder, dashboard):
+    def __init__(self, folder, dashboard, several):
         os.chmod(folder, 0o755)
         self.folder, self.parts, self.streams, self.status = folder, [], [], 200
         self.posts, self.receiver = Posts(), Receiver(answer=lambda message, n: self.status)
         self.redis = self.keep(stack.Redis(folder / "redis").start())
         self.postgres = self.keep(stack.Postgres(folder / "pg", ["fsync=off"]).start())
         self.node = self.keep(stack.anvil(folder / "anvil.log", "--slots", "4"))
-        self.suite = self.keep(stack.Suite(folder / "suite", self.redis.url, self.postgres.url, [stack.dev_chain(self.node)],
+        chains, self.second = [stack.dev_chain(self.node)], None
+        if several:
+            self.other_node = self.keep(stack.anvil(folder / "anvil2.log", "--chain-id", "31338", "--mining", "1"))
+            chains.append(stack.dev_chain(self.other_node, "second", chain_id=31338))
+        self.suite = self.keep(stack.Suite(folder / "suite", self.redis.url, self.postgres.url, chains,
                                            {"gateway": {"keys": KEYS, "dashboard_dir": str(dashboard), "session_secret": "the-session-secret-of-these-tests"},
                                             "webhooks": {"encryption_key": base64.b64encode(os.urandom(32)).decode(), "allow_loopback": True,
                                                          "retry_schedule": "20ms", "probe_interval": "300ms"},
                                             "alerts": {"destinations": [{"name": "chat", "kind": "slack", "url": self.posts.url + "/secret-path"}]}}))
         self.suite.start()
+        if several:
+            self.start_second()
         self.traffic = self.keep(stack.Process("workload", ["node", stack.CHAIN_LAB / "workload.mjs", "--rpc", self.node.rpc, "--forever", "--block-ms", "500",
                                                             "--txs-per-block", "12", "--reorg-every", "15", "--seed", "7"], folder / "workload.log").start())
-        stack.wait_until("some blocks", 60, lambda: (self.suite.chain("dev")["watermark"] or {"height": 0})["height"] > 25)
+        stack.wait_until("some blocks", 180, lambda: (self.suite.chain("dev")["watermark"] or {"height": 0})["height"] > 25)
 
     def keep(self, part):
         self.parts.append(part)
         return part
 
+    def start_second(self):
+        """Another gateway over the same stores."""
+        ports = {name: f"127.0.0.1:{stack.free_port()}" for name in ("LISTEN", "ADMIN_LISTEN")}
+        self.second = {name: f"http://{address}" for name, address in ports.items()}
+        environment = {f"WEIR_GATEWAY_{name}": address for name, address in ports.items()} | {"WEIR_OPS_LISTEN_GATEWAY": "127.0.0.1:0"}
+        self.second["process"] = self.keep(stack.Process("gateway2", [self.suite.bin / "weir-gateway", "--config", self.suite.config], self.folder / "gateway2.log", env=environment).start())
+        stack.wait_until("the second gateway", 60, lambda: stack.http_json(self.second["LISTEN"] + "/v1/chains/dev")[0] == 200)
+
     def facts(self):
         sample = self.suite.get("/v1/chains/dev/blocks/latest/entries?limit=100")[1]["items"]
         busy = next((e for e in sample if e["asset"] == "native" and e["transaction_hash"]), sample[0])
         return {"admin": self.suite.admin, "api": self.suite.api, "keys": {k["role"]: k["key"] for k in KEYS}, "account": busy["account"], "receiver": self.receiver.url,
-                "transaction": busy["transaction_hash"], "height": busy["height"]}
+                "transaction": busy["transaction_hash"], "height": busy["height"],
+                "second": self.second and {"api": self.second["LISTEN"], "admin": self.second["ADMIN_LISTEN"]}}
 
     def obey(self, order):
         what = order["do"]
@@ -84,14 +99,17 @@ class World:
                         '{"endpoints": ["a", "b"], "asked": 2}'::jsonb, null::timestamptz from native group by asset
                     union all select 1, 'mismatch', 'closed', min(account), asset, 9, 9, 10, 11, 'healed', '{}'::jsonb, now() from native group by asset""")
         elif what == "follow":
-            self.streams.append(Stream(self.suite.api))
-            self.streams[-1].subscribe(topic="blocks", chain="dev")
-            self.streams[-1].subscribe(topic="entries", chain="dev", account=order["account"])
+            self.streams.append(Stream(order.get("at") or self.suite.api))
+            self.streams[-1].subscribe(topic="blocks", chain=order.get("chain", "dev"))
+            if "account" in order:
+                self.streams[-1].subscribe(topic="entries", chain="dev", account=order["account"])
             threading.Thread(target=self.read, args=(self.streams[-1],), daemon=True).start()
         elif what == "watch":
             self.streams.append(Stream(self.suite.api, header=[f"X-Api-Key: {stack.ADMIN_KEY}"]))
             self.streams[-1].subscribe(topic="watchlist", chain="dev", watchlist=order["watchlist"])
             threading.Thread(target=self.read, args=(self.streams[-1],), daemon=True).start()
+        elif what == "stop" and order["service"] == "gateway2":
+            self.second["process"].stop()
         elif what == "stop":
             self.suite.processes[order["service"]].stop()
         elif what == "start":
@@ -125,7 +143,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="weir-dashboard-") as folder:
         world = None
         try:
-            world = World(pathlib.Path(folder), sys.argv[1])
+            world = World(pathlib.Path(folder), sys.argv[1], sys.argv[2:] == ["several"])
             print(json.dumps(world.facts()), flush=True)
             for line in sys.stdin:
                 print(json.dumps(world.obey(json.loads(line))), flush=True)

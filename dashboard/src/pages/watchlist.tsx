@@ -10,7 +10,7 @@ import { usePaged } from '../ui/more';
 import { Await, Badge, Button, Empty, Failed, Hex, Page, Panel, Skeleton, useNow } from '../ui/parts';
 import { ACTIONS, List, Table, type Column } from '../ui/table';
 import { toast } from '../ui/toast';
-import { Delete, MemoryBadge, useFollowed, type Follower, type Watchlist } from './watchlists';
+import { Delete, MemoryBadge, Rename, useFollowed, type Follower, type Watchlist } from './watchlists';
 import { WatchlistChange } from './watchlist-change';
 import { stateTone } from './connections';
 
@@ -70,7 +70,7 @@ export function WatchlistPage({ id }: { id: string }) {
   const { may } = useWho();
   const now = useNow(5000);
   const [turn, setTurn] = useState(0);
-  const [deleting, setDeleting] = useState(false);
+  const [asking, setAsking] = useState<'rename' | 'delete'>();
   const followed = useFollowed();
   const asked = useAsked(`watchlist ${id}`, (signal) => get('/v1/watchlists/{watchlist}', { path: { watchlist: id }, signal }), 4000);
   const l = asked.data;
@@ -81,7 +81,7 @@ export function WatchlistPage({ id }: { id: string }) {
   };
   return (
     <Page title="Watch-list" lead={l && !gone && <><b>{l.name}</b> on <a href={to(['chains', l.chain])}>{l.chain}</a></>}
-      actions={l && !gone && may('operator') && <Button icon="trash" kind="danger" onClick={() => setDeleting(true)}>Delete</Button>}>
+      actions={l && !gone && may('operator') && <><Button icon="edit" onClick={() => setAsking('rename')}>Rename</Button><Button icon="trash" kind="danger" onClick={() => setAsking('delete')}>Delete</Button></>}>
       {gone ? <Empty icon="eye" title="There is no such watch-list.">It was deleted, or it belongs to somebody else. <a href={to(['watchlists'])}>All watch-lists</a></Empty>
         : !l ? (asked.error ? <Failed problem={asked.error} retry={asked.reload} /> : <Skeleton rows={8} />) : (
           <>
@@ -99,7 +99,8 @@ export function WatchlistPage({ id }: { id: string }) {
             <Panel title="Addresses" hint={plural(l.addresses, 'address', 'addresses')} flush><Members list={l} turn={turn} onDone={changed} /></Panel>
           </>
         )}
-      {deleting && l && <Delete list={l} followers={followed.followers(id).length} onClose={() => setDeleting(false)} onDone={() => go(to(['watchlists']))} />}
+      {asking === 'rename' && l && <Rename list={l} onClose={() => setAsking(undefined)} onDone={changed} />}
+      {asking === 'delete' && l && <Delete list={l} followers={followed.followers(id).length} onClose={() => setAsking(undefined)} onDone={() => go(to(['watchlists']))} />}
     </Page>
   );
 }

@@ -55,7 +55,18 @@ function Make({ onClose, onDone }: { onClose: () => void; onDone: (list: Watchli
       onConfirm={async () => onDone(await post('/v1/watchlists', { body: { name: name.trim(), chain: chosen } }))}>
       <label class="field"><span>Name</span><input value={name} onInput={(e) => setName(e.currentTarget.value)} maxLength={100} autocomplete="off" autofocus /></label>
       {names.length > 1 && <Select label="Chain" value={chosen} options={names.map((n) => [n, n] as const)} onChange={setChain} />}
-      <p class="muted">It is empty, and belongs to you: addresses are added on its page. The name and the chain stay as they are.</p>
+      <p class="muted">It is empty, and belongs to you: addresses are added on its page. The chain stays as it is.</p>
+    </Confirm>
+  );
+}
+
+export function Rename({ list, onClose, onDone }: { list: Watchlist; onClose: () => void; onDone: () => void }) {
+  const [name, setName] = useState(list.name);
+  return (
+    <Confirm title={`Rename the watch-list “${list.name}”`} action="Rename" ready={name.trim() !== '' && name.trim() !== list.name} onClose={onClose}
+      onConfirm={async () => { await post('/v1/watchlists/{watchlist}/rename', { path: { watchlist: list.id }, body: { name: name.trim() } }); onDone(); }}>
+      <label class="field"><span>Name</span><input value={name} onInput={(e) => setName(e.currentTarget.value)} maxLength={100} autocomplete="off" autofocus /></label>
+      <p class="muted">Who follows it goes on: subscriptions and webhooks name it by its id, {list.id}.</p>
     </Confirm>
   );
 }

@@ -24,6 +24,7 @@ const paths: Record<string, string> = {
   minus: 'M6 12h12',
   calm: 'M3 9c3 0 3 2 6 2s3-2 6-2 3 2 6 2M3 15c3 0 3 2 6 2s3-2 6-2 3 2 6 2',
   replay: 'M4 12a8 8 0 102.5-5.8M4 4v4.5h4.5',
+  edit: 'M4 20l1-5L16 4l4 4L9 19zM14 6l4 4',
   trash: 'M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13M10.5 11v5M13.5 11v5',
   pause: 'M9 5v14M15 5v14',
   play: 'M7 5l12 7-12 7z',
