@@ -20,6 +20,9 @@ void bus_records_close(struct bus_records **);
  * none twice. Anything else: some may be there and some not; nothing is under way any more, begin again at the last place. WEIR_CONFIG: there is no such topic,
  * and how to make it. */
 int bus_records_write(struct bus_records *, const struct bus_record *, size_t n, struct error *);
+/* The newest record of each partition that has any, whoever wrote it; key and value are fn's for the call. */
+typedef void bus_record_fn(const struct bus_record *, void *arg);
+int bus_records_newest(struct bus_records *, bus_record_fn *, void *arg, struct error *);
 /* Gives up what is under way: some of it may still arrive. */
 void bus_records_drop(struct bus_records *);
 

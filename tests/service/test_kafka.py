@@ -26,7 +26,7 @@ def world(tmp_path_factory):
     world = World(tmp_path_factory.mktemp("kafka"), {"kafka": {"url": kafka.url}, "bus": {"lease": "2s"}})
     world.kafka = kafka
     try:
-        world.workload("--seed", "37", "--blocks", "18", "--reorgs", "2", "--txs-per-block", "6", "--pace-ms", "20")
+        world.workload("--seed", "37", "--blocks", "18", "--reorgs", "2", "--txs-per-block", "5", "--pace-ms", "20")
         yield world
     finally:
         statuses = world.stop()
@@ -176,7 +176,9 @@ def test_brokers_that_are_away_are_waited_for(world):
     assert status["reason"].startswith(f"Kafka {world.kafka.hosts}: ")
     stack.wait_until("it is told", 30, lambda: world.suite.metric("gateway", "weir_kafka_lag_events", chain="dev") > 0)
     reorg(world, 2)
-    world.settle()
+    world.suite.processes["gateway"].kill() # with a piece in hand that nobody acknowledged
+    world.suite.start(["gateway"])
+    stack.wait_until("its successor waits", 60, lambda: (s := export(world)) and s["state"] == "waiting" and s["lag"] > 0)
     world.kafka.tell("up 1")
     complete(world)
     assert export(world)["state"] == "running"

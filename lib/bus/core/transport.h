@@ -28,6 +28,7 @@ struct bus_transport {
 
 	/* Plain records (records.h); NULL: the transport has none. */
 	int (*records_write)(struct bus_records *, const struct bus_record *, size_t n, struct error *);
+	int (*records_newest)(struct bus_records *, bus_record_fn *, void *arg, struct error *);
 	void (*records_drop)(struct bus_records *);
 
 	/* The ordered lane: an owner is the transport's own. */

@@ -7,6 +7,10 @@
 
 #include "bus/kafka/kafka.h"
 
+#include "base/clock.h"
+
+#define POLL_MS 50
+
 static bool may_be_repeated(int code)
 {
 	return code == WEIR_TIMEOUT || code == WEIR_UNAVAILABLE || code == WEIR_CANCELED;
@@ -57,4 +61,94 @@ void kafka_records_drop(struct bus_records *w)
 	kafka_purge(kafka_of(w->bus));
 	kafka_sends_leave(&sends);
 	w->own = NULL;
+}
+
+/* ---- the newest ------------------------------------------------------------------------------------------------------------------------------ */
+
+struct newest {
+	struct kafka *kafka;
+	struct kafka_topic *topic;
+	rd_kafka_queue_t *queue;
+	bool started[KAFKA_PARTITIONS_MAX]; /* and not yet heard of */
+	int64_t end[KAFKA_PARTITIONS_MAX];
+	size_t left;
+};
+
+/* Begins to read the partition at its last record, if it has one. */
+static int start_last(struct newest *n, int32_t partition, struct error *err)
+{
+	const struct kafka *k = n->kafka;
+	int64_t low = 0, high = 0;
+	rd_kafka_resp_err_t e = rdk.query_watermark_offsets(k->reader, n->topic->name, partition, &low, &high, (int)k->bus->options.command_timeout_ms);
+	if (e != 0)
+		return kafka_error(k, e, n->topic->name, err);
+	if (high <= low)
+		return 0;
+	if (rdk.consume_start_queue(n->topic->read, partition, high - 1, n->queue) != 0)
+		return error_set(err, WEIR_UNAVAILABLE, "Kafka %s: topic %s, partition %d cannot be read", k->hosts, n->topic->name, (int)partition);
+	n->started[partition] = true;
+	n->end[partition] = high;
+	n->left++;
+	return 0;
+}
+
+static void stop(struct newest *n, int32_t partition)
+{
+	if (!n->started[partition])
+		return;
+	(void)rdk.consume_stop(n->topic->read, partition);
+	n->started[partition] = false;
+	n->left--;
+}
+
+/* A partition is done with its last record, or at its end: what was there last may be gone, or be none of a reader's business. */
+static int take(struct newest *n, const rd_kafka_message_t *m, bus_record_fn *fn, void *arg, struct error *err)
+{
+	const int32_t p = m->partition;
+	if (p < 0 || p >= n->topic->partitions || !n->started[p])
+		return 0;
+	if (m->err != 0 && m->err != RD_KAFKA_RESP_ERR__PARTITION_EOF)
+		return kafka_error(n->kafka, m->err, n->topic->name, err);
+	if (m->err == 0)
+		fn(&(struct bus_record){ { m->key, m->key_len }, { m->payload, m->len } }, arg);
+	if (m->err != 0 || m->offset + 1 >= n->end[p])
+		stop(n, p);
+	return 0;
+}
+
+static int read_last(struct newest *n, bus_record_fn *fn, void *arg, struct error *err)
+{
+	const int64_t deadline = kafka_deadline(n->kafka);
+	int r = 0;
+	while (r == 0 && n->left > 0) {
+		rd_kafka_message_t *m = NULL;
+		if (rdk.consume_batch_queue(n->queue, POLL_MS, &m, 1) == 1) {
+			r = take(n, m, fn, arg, err);
+			rdk.message_destroy(m);
+		}
+		if (r == 0 && n->left > 0 && bus_canceled(n->kafka->bus))
+			r = error_set(err, WEIR_CANCELED, "stopping");
+		else if (r == 0 && n->left > 0 && clock_mono_ms() >= deadline)
+			r = error_set(err, WEIR_TIMEOUT, "Kafka %s: topic %s: the last record of %zu partitions did not come", n->kafka->hosts, n->topic->name, n->left);
+	}
+	return r;
+}
+
+int kafka_records_newest(struct bus_records *w, bus_record_fn *fn, void *arg, struct error *err)
+{
+	struct newest n = { .kafka = kafka_of(w->bus) };
+	int r = kafka_topic(n.kafka, w->topic, KAFKA_RECORDS, &n.topic, err);
+	if (r != 0)
+		return r;
+	n.queue = rdk.queue_new(n.kafka->reader);
+	for (int32_t p = 0; p < n.topic->partitions && r == 0; p++)
+		r = start_last(&n, p, err);
+	if (r == 0)
+		r = read_last(&n, fn, arg, err);
+	for (int32_t p = 0; p < n.topic->partitions; p++)
+		stop(&n, p);
+	rdk.queue_destroy(n.queue);
+	if (r == WEIR_CONFIG)
+		n.topic->partitions = 0; /* asked anew next time */
+	return r;
 }

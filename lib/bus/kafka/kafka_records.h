@@ -5,6 +5,7 @@
 #include "bus/lane/records.h"
 
 int kafka_records_write(struct bus_records *, const struct bus_record *, size_t n, struct error *);
+int kafka_records_newest(struct bus_records *, bus_record_fn *, void *arg, struct error *);
 void kafka_records_drop(struct bus_records *);
 
 #endif

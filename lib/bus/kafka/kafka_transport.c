@@ -130,6 +130,7 @@ static const struct bus_transport transport = {
 	.publish = kafka_publish,
 	.publisher_close = kafka_publisher_close,
 	.records_write = kafka_records_write,
+	.records_newest = kafka_records_newest,
 	.records_drop = kafka_records_drop,
 	.owner_open = owner_open,
 	.owner_close = owner_close,

@@ -27,6 +27,11 @@ int bus_records_write(struct bus_records *w, const struct bus_record *records, s
 	return w->bus->transport->records_write(w, records, n, err);
 }
 
+int bus_records_newest(struct bus_records *w, bus_record_fn *fn, void *arg, struct error *err)
+{
+	return w->bus->transport->records_newest(w, fn, arg, err);
+}
+
 void bus_records_drop(struct bus_records *w)
 {
 	w->bus->transport->records_drop(w);

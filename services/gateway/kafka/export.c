@@ -34,6 +34,7 @@ struct export {
 	int64_t leased_until_ms, renew_ms;
 	struct offset offset;    /* sent and acknowledged up to here: row.position */
 	bool located, checked;   /* there is one, and it lies in the ledger's journal */
+	bool compared;           /* what is in Kafka does, too */
 	int64_t checked_ms;
 	struct backoff backoff;
 	bool alerted;
@@ -140,7 +141,7 @@ static void forget_place(struct export *e)
 	if (e->records)
 		bus_records_drop(e->records);
 	e->located = *e->row.position && offset_parse(e->row.position, &e->offset, NULL) == 0;
-	e->checked = false;
+	e->checked = e->compared = false;
 }
 
 static int open_pg(struct export *e, struct error *err)
@@ -230,6 +231,36 @@ static int check(struct export *e, struct error *err)
 	return code;
 }
 
+static void keep_newest(const struct bus_record *record, void *arg)
+{
+	struct export_place place, *newest = arg;
+	if (export_place_read(record->value, &place) && export_place_above(&place, newest))
+		*newest = place;
+}
+
+/* Is what is in Kafka of this ledger? Of one that was restored together with our position it says more than the position: then readers have events that the
+ * ledger no longer has. Looked at by everybody who begins to send, after others did. */
+static int compare(struct export *e, struct error *err)
+{
+	struct export_place newest = { 0 };
+	struct replay_job *job = NULL;
+	struct offset at;
+	int code = bus_records_newest(e->records, keep_newest, &newest, err);
+	if (code)
+		return code;
+	if (newest.epoch > e->row.epoch)
+		return error_set(err, WEIR_NOT_FOUND, "Kafka has records of epoch %lld, the database knows of %lld", (long long)newest.epoch, (long long)e->row.epoch);
+	if (newest.epoch == e->row.epoch && offset_parse(newest.offset, &at, NULL) == 0) {
+		const struct offset ours = e->offset;
+		e->offset = at;
+		code = ask(e, REPLAY_FROM_OFFSET, &job, err);
+		e->offset = ours;
+	}
+	replay_job_free(&job);
+	e->compared = code == 0;
+	return code;
+}
+
 /* Until the brokers have all of it, or it is not ours to send any more. */
 static int send_all(struct export *e, const struct export_batch *batch, struct error *err)
 {
@@ -270,7 +301,7 @@ static int read_and_send(struct export *e, struct error *err)
 static void stop_until_told(struct export *e, const struct error *err)
 {
 	char reason[sizeof e->row.reason];
-	snprintf(reason, sizeof reason, "the ledger no longer has the event that was sent last (%s); begin anew: weirctl kafka restart --chain %s --why …", err->text, e->chain->chain.name);
+	snprintf(reason, sizeof reason, "the ledger no longer has what was sent last (%s); begin anew: weirctl kafka restart --chain %s --why …", err->text, e->chain->chain.name);
 	tell(e, reason);
 	set_state(e, EXPORT_STOPPED, reason);
 }
@@ -283,6 +314,8 @@ static int step(struct export *e, bool *ret_more, struct error *err)
 	if (code || !e->row.ours || e->row.state == EXPORT_STOPPED || atomic_load(&e->chain->id) == 0)
 		return code;
 	*ret_more = true;
+	if (!e->compared)
+		return compare(e, err);
 	if (!e->located)
 		return locate(e, err);
 	if (!e->checked || (newest < e->offset.sequence && clock_mono_ms() - e->checked_ms > CHECK_MS))

@@ -20,4 +20,13 @@ struct export_batch {
 int export_batch_make(const struct chain *, int64_t epoch, const struct push *, size_t n, struct export_batch *ret, struct error *);
 void export_batch_free(struct export_batch *);
 
+/* Where a record stands among those that were sent. */
+struct export_place {
+	int64_t epoch, index;
+	uint64_t sequence;
+	char offset[OFFSET_TEXT_MAX];
+};
+bool export_place_read(struct bytes value, struct export_place *ret); /* false: no record of ours */
+bool export_place_above(const struct export_place *, const struct export_place *);
+
 #endif
