@@ -126,7 +126,7 @@ struct config {
 		bool connections_oldest; /* one too many ends the oldest, else it is refused */
 		char *limit_exempt;    /* address ranges that no limit counts for */
 		char *trusted_proxies; /* address ranges whose X-Forwarded-For counts */
-		int64_t shed_after_ms; /* requests without a key that waited so long are refused; 0: never */
+		int64_t shed_after_ms; /* requests without a key that would wait so long are refused; 0: never */
 		bool anonymous;    /* clients without a key may read */
 		char *key_pepper;  /* secret; with it keys of the database are hashed */
 		char *session_secret; /* secret; empty: nobody signs in by name */

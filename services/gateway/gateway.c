@@ -8,6 +8,7 @@
 #include "call/final.h"
 #include "call/reader.h"
 #include "call/recent.h"
+#include "call/shed.h"
 #include "call/negotiate.h"
 #include "live/feed.h"
 #include "call/files.h"
@@ -197,6 +198,8 @@ static int open_listeners(struct gateway *gateway, struct error *err)
 					.handler = call_client,
 					.at_once = call_at_once,
 					.refuse = call_refuse,
+					.turns_away = shed_turns_away,
+					.turned_away = shed_turned_away,
 					.observe = observe_client,
 					.trusted = &gateway->trusted_proxies,
 					.websocket_path = "/v1/ws",
@@ -216,6 +219,8 @@ static int open_listeners(struct gateway *gateway, struct error *err)
 	options.workers = 4;
 	options.handler = call_admin;
 	options.at_once = NULL;
+	options.turns_away = NULL;
+	options.turned_away = NULL;
 	options.observe = observe_admin;
 	options.websocket_admit = admit_operator_websocket;
 	options.upgraded = hub_adopt_operator;
@@ -231,6 +236,7 @@ int gateway_open(struct gateway *gateway, struct daemon_ctx *ctx, struct error *
 	gateway->recent = recent_new((size_t)gateway->config->gateway.recent_answers_bytes, gateway->config->chain_count, gateway->metrics);
 	gateway->final = final_new((size_t)gateway->config->gateway.final_answers_bytes, metrics_get(gateway->metrics, "weir_gateway_final_bytes", NULL, NULL, NULL),
 				   metrics_get(gateway->metrics, "weir_gateway_final_total", NULL, NULL, NULL));
+	gateway->shed = shed_counts_new(gateway->metrics);
 	int code = read_ranges(gateway, err);
 	if (!code)
 		code = open_chains(gateway, err);
@@ -345,6 +351,7 @@ void gateway_close(struct gateway *gateway)
 	pg_pool_close(&gateway->pool);
 	final_free(&gateway->final);
 	recent_free(&gateway->recent);
+	xfree(&gateway->shed);
 	xfree(&gateway->chains);
 	gateway->chain_count = 0;
 }

@@ -26,6 +26,7 @@ struct limits;
 struct http;
 struct registry;
 struct reader;
+struct shed_counts;
 struct replay;
 struct tls;
 struct gateway_metrics;
@@ -55,6 +56,7 @@ struct gateway {
 	struct control *control;
 	struct cursor_keys *cursor_keys;
 	struct reader *reader; /* NULL: workers read rows, too */
+	struct shed_counts *shed;
 	struct replay *replay, *letters; /* who reads the journal, and the dead letters, for subscriptions */
 	struct hub *hub;
 	struct limits *limits;

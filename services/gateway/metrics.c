@@ -2,7 +2,7 @@
 #include "gateway.h"
 
 const struct metric_def gateway_metrics[] = {
-	{ "weir_gateway_requests_total", METRIC_COUNTER, "HTTP requests answered.", { "route", "method", "status" }, NULL },
+	{ "weir_gateway_requests_total", METRIC_COUNTER, "HTTP requests answered; route none: there is none, refused: turned away under overload before it was looked for.", { "route", "method", "status" }, NULL },
 	{ "weir_gateway_request_seconds", METRIC_HISTOGRAM, "From the request's first line to its answer.", { "route" }, NULL },
 	{ "weir_gateway_tls_handshakes_total", METRIC_COUNTER, "TLS handshakes by how they ended: done, failed, timeout.", { "listener", "result" }, NULL },
 	{ "weir_gateway_tls_reloads_total", METRIC_COUNTER, "Times that changed certificate files were read: done, or failed (the old ones stay in use).", { "listener", "result" }, NULL },

@@ -5,9 +5,10 @@
  * RATE 0: each user asks again as soon as it has its answer. Else so many requests a second are due, whether or not the server keeps up; one for which
  * no user is free waits for one, its time runs from when it was due, and it is given up on when that was a second ago. "%d" in PATH is a number that
  * grows by one with each request and begins somewhere below 150000.
- * One JSON line: {"answered":, "good":, "refused":, "failed":, "given_up":, "seconds":, "cpu_us":, "p50_us":, "p99_us":, "max_us":, "status":}
+ * One JSON line: {"answered":, "good":, "refused":, "failed":, "given_up":, "late":, "seconds":, "cpu_us":, "p50_us":, "p99_us":, "max_us":, "status":}
  * good: 2xx and 304, whose times these are, answered within a second of being due; refused: 429 and 503; failed: everything else, the last of
- * which is status, and connections that broke.
+ * which is status, and connections that broke; late: sent more than LATE_MS after being due, because no user was free or this program had no time: as
+ * long as there are few, what was offered is what RATE says.
  */
 #include "histogram.h"
 
@@ -28,6 +29,7 @@
 
 #define HEAD_MAX 8192
 #define PATIENCE_NS 1000000000LL
+#define LATE_MS 20
 
 struct user {
 	int fd;
@@ -45,7 +47,7 @@ static int epoll;
 static const char *path;
 static char fields[4096];
 static struct histogram latency;
-static uint64_t sent, answered, good, refused, failed, given_up;
+static uint64_t sent, answered, good, refused, failed, given_up, late;
 static unsigned last_failure;
 
 static void fail(const char *what)
@@ -194,12 +196,14 @@ static void run_open(int64_t began, int64_t until, double rate)
 		uint64_t due = (uint64_t)((double)(now - began) / 1e9 * rate);
 		for (; begun < due; begun++) {
 			int64_t at = began + (int64_t)((double)begun / rate * 1e9);
-			if (now - at > PATIENCE_NS)
+			if (now - at > PATIENCE_NS) {
 				given_up++;
-			else if (free_users)
-				ask(take_free(), at);
-			else
+				continue;
+			}
+			if (!free_users)
 				break;
+			ask(take_free(), at);
+			late += now - at > LATE_MS * 1000000LL;
 		}
 	}
 }
@@ -238,9 +242,9 @@ int main(int argc, char **argv)
 		run_open(began, until, rate);
 	else
 		run_closed(until);
-	printf("{\"answered\":%llu,\"good\":%llu,\"refused\":%llu,\"failed\":%llu,\"given_up\":%llu,\"seconds\":%.3f,\"cpu_us\":%.0f,\"p50_us\":%.1f,\"p99_us\":%.1f,"
+	printf("{\"answered\":%llu,\"good\":%llu,\"refused\":%llu,\"failed\":%llu,\"given_up\":%llu,\"late\":%llu,\"seconds\":%.3f,\"cpu_us\":%.0f,\"p50_us\":%.1f,\"p99_us\":%.1f,"
 	       "\"max_us\":%.1f,\"status\":%u}\n",
-	       (unsigned long long)answered, (unsigned long long)good, (unsigned long long)refused, (unsigned long long)failed, (unsigned long long)given_up,
+	       (unsigned long long)answered, (unsigned long long)good, (unsigned long long)refused, (unsigned long long)failed, (unsigned long long)given_up, (unsigned long long)late,
 	       (double)(clock_mono_ns() - began) / 1e9, cpu_us(), (double)histogram_at(&latency, 0.5) / 1e3, (double)histogram_at(&latency, 0.99) / 1e3,
 	       (double)latency.largest / 1e3, last_failure);
 	return 0;

@@ -135,7 +135,7 @@ def test_what_waits_behind_a_slow_ledger_is_the_workers(stores):
     gateway = stores.gateway(SETTINGS | {"postgres": {"pool_size": 1}, "gateway": SETTINGS["gateway"] | {"shed_after": "500ms", "request_timeout": "60s"}})
     lock = psycopg2.connect(stores.postgres.url)
     lock.cursor().execute("lock table weir.blocks in access exclusive mode")
-    asked = [Reader(gateway, [str(n)]) for n in range(1, 61)]
+    asked = [Reader(gateway, [str(n)]) for n in range(1, 101)] # 64 of them may be in one round
     try: # they shed, and give up waiting for a connection; the reader would do neither
         stack.wait_until("refusals", 60, lambda: sum(a[1] == 503 for reader in asked for a in reader.answers) >= 5)
     finally:

@@ -354,7 +354,7 @@ static enum http_at_once begin_row(struct gateway *gateway, const struct http_re
 	call->hurried = true;
 	memcpy(call->places, match.places, sizeof call->places);
 	cors_tell(call->cors, request, response);
-	if (auth_client(call, SCOPE_READ) && shed_admits(call) && admit(call, &later->admission)) {
+	if (auth_client(call, SCOPE_READ) && admit(call, &later->admission)) {
 		lifecycle_tell(call->route->lifecycle, response);
 		if (!recent_begin(call, &later->recent) && ask_row(later))
 			return HTTP_LATER;
@@ -363,15 +363,34 @@ static enum http_at_once begin_row(struct gateway *gateway, const struct http_re
 	return HTTP_ANSWERED;
 }
 
+/* What the door did not turn away (http_options.turns_away), because it could not, and would have. */
+static bool turned_away(struct gateway *gateway, const struct http_request *request, struct http_response *response)
+{
+	struct match match;
+	struct call call = { .gateway = gateway, .request = request, .response = response, .out = &response->body, .cors = gateway->cors };
+	if (shed_allows(SHED_ANONYMOUS, &request->load, gateway->config->gateway.shed_after_ms))
+		return false; /* then nobody is */
+	route_find(client_routes, client_route_count, request->method, &request->target, &match);
+	call.route = match.route;
+	if (shed_lets_in(&call))
+		return false;
+	cors_tell(call.cors, request, response);
+	negotiate_type(request, response);
+	negotiate_coding(request, response);
+	return true;
+}
+
 enum http_at_once call_at_once(const struct http_request *request, struct http_response *response, void *gateway_)
 {
 	struct gateway *gateway = gateway_;
 	struct final_answer answer;
 	struct admission admission;
-	if (strcmp(request->method, "GET") != 0 || request->target.parameter_count > 0 || request->body.size > 0)
-		return HTTP_WAITS;
-	if (!final_find(gateway->final, request->target.path, &answer, &response->body))
-		return begin_row(gateway, request, response);
+	bool plain = strcmp(request->method, "GET") == 0 && request->target.parameter_count == 0 && request->body.size == 0;
+	if (!plain || !final_find(gateway->final, request->target.path, &answer, &response->body)) {
+		if (turned_away(gateway, request, response))
+			return HTTP_ANSWERED;
+		return plain ? begin_row(gateway, request, response) : HTTP_WAITS;
+	}
 	struct call call = { .gateway = gateway, .request = request, .response = response, .out = &response->body, .route = answer.route, .cors = gateway->cors,
 			     .hurried = true };
 	response->status = 200;

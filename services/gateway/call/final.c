@@ -27,13 +27,18 @@ struct final_answers {
 	struct kept *buckets[BUCKETS];
 };
 
-static struct kept **place_of(struct final_answers *all, const char *path)
+static struct kept **find(struct final_answers *all, const char *path, size_t size)
 {
-	uint64_t hash = hash_bytes(HASH_BASIS, path, strlen(path));
+	uint64_t hash = hash_bytes(HASH_BASIS, path, size);
 	struct kept **place = &all->buckets[(hash ^ hash >> 32) % BUCKETS];
-	while (*place && strcmp((*place)->text, path) != 0)
+	while (*place && ((*place)->path_size != size || memcmp((*place)->text, path, size) != 0))
 		place = &(*place)->next_of_bucket;
 	return place;
+}
+
+static struct kept **place_of(struct final_answers *all, const char *path)
+{
+	return find(all, path, strlen(path));
 }
 
 static size_t size_of(const struct kept *kept)
@@ -78,6 +83,14 @@ void final_free(struct final_answers **allp)
 		drop_oldest(all);
 	pthread_mutex_destroy(&all->lock);
 	xfree(allp);
+}
+
+bool final_has(struct final_answers *all, const char *path, size_t size)
+{
+	pthread_mutex_lock(&all->lock);
+	bool has = *find(all, path, size) != NULL;
+	pthread_mutex_unlock(&all->lock);
+	return has;
 }
 
 bool final_find(struct final_answers *all, const char *path, struct final_answer *ret, struct buf *ret_body)

@@ -28,6 +28,7 @@ struct final_answers *final_new(size_t max_bytes, struct metric *bytes, struct m
 void final_free(struct final_answers **);
 
 /* True: it is there; the body is added to ret_body. */
+bool final_has(struct final_answers *, const char *path, size_t size);
 bool final_find(struct final_answers *, const char *path, struct final_answer *ret, struct buf *ret_body);
 uint64_t final_turn(struct final_answers *); /* taken before the ledger is read */
 void final_keep(struct final_answers *, uint64_t turn, const char *path, const struct final_answer *, struct bytes body);

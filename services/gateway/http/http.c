@@ -8,19 +8,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define FINISHED_TOGETHER 64
+#define WORKER_NICE 10 /* who reads, refuses, sends answers or tells that all is well goes before who makes answers: those are many, and would leave nothing to them */
 
 /* ---- workers ----------------------------------------------------------------------------------------------------------------------- */
 
 /* False: another thread answers. */
 static bool answer(struct http *http, struct exchange *x)
 {
-	const int64_t now = clock_mono_ms();
-	x->request.waited_ms = now - x->queued_ms;
-	x->request.lag_ms = lag_now(&x->conn->loop->lag, now);
+	const int64_t now = clock_mono_ns();
+	x->request.load = (struct http_load){ .wait_ms = (now - x->queued_ns) / 1000000, .burst = true };
+	x->request.left = atomic_load(&x->conn->left);
 	http->options.handler(&x->request, &x->response, http->options.arg);
 	x->stage = STAGE_ANSWERED;
 	if (!x->response.take)
@@ -38,10 +40,12 @@ static bool answer(struct http *http, struct exchange *x)
 static struct exchange *take_queued(struct http *http)
 {
 	struct exchange *x = http->first;
-	if (x)
-		http->first = x->next;
+	if (!x)
+		return NULL;
+	http->first = x->next;
 	if (!http->first)
 		http->last = NULL;
+	backlog_leave(&http->backlog, clock_mono_ns());
 	return x;
 }
 
@@ -55,6 +59,7 @@ static void handle(struct http *http, struct exchange *x)
 static void *work(void *arg)
 {
 	struct http *http = arg;
+	setpriority(PRIO_PROCESS, (id_t)gettid(), WORKER_NICE); /* a thread's, on Linux */
 	pthread_mutex_lock(&http->lock);
 	for (;;) {
 		while (!http->first && !http->draining)
@@ -86,7 +91,8 @@ static bool hand_over(struct http *http, struct exchange *x)
 	pthread_mutex_lock(&http->lock);
 	bool open = !http->draining;
 	if (open) {
-		x->queued_ms = clock_mono_ms();
+		x->queued_ns = clock_mono_ns();
+		backlog_enter(&http->backlog, x->queued_ns);
 		*(http->last ? &http->last->next : &http->first) = x;
 		http->last = x;
 	}
@@ -94,6 +100,12 @@ static bool hand_over(struct http *http, struct exchange *x)
 	if (open) /* who wakes finds the lock free */
 		pthread_cond_signal(&http->queued);
 	return open;
+}
+
+struct http_load http_load_of(const struct http_loop *loop, int64_t now_ns)
+{
+	const struct backlog *backlog = &loop->http->backlog;
+	return (struct http_load){ .wait_ms = backlog_wait_ns(backlog, now_ns) / 1000000, .burst = backlog_is_burst(backlog, now_ns) };
 }
 
 /* ---- one exchange -------------------------------------------------------------------------------------------------------------------- */
@@ -190,7 +202,7 @@ void http_begin(struct http_conn *conn, char *text, size_t size, const struct h1
 		snprintf(x->response.allow, sizeof x->response.allow, "GET, HEAD, POST, OPTIONS");
 		http_send(conn);
 	} else if (http->options.websocket_path && strcmp(x->request.target.path, http->options.websocket_path) == 0) {
-		x->request.lag_ms = lag_now(&conn->loop->lag, x->began_ns / 1000000);
+		x->request.load = http_load_of(conn->loop, x->began_ns);
 		upgrade(conn);
 	} else if (!x->chunked && x->length == 0) {
 		http_received(conn);
@@ -207,7 +219,7 @@ void http_received(struct http_conn *conn)
 	x->request.body = (struct bytes){ x->received.data, x->received.size };
 	const struct http_options *o = &conn->loop->http->options;
 	x->stage = STAGE_HANDLING;
-	x->request.lag_ms = lag_now(&conn->loop->lag, clock_mono_ms());
+	x->request.load = http_load_of(conn->loop, clock_mono_ns());
 	http_set_phase(conn, PHASE_HANDLING);
 	switch (o->at_once ? o->at_once(&x->request, &x->response, o->arg) : HTTP_WAITS) {
 	case HTTP_ANSWERED:

@@ -19,6 +19,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct http_load { /* how far behind the listener is */
+	int64_t wait_ms; /* for a worker: what a request that has come would wait, or, told a worker, what this one did */
+	bool burst;      /* there has not been a queue for long (backlog.h); always, told a worker */
+};
+
+struct http_arrival { /* a request of which there is the head, and not more than this known; points into it */
+	const char *path; /* plain: nothing to decode */
+	size_t path_size;
+	bool query, credentials; /* it has some; whether they are good nobody knows */
+};
+
 struct http_request {
 	const char *method; /* "GET"; HEAD is given to the handler as GET */
 	struct target target;
@@ -32,8 +43,8 @@ struct http_request {
 	char *host, *cookie, *fetch_site; /* the last is Sec-Fetch-Site */
 	bool header_repeated; /* one of those was there more than once */
 	struct bytes body;
-	int64_t waited_ms; /* for a worker */
-	int64_t lag_ms;    /* of the loop that read it (lag.h) */
+	struct http_load load;
+	bool left; /* its client has ended its side of the connection while the request waited for a worker */
 };
 
 #define HTTP_FIELDS_MAX 16
@@ -125,6 +136,10 @@ struct http_options {
 	http_handler *handler;
 	enum http_at_once (*at_once)(const struct http_request *, struct http_response *, void *arg); /* asked first, by the thread that reads: must not wait. May be NULL */
 	http_refuse *refuse;
+	/* Asked before anything else is done about a request, when somebody waits: true: it gets this answer, with a Retry-After and without `observe`. Requests
+	 * that are not simple enough (door.h) take the usual way. Both or none. */
+	bool (*turns_away)(const struct http_arrival *, const struct http_load *, void *arg);
+	void (*turned_away)(struct http_response *, const char *instance, const char *request_id, void *arg); /* made once a second */
 	void (*observe)(const struct http_request *, const struct http_response *, double seconds, void *arg); /* after each answer; may be NULL */
 	const struct client_ranges *trusted; /* proxies whose X-Forwarded-For counts */
 	const char *websocket_path; /* NULL: none */

@@ -2,7 +2,9 @@
 #ifndef WEIR_GATEWAY_HTTP_INTERNAL_H
 #define WEIR_GATEWAY_HTTP_INTERNAL_H
 
+#include "http/backlog.h"
 #include "http/channel.h"
+#include "http/door.h"
 #include "http/h1.h"
 #include "http/http.h"
 #include "http/lag.h"
@@ -32,7 +34,7 @@ struct exchange { /* one request and its answer; belongs to the connection's loo
 	bool close;      /* the connection ends with this answer */
 	bool deflates;   /* the WebSocket being opened has permessage-deflate */
 	const char *protocol; /* and speaks this, static; NULL: none was offered that is known */
-	int64_t began_ns, queued_ms;
+	int64_t began_ns, queued_ns;
 	struct exchange *next;
 };
 
@@ -45,7 +47,7 @@ enum phase {
 	PHASE_HANDSHAKE, /* of TLS */
 };
 
-struct http_conn { /* of its loop's thread, but for done_next */
+struct http_conn { /* of its loop's thread, but for done_next and left */
 	struct channel io;
 	struct http_loop *loop;
 	enum phase phase;
@@ -53,6 +55,7 @@ struct http_conn { /* of its loop's thread, but for done_next */
 	bool readable, writable, begun; /* begun: the first byte of a request is there */
 	bool ends;        /* the peer will send no more, or something is wrong: what is read is followed by that */
 	bool detached;    /* not in the epoll set */
+	_Atomic bool left; /* the peer has ended its side; read by workers, too */
 	struct sockaddr_storage address;
 	struct buf in;
 	struct h1_scan scan;
@@ -70,6 +73,7 @@ struct http_loop {
 	int64_t swept_ms;
 	size_t shaking; /* connections in TLS's handshake at the last sweep */
 	struct lag lag;
+	struct door door;
 	struct http_conn *conns;
 	struct http_conn *done; /* guarded by http->lock: answered, or released */
 };
@@ -94,6 +98,7 @@ struct http {
 	_Atomic bool quiet, closing;       /* quiet: accepts nothing */
 	struct http_loop *loops;
 	unsigned loop_count;
+	struct backlog backlog; /* of the queue below */
 	pthread_mutex_t lock; /* guards everything below, and the loops' done */
 	pthread_cond_t queued;
 	struct exchange *first, *last;
@@ -124,6 +129,7 @@ void http_detach(struct http_conn *); /* out of the epoll set; any thread while 
 /* The head's bytes are there (text becomes the exchange's), or it is refused (problem). Each of these may end in http_send. */
 void http_begin(struct http_conn *, char *text, size_t size, const struct h1_problem *);
 void http_received(struct http_conn *); /* the body is there */
+struct http_load http_load_of(const struct http_loop *, int64_t now_ns); /* for a request that has just come */
 bool http_handle_one(struct http *); /* what a worker does again and again. False: nothing waits for one */
 void http_refuse_now(struct http_conn *, unsigned status, const char *code, const char *detail);
 void http_exchange_free(struct exchange **);
@@ -131,6 +137,7 @@ void http_exchange_free(struct exchange **);
 /* -- http_send.c: answers as bytes ---------------------------------------------------------------------------------------------------- */
 
 void http_send(struct http_conn *); /* prepares the answer of the connection's exchange; the loop writes it */
+void http_print_head(const struct exchange *, struct buf *out);
 void http_print_upgrade(const struct exchange *, const char *accept, struct buf *out);
 
 /* -- head.c: what a head must say ------------------------------------------------------------------------------------------------------ */

@@ -179,6 +179,26 @@ static void send_continue(struct http_conn *conn)
 		conn->x->close = true; /* the socket's buffer is full at the start of an exchange: this peer does not read */
 }
 
+/* True: the request with this head has its answer already. */
+static bool turn_away(struct http_conn *conn, const char *head, size_t size)
+{
+	const struct http_options *o = &conn->loop->http->options;
+	const int64_t now = clock_mono_ns();
+	struct http_arrival arrival;
+	char text[DOOR_ANSWER_MAX];
+	const struct http_load load = o->turns_away ? http_load_of(conn->loop, now) : (struct http_load){ 0 };
+	if (load.wait_ms == 0 || !door_read(head, size, &arrival) || !o->turns_away(&arrival, &load, o->arg))
+		return false;
+	size_t n = door_answer(&conn->loop->door, o, &arrival, text);
+	if (n == 0)
+		return false;
+	backlog_turned_away(&conn->loop->http->backlog, now);
+	conn->since_ms = now / 1000000;
+	if (!channel_write_all(&conn->io, text, n))
+		end_writing(conn); /* the socket's buffer is full at the start of an exchange: this peer does not read */
+	return true;
+}
+
 /* True: there is a whole head, refused or not. */
 static bool advance_head(struct http_conn *conn)
 {
@@ -187,11 +207,16 @@ static bool advance_head(struct http_conn *conn)
 	if (n == 0)
 		return false;
 	size_t begin = conn->scan.begin, size = n > 0 ? (size_t)n - begin : 0;
+	conn->scan = (struct h1_scan){ 0 };
+	conn->begun = false;
+	if (n > 0 && turn_away(conn, (const char *)conn->in.data + begin, size)) {
+		consume(conn, (size_t)n);
+		conn->begun = conn->in.size > 0;
+		return true;
+	}
 	char *text = xmalloc(size + 1);
 	if (n > 0)
 		memcpy(text, conn->in.data + begin, size);
-	conn->scan = (struct h1_scan){ 0 };
-	conn->begun = false;
 	consume(conn, n > 0 ? (size_t)n : conn->in.size);
 	http_begin(conn, text, size, n < 0 ? &problem : NULL);
 	if (conn->phase == PHASE_READING && conn->x && conn->in.size == 0 && http_expects_continue(conn->x))
@@ -462,8 +487,10 @@ static void on_event(struct http_conn *conn, uint32_t events)
 {
 	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		conn->readable = true;
-	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
 		conn->ends = true;
+		atomic_store(&conn->left, true);
+	}
 	if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
 		conn->writable = true;
 	if (conn->io.tls)
@@ -552,6 +579,7 @@ void http_loops_close(struct http *http)
 			pthread_join(loop->thread, NULL);
 		while (loop->conns)
 			destroy(loop->conns);
+		door_free(&loop->door);
 		if (loop->epoll >= 0)
 			close(loop->epoll);
 		if (loop->wake >= 0)

@@ -72,7 +72,7 @@ static void observe(const struct exchange *x)
 		o->observe(&x->request, &x->response, (double)(clock_mono_ns() - x->began_ns) / 1e9, o->arg);
 }
 
-static void put_head(const struct exchange *x, struct buf *out)
+void http_print_head(const struct exchange *x, struct buf *out)
 {
 	const struct http_response *r = &x->response;
 	size_t size = http_body(r)->size;
@@ -116,7 +116,7 @@ void http_send(struct http_conn *conn)
 	}
 	observe(x);
 	buf_reset(&conn->out);
-	put_head(x, &conn->out);
+	http_print_head(x, &conn->out);
 	conn->sent = 0;
 	http_set_phase(conn, PHASE_SENDING);
 	conn->body_size = x->request.head || r->status == 204 || r->status == 304 ? 0 : http_body(r)->size;

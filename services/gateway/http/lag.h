@@ -1,7 +1,7 @@
 /* lag.h - how late a loop around epoll is: everybody whose event comes while it handles others waits until their turn is over.
  *
  * A turn that was long once may be the machine's doing (the thread was not scheduled); turns that are all long are too much work. So the lag is the
- * shortest of the last LAG_TURNS turns, and nothing when the last one is LAG_KEPT_MS ago. Written by the loop's thread, read by any.
+ * shortest of the last LAG_TURNS turns, and nothing when the last one is LAG_KEPT_MS ago. It is told, and refuses nobody (backlog.h). Written by the loop's thread, read by any.
  */
 #ifndef WEIR_GATEWAY_LAG_H
 #define WEIR_GATEWAY_LAG_H
