@@ -30,7 +30,7 @@ const dialog = (page) => page.getByRole('dialog');
 const number = async (locator) => Number((await locator.first().innerText()).replace(/\D/g, ''));
 
 /** Polls until it holds; says the last value otherwise. */
-async function until(what, predicate, seconds = 30) {
+async function until(what, predicate, seconds = 60) {
   const deadline = Date.now() + seconds * 1000;
   for (;;) {
     const value = await predicate();
@@ -633,8 +633,12 @@ describe('dashboard', { skip: missing || false }, () => {
       document.dispatchEvent(new Event('visibilitychange'));
     }, hidden);
     await hide(true);
-    await new Promise((resolve) => { setTimeout(resolve, 1500); }); // what was under way ends
-    const before = page.asked.length;
+    let before = -1;
+    await until('what was under way ends', async () => {
+      before = page.asked.length;
+      await new Promise((resolve) => { setTimeout(resolve, 1500); });
+      return page.asked.length === before;
+    });
     await new Promise((resolve) => { setTimeout(resolve, 2500); });
     assert.equal(page.asked.length, before);
     await hide(false);
@@ -652,7 +656,7 @@ describe('dashboard', { skip: missing || false }, () => {
     await page.screenshot({ path: join(SHOTS, 'stale-dark.png') });
     await world.order({ do: 'start', service: 'gateway' });
     await button(page, 'Try now').click({ timeout: 2000 }).catch(() => {}); // it may have tried by itself
-    await page.locator('.stale').waitFor({ state: 'detached', timeout: 30_000 });
+    await page.locator('.stale').waitFor({ state: 'detached' });
   });
 
   // ---- signing in by name: login.mjs ---------------------------------------------------------------------------------------------------

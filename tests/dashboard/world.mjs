@@ -44,7 +44,7 @@ export class World {
   async tab({ role = 'admin', path = '/ui', theme = 'dark', width = 1440, height = 1000, at = this.facts.admin } = {}) {
     const context = await this.browser.newContext({ viewport: { width, height }, colorScheme: theme, reducedMotion: 'reduce', permissions: ['clipboard-read', 'clipboard-write'] });
     const page = await context.newPage();
-    page.setDefaultTimeout(30_000);
+    page.setDefaultTimeout(60_000);
     page.complaints = [];
     page.asked = [];
     page.on('pageerror', (error) => page.complaints.push(String(error)));

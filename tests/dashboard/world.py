@@ -87,7 +87,7 @@ class World:
                 sequence = redis.hincrby("weir:{dev}:raw:meta", "hw:low", 1)
                 body = wire.encode([(1, "elsewhere"), (3, 100 + i)]) if i % 3 else b"\xff\xff\xff"
                 redis.xadd("weir:{dev}:raw:low", {"d": wire.framed(2, body, b"<b>key</b>")}, id=f"{generation}-{sequence}")
-            stack.wait_until("dead letters", 30, lambda: len(self.suite.operate("GET", "/admin/v1/dlq")[1]["items"]) >= order["letters"])
+            stack.wait_until("dead letters", 60, lambda: len(self.suite.operate("GET", "/admin/v1/dlq")[1]["items"]) >= order["letters"])
         elif what == "trouble":
             self.postgres.query("""
                 insert into weir.gaps (chain, from_height, to_height, reason, detail, attempts, closed_at)
@@ -115,7 +115,7 @@ class World:
         elif what == "start":
             self.suite.start([order["service"]])
         elif what == "quiet":
-            self.traffic.stop(20)
+            self.traffic.stop(60)
         elif what == "audit":
             redis = redis_client.Redis(unix_socket_path=str(self.redis.socket), decode_responses=True)
             return [fields for _, fields in redis.xrevrange("weir:{dev}:audit", count=10)]

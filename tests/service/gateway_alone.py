@@ -38,7 +38,7 @@ class Stores:
             for text, values in statements:
                 cursor.execute(text, values)
 
-    def gateway(self, settings=None, environment=None, seconds=30, ready=True):
+    def gateway(self, settings=None, environment=None, seconds=60, ready=True):
         self.count += 1
         self.gateways.append(Gateway(self, f"gateway{self.count}", settings or {}, environment, seconds, ready))
         return self.gateways[-1]
@@ -51,7 +51,7 @@ class Stores:
 
 
 class Gateway:
-    def __init__(self, stores, name, settings, environment=None, seconds=30, ready=True):
+    def __init__(self, stores, name, settings, environment=None, seconds=60, ready=True):
         api, admin, ops = (f"127.0.0.1:{stack.free_port()}" for _ in range(3))
         chain = {"name": "dev", "family": "evm", "profile": "dev", "chain_id": 31337, "endpoints": [{"url": "http://127.0.0.1:9"}]}
         config = {"log": {"level": "debug"}, "ops": {"listen": {"gateway": ops}}, "bus": {"redis_url": stores.redis.url}, "postgres": {"url": stores.postgres.url},
@@ -72,12 +72,12 @@ class Gateway:
 
     def get(self, path="/openapi.json", **headers):
         """A read by a client: (status, body, headers in lower case). Underscores in names stand for dashes."""
-        status, body, got = stack.http_json(self.api + path, "GET", None, {k.replace("_", "-"): v for k, v in headers.items()}, 20)
+        status, body, got = stack.http_json(self.api + path, "GET", None, {k.replace("_", "-"): v for k, v in headers.items()})
         return status, body, {k.lower(): v for k, v in got.items()}
 
     def operate(self, method, path, body=None, key=stack.ADMIN_KEY, **headers):
         headers = {k.replace("_", "-"): v for k, v in headers.items()} | ({"Authorization": f"Bearer {key}"} if key else {})
-        status, answer, got = stack.http_json(self.admin + "/admin/v1/" + path, method, body, headers, 20)
+        status, answer, got = stack.http_json(self.admin + "/admin/v1/" + path, method, body, headers)
         return status, answer, {k.lower(): v for k, v in got.items()}
 
     def stop(self):

@@ -79,7 +79,7 @@ class Api:
         self.asked = set()
 
     def get(self, path, headers=None):
-        status, body, headers = stack.http_json(self.base + path, headers=headers, timeout=20)
+        status, body, headers = stack.http_json(self.base + path, headers=headers)
         self.document.answer("GET", path, status, body, headers)
         self.asked.add(self.document.operation("GET", path) and self.document.operation("GET", path)["operationId"])
         return status, body, headers
@@ -108,22 +108,22 @@ class Api:
 
     def operate(self, method, path, body=None, key=None, headers=None):
         headers = dict({"Authorization": f"Bearer {key or self.key}"} if key != "" else {}, **(headers or {}))
-        status, answer, got = stack.http_json(self.admin + path, method, body, headers, 20)
+        status, answer, got = stack.http_json(self.admin + path, method, body, headers)
         self.document.answer(method, path, status, answer, got)
         self.asked.add(self.document.operation(method, path) and self.document.operation(method, path)["operationId"])
         return status, answer
 
 
-def raw(address, data, seconds=10):
-    """Bytes in, everything out until the server closes or says nothing for a while: (status codes, head and body text)."""
+def raw(address, data, seconds=60):
+    """Bytes in, everything out until the server closes, or has begun to answer and then says nothing for a while: (status codes, head and body text)."""
     host, port = address.split("//")[1].split(":")
     with socket.create_connection((host, int(port)), timeout=seconds) as s:
         s.sendall(data)
         out = b""
-        s.settimeout(1.0)
         try:
             while part := s.recv(65536):
                 out += part
+                s.settimeout(1.0)
         except TimeoutError:
             pass
         except ConnectionResetError:
@@ -134,13 +134,13 @@ def raw(address, data, seconds=10):
 class Stream:
     """One WebSocket connection."""
 
-    def __init__(self, base, document=None, seconds=10, window=None, header=()):
+    def __init__(self, base, document=None, seconds=60, window=None, header=()):
         """window: of the kernel's bytes that nobody has read yet; small, for a client that shall be slow."""
         options = ((socket.SOL_SOCKET, socket.SO_RCVBUF, window),) if window else ()
         self.ws = websocket.create_connection(base.replace("http", "ws") + "/v1/ws", timeout=seconds, sockopt=options, header=list(header))
         self.document, self.pushes, self.number = document, [], 0
 
-    def receive(self, seconds=10):
+    def receive(self, seconds=60):
         """Pings of the server, which the library answers, do not put the end of the wait off."""
         deadline, opcode = time.monotonic() + seconds, None
         while opcode not in (websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY):
@@ -167,7 +167,7 @@ class Stream:
         assert "result" in answer, answer
         return answer["result"]
 
-    def push(self, seconds=10):
+    def push(self, seconds=60):
         return self.pushes.pop(0) if self.pushes else self.receive(seconds)
 
     def close(self):
@@ -179,7 +179,7 @@ class Deflated(Stream):
 
     PROTOCOL, TEXT, PLAIN = "", 0xc1, 1
 
-    def __init__(self, base, document=None, seconds=10, offer="permessage-deflate; client_max_window_bits"):
+    def __init__(self, base, document=None, seconds=60, offer="permessage-deflate; client_max_window_bits"):
         self.document, self.pushes, self.number, self.compressed, self.bytes, self.received = document, [], 0, 0, 0, b""
         host, port = base.split("//")[1].split(":")
         self.socket = socket.create_connection((host, int(port)), timeout=seconds)
@@ -298,7 +298,7 @@ def query_of(chain, topic, **rest):
 class EventStream:
     """One event stream, with the face of a Stream. Its offset travels as a browser's does: in Last-Event-ID."""
 
-    def __init__(self, base, document=None, seconds=10, window=None, header=()):
+    def __init__(self, base, document=None, seconds=60, window=None, header=()):
         self.address, self.document, self.seconds, self.window = base.split("//")[1].split(":"), document, seconds, window
         self.socket, self.received, self.last_id, self.heartbeats = None, b"", None, []
 
@@ -344,7 +344,7 @@ class EventStream:
             self.document.check(event, ASYNC["components"]["messages"][name]["payload"])
         return name, event
 
-    def push(self, seconds=10):
+    def push(self, seconds=60):
         while True:
             name, event = self.event(seconds)
             if name == "close":
@@ -365,12 +365,12 @@ class EventStream:
 class Poll:
     """Long polls, with the face of a Stream: every push is one of an answer, numbered on."""
 
-    def __init__(self, base, document=None, seconds=10):
+    def __init__(self, base, document=None, seconds=60):
         self.base, self.document, self.params, self.offset, self.waiting, self.number = base, document, {}, None, [], 0
 
     def ask(self, wait, limit=47):
         params = dict(self.params, **({"from": {"offset": self.offset}} if self.offset else {}))
-        status, answer, _ = stack.http_json(f"{self.base}/v1/poll?{query_of(**params)}&wait={wait}&limit={limit}", timeout=20 + wait)
+        status, answer, _ = stack.http_json(f"{self.base}/v1/poll?{query_of(**params)}&wait={wait}&limit={limit}", timeout=60 + wait)
         if status == 503:
             raise ConnectionError(answer)
         assert status == 200, (status, answer)
@@ -387,7 +387,7 @@ class Poll:
         self.waiting = self.ask(0)
         return {"offset": self.waiting[0]["offset"] if self.waiting else self.offset}
 
-    def push(self, seconds=10):
+    def push(self, seconds=60):
         if not self.waiting:
             self.waiting = self.ask(1)
         if not self.waiting:
@@ -412,6 +412,22 @@ class Balances:
         self.amounts.update({row["asset"]: row["amount"] for row in event.get("balances", []) if row["amount"] is not None})
 
 
+def read_together(clients, complete, seconds=180):
+    """Several Books in turn, so that none looks dead or slow while another is read, until complete() and nothing comes to any of them."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        silent = True
+        for books in clients:
+            try:
+                for _ in range(100):
+                    books.take(0.05)
+                    silent = False
+            except websocket.WebSocketTimeoutException:
+                pass
+        if silent and complete():
+            return
+
+
 class Books:
     """Holds what a subscription was given and not taken back; falls over anything twice, out of order, or taken back that was not held."""
 
@@ -421,6 +437,8 @@ class Books:
         self.bases, self.rng, self.document, self.odds, self.subscription = bases, random.Random(seed), document, odds, subscription
         self.held, self.offset, self.reconnects, self.retractions, self.given = {}, None, 0, 0, 0
         self.stream, self.sequence = None, 0
+        self.truth = None # for tests: what it should hold in the end
+        self.kept = None  # a list: takes every push, to be judged when there is time
 
     def connect(self):
         if self.stream:
@@ -436,6 +454,8 @@ class Books:
 
     def take(self, seconds):
         push = self.stream.push(seconds)
+        if self.kept is not None:
+            self.kept.append(push)
         self.sequence += 1
         assert push["seq"] == self.sequence, (push["seq"], self.sequence)
         event = push["event"]
@@ -450,7 +470,18 @@ class Books:
             self.given += 1
         self.offset = push["offset"]
 
-    def follow(self, until, seconds=180, patience=0.3):
+    def read_until(self, complete, seconds=120):
+        """Reads on until complete() and nothing more comes: silence alone would not tell that all is here from a server that is busy. What is lacking when
+        time is up the caller's assertions tell."""
+        deadline, silent = time.monotonic() + seconds, False
+        while not (silent and complete()) and time.monotonic() < deadline:
+            try:
+                self.take(1.0)
+                silent = False
+            except websocket.WebSocketTimeoutException:
+                silent = True
+
+    def follow(self, until, seconds=240, patience=0.3):
         """Reads, and reconnects at random, until until(self) holds after a silence."""
         deadline = time.monotonic() + seconds
         self.connect()

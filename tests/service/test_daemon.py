@@ -23,7 +23,7 @@ SECRET = "swordfish-and-nothing-else"
 def call(name, *arguments, env=None):
     program = pathlib.Path(os.environ.get("WEIR_BIN", ROOT / "build" / "bin")) / f"weir-{name}"
     clean = {key: value for key, value in os.environ.items() if not key.startswith("WEIR_")}
-    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=30, check=False, env=dict(clean, **(env or {})))
+    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=60, check=False, env=dict(clean, **(env or {})))
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_a_signal_drains(suite, number):
     for name, process in made.processes.items():
         process.send(number)
     for name, process in made.processes.items():
-        assert process.wait(20) == OK, (name, process.tail())
+        assert process.wait(60) == OK, (name, process.tail())
         assert "event=stopped" in process.log.read_text()
 
 
@@ -118,7 +118,7 @@ def test_a_drain_that_is_stuck_ends_with_its_own_status(world, suite, name):
         world.node.call("anvil_mine", "0x3")
         process = made.processes[name]
         process.send(signal.SIGTERM)
-        status = process.wait(20)
+        status = process.wait(60)
     finally:
         for pid in frozen:
             os.kill(pid, signal.SIGCONT)
@@ -162,14 +162,14 @@ def test_P10_readiness_follows_redis(world, suite):
     world.redis.kill()
     try:
         for name in made.processes:
-            stack.wait_until(f"{name} not ready", 30, lambda n=name: not made.ready(n))
+            stack.wait_until(f"{name} not ready", 60, lambda n=name: not made.ready(n))
             status, body, _ = stack.http_json(f"http://127.0.0.1:{made.ops[name]}/readyz")
             assert status == 503 and "redis" in json.dumps(body).lower(), body
             assert stack.http_json(f"http://127.0.0.1:{made.ops[name]}/healthz")[0] == 200, "it waits; there is nothing to restart it for"
     finally:
         world.redis.start()
     for name in made.processes:
-        stack.wait_until(f"{name} ready again", 30, lambda n=name: made.ready(n))
+        stack.wait_until(f"{name} ready again", 60, lambda n=name: made.ready(n))
 
 
 def test_P10_readiness_follows_redis_behind_a_full_stream(world, suite):
@@ -180,7 +180,7 @@ def test_P10_readiness_follows_redis_behind_a_full_stream(world, suite):
     assert made.ready("normalizer"), "a slow consumer is not a reason to take the normalizer away"
     world.redis.kill()
     try:
-        stack.wait_until("normalizer not ready", 30, lambda: not made.ready("normalizer"))
+        stack.wait_until("normalizer not ready", 60, lambda: not made.ready("normalizer"))
         assert "redis" in json.dumps(stack.http_json(f"http://127.0.0.1:{made.ops['normalizer']}/readyz")[1]).lower()
     finally:
         world.redis.start()
@@ -234,7 +234,7 @@ def test_P9_secrets_come_from_files_and_are_never_told(world, suite, tmp_path, n
         suite(names=("reconciler",))
     made.start((name,), wait=0)
     process = made.processes[name]
-    stack.wait_until("it has something to say about Redis", 30, lambda: "event=" in process.log.read_text() and (
+    stack.wait_until("it has something to say about Redis", 60, lambda: "event=" in process.log.read_text() and (
         not process.alive() or "redis" in process.log.read_text().lower()))
 
     def told():
@@ -242,7 +242,7 @@ def test_P9_secrets_come_from_files_and_are_never_told(world, suite, tmp_path, n
         if not process.alive():
             return "nothing"
         return json.dumps(made.metrics(name)) + json.dumps(stack.http_json(f"http://127.0.0.1:{made.ops[name]}/readyz")[1])
-    assert SECRET not in stack.wait_until("answers, or its end", 30, told) + process.log.read_text()
+    assert SECRET not in stack.wait_until("answers, or its end", 60, told) + process.log.read_text()
 
 
 def test_P10_an_alert_reaches_the_webhook_once(world, suite):
@@ -263,7 +263,7 @@ def test_P10_an_alert_reaches_the_webhook_once(world, suite):
     try:
         suite({"alerts": {"webhook_url": f"http://127.0.0.1:{hook.server_port}/hook"}}, names=("fetcher",), wait=0,
               chain={"endpoints": [{"name": "dead", "url": f"http://127.0.0.1:{port}"}]})
-        alert = stack.wait_until("the alert was posted", 30, lambda: posted and posted[0])
+        alert = stack.wait_until("the alert was posted", 60, lambda: posted and posted[0])
         assert "no endpoint answers" in alert["text"] and "dead" in alert["text"] and "chain-endpoints" in alert["text"], alert
         late = stack.anvil(world.folder / "late.log", "--port", str(port), *GENESIS)
         try:

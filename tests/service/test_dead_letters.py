@@ -59,14 +59,14 @@ def spoiled(world, redis, api):
         sequence = redis.hincrby("weir:{dev}:raw:meta", "hw:low", 1)
         body = wire.encode([(1, "elsewhere"), (2, 1000 + i)])
         redis.xadd("weir:{dev}:raw:low", {"d": wire.framed(2, body, b"b" if i % 2 else b"a")}, id=f"{generation}-{sequence}")
-    yield stack.wait_until("five dead letters", 30, lambda: (found := letters(api)) and len(found) == 5 and found)
+    yield stack.wait_until("five dead letters", 60, lambda: (found := letters(api)) and len(found) == 5 and found)
     operate(api, "POST", f"{DLQ}/purge", {"subscription": N, "all": True, "why": "the test is over"})
     assert letters(api) == []
 
 
 def job_until(api, job, *states):
     """The job once it is in one of the states."""
-    return stack.wait_until(f"job {states}", 30, lambda: (j := operate(api, "GET", f"{DLQ}/jobs/{job}")) and j["state"] in states and j)
+    return stack.wait_until(f"job {states}", 60, lambda: (j := operate(api, "GET", f"{DLQ}/jobs/{job}")) and j["state"] in states and j)
 
 
 def shifted(moment, seconds):
@@ -142,7 +142,7 @@ def test_edit(api, spoiled):
     assert (noted["why"], noted["before_sha256"], noted["after_sha256"]) == ("wrong name", before["frame_sha256"], after["frame_sha256"])
     assert operate(api, "GET", f"{path}/payload")["decoded"]["chain"] == "still elsewhere"
     operate(api, "POST", f"{DLQ}/replay", {"subscription": N, "ids": [spoiled[1]["id"]]})
-    retried = stack.wait_until("the edited letter was tried", 30, lambda: (i := operate(api, "GET", path)) and i["replays"] == 1 and i)
+    retried = stack.wait_until("the edited letter was tried", 60, lambda: (i := operate(api, "GET", path)) and i["replays"] == 1 and i)
     assert "still elsewhere" in retried["error"], "the handler saw the new body"
     assert operate(api, "POST", f"{DLQ}/{N}/1-1/edit", edit, 404)["code"] == "dead_letter_unknown"
 

@@ -148,7 +148,7 @@ class World:
     def go(self, wait=True):
         if self.ledger:
             self.ledger.thread.start()
-        self.suite.start(("fetcher",), wait=30 if wait else 0)
+        self.suite.start(("fetcher",), wait=60 if wait else 0)
         return self
 
     @property
@@ -183,7 +183,7 @@ class World:
             return False
         return all(mine[h] == self.hash_at(h) for h in range(self.ledger.start, top + 1))
 
-    def settle(self, seconds=30):
+    def settle(self, seconds=60):
         stack.wait_until(f"the node's blocks arrived ({self.folder})", seconds, self.level)
 
     def stop(self):
@@ -214,12 +214,12 @@ def make(tmp_path):
 
 def lie(proxy, **what):
     request = urllib.request.Request(proxy.facts["control"] + "/lie", json.dumps(what).encode(), method="POST")
-    urllib.request.urlopen(request, timeout=5).read()
+    urllib.request.urlopen(request, timeout=60).read()
 
 
 def control(proxy, method, path, body=None):
     request = urllib.request.Request(proxy.facts["control"] + path, json.dumps(body or {}).encode() if method == "POST" else None, method=method)
-    return urllib.request.urlopen(request, timeout=5).read()
+    return urllib.request.urlopen(request, timeout=60).read()
 
 
 def two_proxies(world):
@@ -250,7 +250,7 @@ def test_backfill_publishes_every_height_once_and_whole(make):
         for part in parts.values():
             assert wire.one(part, 5) == b"a" and wire.one(part, 3, b"") and 6 not in part
     assert world.ledger.forks == []
-    assert world.suite.metric("fetcher", "weir_fetcher_blocks_total") == len(heights)
+    stack.wait_until("all of them counted", 60, lambda: world.suite.metric("fetcher", "weir_fetcher_blocks_total") == len(heights))
     assert world.stop() == 0
 
 
@@ -259,7 +259,7 @@ def test_backpressure_stops_at_the_window(make):
     world.ledger.moves = False
     world.mine(200)
     world.go()
-    stack.wait_until("the window is full", 20, lambda: len(world.ledger.arrivals) >= 16)
+    stack.wait_until("the window is full", 60, lambda: len(world.ledger.arrivals) >= 16)
     time.sleep(1)
     assert sorted(a[0] for a in world.ledger.arrivals) == list(range(16))
     world.ledger.moves = True
@@ -277,12 +277,10 @@ def test_heads_are_followed(make, endpoints):
     world.settle()
     for _ in range(10):
         world.send(2)
-        world.settle(10)
-    stack.wait_until("tags", 10, lambda: world.ledger.heads[-1]["finalized"][0] == world.node.height() - 4)
-    head = world.ledger.heads[-1]
-    assert head["head"] == (world.node.height(), world.hash_at(world.node.height()))
-    assert head["safe"] == (world.node.height() - 2, world.hash_at(world.node.height() - 2))
-    assert head["finalized"][1] == world.hash_at(head["finalized"][0])
+        world.settle()
+    top = world.node.height()
+    expected = {"head": (top, world.hash_at(top)), "safe": (top - 2, world.hash_at(top - 2)), "finalized": (top - 4, world.hash_at(top - 4))}
+    stack.wait_until("the head and both tags", 60, lambda: world.ledger.heads[-1] == expected)
     tips = [a for a in world.ledger.arrivals if a[0] > 5]
     assert len(tips) == 10 and all(a[2] == 2 for a in tips)
 
@@ -292,7 +290,7 @@ def test_finality_depth_is_a_floor(make):
     world.mine(30)
     world.go()
     world.settle()
-    stack.wait_until("finalized by depth", 10, lambda: world.ledger.heads and world.ledger.heads[-1]["finalized"][0] == 20)
+    stack.wait_until("finalized by depth", 60, lambda: world.ledger.heads and world.ledger.heads[-1]["finalized"][0] == 20)
 
 
 def test_a_later_start_height(make):
@@ -308,12 +306,12 @@ def test_waits_for_the_ledgers_word(make):
     world.mine(10)
     world.go(wait=False)
     address = f"http://127.0.0.1:{world.suite.ops['fetcher']}/readyz"
-    body = stack.wait_until("it says what it waits for", 20, lambda: (b := stack.http_json(address)[1]) and "reconciler" in json.dumps(b) and b)
+    body = stack.wait_until("it says what it waits for", 60, lambda: (b := stack.http_json(address)[1]) and "reconciler" in json.dumps(b) and b)
     assert "ledger dev" in json.dumps(body)
     world.ledger = Ledger(world.redis.url)
     world.ledger.thread.start()
     world.settle()
-    stack.wait_until("ready", 10, lambda: world.suite.ready("fetcher"))
+    stack.wait_until("ready", 60, lambda: world.suite.ready("fetcher"))
 
 
 # ---- reorgs --------------------------------------------------------------------------------------------------------------------------
@@ -335,7 +333,7 @@ def test_P4_a_reorg_is_told_before_its_branch(make, depth, endpoints):
         assert all(h > top - depth for kind, h in world.ledger.events[fork_at:] if kind == "block")
     world.send(3)
     world.settle()
-    assert world.suite.metric("fetcher", "weir_fetcher_forks_total") == len(world.ledger.forks)
+    stack.wait_until("each fork counted", 60, lambda: world.suite.metric("fetcher", "weir_fetcher_forks_total") == len(world.ledger.forks))
 
 
 @pytest.mark.parametrize("lowest", ["in its turn", "last"])
@@ -383,7 +381,7 @@ def test_P4_a_node_that_lags_is_no_reorg(make):
     lie(world.proxies[0], name="notice-dropped")
     for _ in range(10):
         world.send(1)
-        world.settle(10)
+        world.settle()
     assert world.ledger.forks == []
     assert sorted(a[0] for a in world.ledger.arrivals) == list(range(world.node.height() + 1))
 
@@ -425,7 +423,7 @@ def test_refetch_asks_somebody_else(make):
     first = {a[0]: wire.one(a[3][BLOCK], 5).decode() for a in world.ledger.arrivals}
     for attempt, height in enumerate((3, 5, 7), 1):
         world.ledger.command(5, [(1, height), (2, height), (4, first[height]), (5, attempt), (6, "missing")])
-    stack.wait_until("the blocks came again", 20, lambda: len(world.ledger.arrivals) >= 14)
+    stack.wait_until("the blocks came again", 60, lambda: len(world.ledger.arrivals) >= 14)
     again = {a[0]: a for a in world.ledger.arrivals[11:]}
     assert set(again) == {3, 5, 7}
     for attempt, height in enumerate((3, 5, 7), 1):
@@ -440,10 +438,10 @@ def test_refetch_of_a_range_and_of_a_hash(make):
     world.settle()
     n = len(world.ledger.arrivals)
     world.ledger.command(5, [(1, 10), (2, 49), (5, 1), (6, "missing")])
-    stack.wait_until("forty blocks came again", 20, lambda: len(world.ledger.arrivals) == n + 40)
+    stack.wait_until("forty blocks came again", 60, lambda: len(world.ledger.arrivals) == n + 40)
     assert sorted(a[0] for a in world.ledger.arrivals[n:]) == list(range(10, 50))
     world.ledger.command(5, [(1, 20), (2, 20), (3, world.hash_at(20)), (5, 2), (6, "mismatch")])
-    stack.wait_until("the block came by its hash", 20, lambda: len(world.ledger.arrivals) == n + 41)
+    stack.wait_until("the block came by its hash", 60, lambda: len(world.ledger.arrivals) == n + 41)
     assert world.ledger.arrivals[-1][:2] == (20, world.hash_at(20))
 
 
@@ -454,7 +452,7 @@ def test_pause_and_resume(make):
     world.settle()
     world.ledger.command(6, [(1, "for the test")])
     world.ledger.paused = True
-    stack.wait_until("paused", 10, lambda: "event=paused" in world.fetcher.log.read_text())
+    stack.wait_until("paused", 60, lambda: "event=paused" in world.fetcher.log.read_text())
     world.mine(5)
     time.sleep(1)
     assert world.ledger.watermark == 10
@@ -488,9 +486,9 @@ def test_P6_redis_flushed_and_killed(make):
             world.ledger.last = {}
             world.ledger.epoch += 1
         world.send(2)
-        world.settle(40)
+        world.settle()
         world.mine(5)
-        world.settle(40)
+        world.settle()
     assert world.ledger.forks == []
 
 
@@ -503,12 +501,12 @@ def test_P5_a_second_instance_stands_by_and_takes_over(make):
     other_config.write_text(world.suite.config.read_text().replace(f"127.0.0.1:{world.suite.ops['fetcher']}", "127.0.0.1:0"))
     other = stack.Process("other", [world.suite.bin / "weir-fetcher", "--config", other_config], world.suite.folder / "other.log").start()
     world.others.append(other)
-    stack.wait_until("the other is up", 20, lambda: "event=started" in other.log.read_text())
+    stack.wait_until("the other is up", 60, lambda: "event=started" in other.log.read_text())
     world.mine(5)
     world.settle()
     assert "event=owning" not in other.log.read_text()
     world.fetcher.kill()
-    stack.wait_until("taken over", 20, lambda: "event=owning" in other.log.read_text())
+    stack.wait_until("taken over", 60, lambda: "event=owning" in other.log.read_text())
     world.mine(5)
     world.settle()
     assert world.ledger.forks == []
@@ -526,7 +524,7 @@ def test_P10_an_endpoint_dies_and_comes_back(make):
         control(proxy, "POST", "/down")
         for _ in range(8):
             world.send(1)
-            world.settle(20)
+            world.settle()
         control(proxy, "DELETE", "/down")
         stack.wait_until("it is used again", 60, lambda: all(
             v == 0 for k, v in world.suite.metrics("fetcher").items() if k.startswith("weir_rpc_breaker_state")))
@@ -538,7 +536,7 @@ def test_endpoints_that_differ_about_an_unknown_genesis_are_named_with_the_setti
     world.mine(5)
     lie(world.proxies[0], name="genesis")
     world.go(wait=False)
-    stack.wait_until("named", 20, lambda: "set genesis_hash" in world.fetcher.log.read_text())
+    stack.wait_until("named", 60, lambda: "set genesis_hash" in world.fetcher.log.read_text())
     assert re.search(r"endpoint ([ab]) has another genesis block than endpoint (?!\1)[ab] told", world.fetcher.log.read_text())
 
 
@@ -549,14 +547,14 @@ def test_P10_all_endpoints_die_and_come_back(make):
     world.settle()
     for proxy in world.proxies:
         control(proxy, "POST", "/down")
-    stack.wait_until("not ready", 30, lambda: not world.suite.ready("fetcher"))
-    stack.wait_until("alert", 30, lambda: 'alert="endpoints dev"' in world.fetcher.log.read_text())
+    stack.wait_until("not ready", 60, lambda: not world.suite.ready("fetcher"))
+    stack.wait_until("alert", 60, lambda: 'alert="endpoints dev"' in world.fetcher.log.read_text())
     world.mine(5)
     assert world.fetcher.alive()
     for proxy in world.proxies:
         control(proxy, "DELETE", "/down")
     world.settle(60)
-    stack.wait_until("ready", 10, lambda: world.suite.ready("fetcher"))
+    stack.wait_until("ready", 60, lambda: world.suite.ready("fetcher"))
 
 
 @pytest.mark.parametrize("name", ["http-429", "http-500", "http-503", "reset", "hang", "json-truncated", "json-cut", "json-invalid", "json-deep",
@@ -621,7 +619,7 @@ def test_the_wrong_chain_among_others_is_excluded(make, tmp_path):
         world.go()
         world.settle()
         assert all(wire.one(part, 5) == b"a" for a in world.ledger.arrivals for part in a[3].values())
-        stack.wait_until("alert", 10, lambda: 'alert="wrong chain dev wrong"' in world.fetcher.log.read_text())
+        stack.wait_until("alert", 60, lambda: 'alert="wrong chain dev wrong"' in world.fetcher.log.read_text())
     finally:
         other.stop()
 
@@ -629,7 +627,7 @@ def test_the_wrong_chain_among_others_is_excluded(make, tmp_path):
 def test_the_wrong_chain_alone_ends_it_with_its_status(make):
     world = make(chain={"chain_id": 1})
     world.go(wait=False)
-    assert world.fetcher.wait(30) == EX_CONFIG
+    assert world.fetcher.wait(60) == EX_CONFIG
     text = world.fetcher.tail(3)
     assert "wrong_chain" in text and "serves chain id 31337" in text and "chain_id" in text
 
@@ -637,7 +635,7 @@ def test_the_wrong_chain_alone_ends_it_with_its_status(make):
 def test_another_genesis_ends_it_with_its_status(make):
     world = make(chain={"genesis_hash": "0x" + "11" * 32})
     world.go(wait=False)
-    assert world.fetcher.wait(30) == EX_CONFIG
+    assert world.fetcher.wait(60) == EX_CONFIG
     assert "genesis" in world.fetcher.tail(3)
 
 
@@ -645,7 +643,7 @@ def test_nothing_listens_yet(make):
     port = stack.free_port()
     world = make(endpoints=lambda w: [{"name": "a", "url": f"http://127.0.0.1:{port}"}])
     world.go(wait=False)
-    stack.wait_until("it names the endpoint", 20, lambda: f"127.0.0.1 port {port}" in world.fetcher.log.read_text())
+    stack.wait_until("it names the endpoint", 60, lambda: f"127.0.0.1 port {port}" in world.fetcher.log.read_text())
     late = stack.anvil(world.folder / "late.log", "--port", str(port))
     world.node.stop()
     world.node = late
@@ -657,5 +655,5 @@ def test_sigterm_is_prompt(make):
     world = make()
     world.mine(500)
     world.go(wait=False)
-    stack.wait_until("in the middle of it", 20, lambda: len(world.ledger.arrivals) > 20)
+    stack.wait_until("in the middle of it", 60, lambda: len(world.ledger.arrivals) > 20)
     assert world.fetcher.stop(20) == 0  # far below the drain's 30 s

@@ -39,6 +39,7 @@ def world(tmp_path_factory, site):
     world = World(tmp_path_factory.mktemp("admin"), {"gateway": {"dashboard_dir": str(site)}, "alerts": {"webhook_url": "http://127.0.0.1:9/" + SECRET}})
     try:
         world.workload("--seed", "3", "--blocks", "20", "--reorgs", "0", "--pace-ms", "10")
+        world.checked()
         yield world
     finally:
         statuses = world.stop()
@@ -101,7 +102,7 @@ def test_a_folder_that_is_no_dashboard_ends_the_start(world, tmp_path, make, wor
     process = stack.Process("gateway3", [world.suite.bin / "weir-gateway", "--config", world.suite.config], tmp_path / "log", env={
         "WEIR_GATEWAY_DASHBOARD_DIR": str(make(tmp_path)), "WEIR_GATEWAY_LISTEN": "127.0.0.1:0", "WEIR_GATEWAY_ADMIN_LISTEN": "127.0.0.1:0",
         "WEIR_OPS_LISTEN_GATEWAY": "127.0.0.1:0"}).start()
-    assert process.wait(30) == 78 and "gateway.dashboard_dir" in process.tail(40) and words in process.tail(40), process.tail(40)
+    assert process.wait(60) == 78 and "gateway.dashboard_dir" in process.tail(40) and words in process.tail(40), process.tail(40)
 
 
 def test_operators_read_the_ledger_where_they_operate(world):
@@ -148,12 +149,12 @@ def test_connections_are_listed_with_what_they_follow(world):
     assert connection["remote"] == "127.0.0.1" and connection["state"] == "open" and connection["who"] is None
     assert {(s["topic"], s["account"]) for s in connection["subscriptions"]} == {("entries", account), ("blocks", None)}
     stream.close()
-    stack.wait_until("it is gone", 20, lambda: api.operate("GET", "/admin/v1/connections")[1]["items"] == [])
+    stack.wait_until("it is gone", 60, lambda: api.operate("GET", "/admin/v1/connections")[1]["items"] == [])
 
 
 def test_the_status_counts_what_each_stage_did(world):
     api = world.api()
-    stages = stack.wait_until("all is published", 30, lambda: (c := api.operate("GET", "/admin/v1/status")[1]["chains"][0])["stages"]["published"] == int(re.match(r"\d+", c["offset"])[0])
+    stages = stack.wait_until("all is published", 60, lambda: (c := api.operate("GET", "/admin/v1/status")[1]["chains"][0])["stages"]["published"] == int(re.match(r"\d+", c["offset"])[0])
                               and c["stages"])
     assert stages["fetched"] >= stages["normalized"] >= api.ok("/v1/chains/dev")["watermark"]["height"] > 0
     assert stages["published"] > 0
@@ -169,13 +170,13 @@ def test_followed_watch_lists_are_told_with_their_memory_and_who_follows(world):
     assert (none["items"], none["followed"], none["bytes"]) == ([], 0, 0) and none["bytes_max"] > 0
     stream = Stream(world.suite.api, header=[f"X-Api-Key: {stack.ADMIN_KEY}"])
     stream.subscribe(topic="watchlist", chain="dev", watchlist=made["id"])
-    page = stack.wait_until("it is in memory", 30, lambda: (p := api.operate("GET", "/admin/v1/watchlists")[1])["items"] and p["items"][0]["state"] == "memory" and p)
+    page = stack.wait_until("it is in memory", 60, lambda: (p := api.operate("GET", "/admin/v1/watchlists")[1])["items"] and p["items"][0]["state"] == "memory" and p)
     assert page["followed"] == 1 and page["items"][0]["id"] == made["id"] and page["items"][0]["addresses"] == 1000
     assert 24 * 1000 <= page["items"][0]["bytes"] == page["bytes"] <= page["bytes_max"]
     connection = next(c for c in api.operate("GET", "/admin/v1/connections")[1]["items"] if c["who"])
     assert connection["who"] == "local" and connection["subscriptions"][0]["watchlist"] == made["id"]
     stream.close()
-    stack.wait_until("nobody follows it", 30, lambda: api.operate("GET", "/admin/v1/watchlists")[1]["followed"] == 0)
+    stack.wait_until("nobody follows it", 60, lambda: api.operate("GET", "/admin/v1/watchlists")[1]["followed"] == 0)
     assert api.operate("POST", f"/v1/watchlists/{made['id']}/delete", {})[0] == 200
 
 
@@ -185,7 +186,7 @@ def test_dead_letters_are_clustered_and_decoded(world):
     for body in (wire.encode([(1, "elsewhere1"), (3, 77)]), wire.encode([(1, "elsewhere2"), (3, 78)]), b"\xff\xff\xff"):
         sequence = redis.hincrby("weir:{dev}:raw:meta", "hw:low", 1)
         redis.xadd("weir:{dev}:raw:low", {"d": wire.framed(2, body, b"k")}, id=f"{generation}-{sequence}")
-    letters = stack.wait_until("three dead letters", 30, lambda: (i := api.operate("GET", "/admin/v1/dlq")[1]["items"]) and len(i) == 3 and i)
+    letters = stack.wait_until("three dead letters", 60, lambda: (i := api.operate("GET", "/admin/v1/dlq")[1]["items"]) and len(i) == 3 and i)
     groups = api.operate("GET", "/admin/v1/dlq/groups")[1]
     assert groups["complete"] and groups["scanned"] == 3 == sum(g["count"] for g in groups["items"])
     for group in groups["items"]:

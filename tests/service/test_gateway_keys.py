@@ -50,7 +50,7 @@ def bearer(key):
 
 
 def known(gateway, key, status=200):
-    stack.wait_until(f"{status} for {key['id']}", 10, lambda: gateway.get("/v1/chains", **bearer(key))[0] == status)
+    stack.wait_until(f"{status} for {key['id']}", 60, lambda: gateway.get("/v1/chains", **bearer(key))[0] == status)
 
 
 def test_a_key_is_told_once_and_kept_as_a_hash(stores, gateway):
@@ -67,7 +67,7 @@ def test_a_key_is_told_once_and_kept_as_a_hash(stores, gateway):
     for table in ("keys", "changes"):
         assert secret not in str(stores.sql(f"select t::text from weir_identity.{table} t"))
     assert secret not in gateway.log.read_text()
-    stack.wait_until("its use to be written down", 20, lambda: [k for k in gateway.operate("GET", "keys?limit=100")[1]["items"]
+    stack.wait_until("its use to be written down", 60, lambda: [k for k in gateway.operate("GET", "keys?limit=100")[1]["items"]
                                                                 if k["id"] == key["id"] and k["last_used_at"]])
 
 
@@ -92,10 +92,10 @@ def test_revoking_cuts_live_connections_everywhere_within_a_second(gateway, clos
         for k in (key, other):
             def connect(where=where, k=k):
                 try:
-                    return websocket.create_connection(where.api.replace("http", "ws") + "/v1/ws", timeout=15, header=bearer(k))
+                    return websocket.create_connection(where.api.replace("http", "ws") + "/v1/ws", timeout=60, header=bearer(k))
                 except websocket.WebSocketBadStatusException:
                     return None
-            sockets.append(stack.wait_until("the key", 10, connect))
+            sockets.append(stack.wait_until("the key", 60, connect))
     gateway.operate("POST", f"keys/{key['id']}/revoke", {"why": "test"})
     began = time.monotonic()
     for cut in (sockets[0], sockets[2]):
@@ -104,7 +104,7 @@ def test_revoking_cuts_live_connections_everywhere_within_a_second(gateway, clos
     print(f"cut after {time.monotonic() - began:.3f} s")
     for stays in (sockets[1], sockets[3]):
         stays.ping()
-        stays.settimeout(10)
+        stays.settimeout(60)
         assert stays.recv_data(control_frame=True)[0] == websocket.ABNF.OPCODE_PONG
         stays.close()
 
@@ -113,14 +113,14 @@ def test_scopes_and_roles_say_what_a_key_may_do(gateway):
     keys = {name: make(gateway, name, *scopes) for name, scopes in
             {"r": ["read"], "s": ["stream"], "v": ["viewer"], "o": ["operator", "read"], "a": ["admin"]}.items()}
     known(gateway, keys["r"])
-    stack.wait_until("the last of them", 10, lambda: gateway.operate("GET", "session", key=keys["a"]["key"])[0] == 200)
+    stack.wait_until("the last of them", 60, lambda: gateway.operate("GET", "session", key=keys["a"]["key"])[0] == 200)
     assert {n: gateway.get("/v1/chains", **bearer(k))[0] for n, k in keys.items()} == {"r": 200, "s": 403, "v": 403, "o": 200, "a": 403}
     for method, path, body, want in [("GET", "session", None, {"r": 403, "s": 403, "v": 200, "o": 200, "a": 200}),
                                      ("POST", "chains/dev/pause", {}, {"r": 403, "v": 403, "o": 202, "a": 202}),
                                      ("GET", "keys", None, {"v": 403, "o": 403, "a": 200})]:
         assert {n: gateway.operate(method, path, body, keys[n]["key"])[0] for n in want} == want, path
     with pytest.raises(websocket.WebSocketBadStatusException, match="403"):
-        websocket.create_connection(gateway.api.replace("http", "ws") + "/v1/ws", timeout=10, header=bearer(keys["r"]))
+        websocket.create_connection(gateway.api.replace("http", "ws") + "/v1/ws", timeout=60, header=bearer(keys["r"]))
     poll = {n: gateway.get("/v1/poll?chain=dev&topic=blocks&wait=0", **bearer(keys[n]))[0] for n in "rs"}
     assert poll == {"r": 403, "s": 200}
     session = gateway.operate("GET", "session", key=keys["o"]["key"])[1]
@@ -131,7 +131,7 @@ def test_revoking_ends_a_stream_of_events(gateway):
     key = make(gateway, "events", "stream")
     known(gateway, key, 403)
     request = urllib.request.Request(gateway.api + "/v1/stream?chain=dev&topic=blocks", headers=bearer(key))
-    with urllib.request.urlopen(request, timeout=15) as stream:
+    with urllib.request.urlopen(request, timeout=60) as stream:
         gateway.operate("POST", f"keys/{key['id']}/revoke", {"why": "test"})
         assert b"revoked" in stream.read(), "it ends, and says why"
 
@@ -144,8 +144,8 @@ def test_a_key_is_made_once_under_an_idempotency_key_and_told_once(gateway):
 
 def test_a_key_ends_and_is_bound_to_addresses(gateway):
     short, bound = make(gateway, "short", "read", expires_in=1), make(gateway, "bound", "read", addresses="192.0.2.0/24, 2001:db8::/32")
-    stack.wait_until("its end", 10, lambda: "expired" in gateway.get("/v1/chains", **bearer(short))[1].get("detail", ""))
-    stack.wait_until("the key", 10, lambda: gateway.get("/v1/chains", X_Forwarded_For="192.0.2.7", **bearer(bound))[0] == 200)
+    stack.wait_until("its end", 60, lambda: "expired" in gateway.get("/v1/chains", **bearer(short))[1].get("detail", ""))
+    stack.wait_until("the key", 60, lambda: gateway.get("/v1/chains", X_Forwarded_For="192.0.2.7", **bearer(bound))[0] == 200)
     assert gateway.get("/v1/chains", X_Forwarded_For="2001:db8:9::1", **bearer(bound))[0] == 200
     for address in ("192.0.3.1", "2001:db9::1", "127.0.0.1"):
         status, problem, _ = gateway.get("/v1/chains", X_Forwarded_For=address, **bearer(bound))
@@ -156,10 +156,10 @@ def test_a_connection_ends_with_its_key(gateway):
     key = make(gateway, "brief", "stream", expires_in=10)
     def connect():
         try:
-            return websocket.create_connection(gateway.api.replace("http", "ws") + "/v1/ws", timeout=20, header=bearer(key))
+            return websocket.create_connection(gateway.api.replace("http", "ws") + "/v1/ws", timeout=60, header=bearer(key))
         except websocket.WebSocketBadStatusException:
             return None
-    ws = stack.wait_until("the key", 10, connect)
+    ws = stack.wait_until("the key", 60, connect)
     assert b'"credentials_end"' in ws.recv_data()[1]
     assert ws.recv_data()[1][:2] == (3000).to_bytes(2, "big")
 
@@ -168,7 +168,7 @@ def test_nobody_reads_where_a_key_is_needed(closed):
     status, problem, headers = closed.get("/v1/chains")
     assert (status, problem["code"], headers["www-authenticate"]) == (401, "unauthorized", "Bearer")
     with pytest.raises(websocket.WebSocketBadStatusException, match="401"):
-        websocket.create_connection(closed.api.replace("http", "ws") + "/v1/ws", timeout=10)
+        websocket.create_connection(closed.api.replace("http", "ws") + "/v1/ws", timeout=60)
     for key in KEYS_OF_SETTINGS:
         assert closed.get("/v1/chains", Authorization=f"Bearer {key}")[0] == closed.get("/v1/chains", X_Api_Key=key)[0] == 200
 
@@ -248,8 +248,8 @@ def test_without_the_right_to_keys_the_settings_keys_work(stores):
     assert (status, problem["code"]) == (503, "identity_unavailable") and "weir_identity" in problem["detail"]
     assert "keys_unavailable" in gateway.log.read_text()
     stores.sql("grant weir_identity to plain")
-    stack.wait_until("keys", 15, lambda: gateway.operate("GET", "keys")[0] == 200)
-    stack.wait_until("keys to be followed", 15, lambda: "keys_available" in gateway.log.read_text())
+    stack.wait_until("keys", 60, lambda: gateway.operate("GET", "keys")[0] == 200)
+    stack.wait_until("keys to be followed", 60, lambda: "keys_available" in gateway.log.read_text())
     gateway.stop()
 
 
@@ -257,7 +257,7 @@ def test_weirctl_makes_lists_and_revokes(gateway):
     def weirctl(*words):
         binary = pathlib.Path(os.environ.get("WEIR_BIN", ROOT / "build" / "bin")) / "weirctl"
         environment = {**os.environ, "WEIR_API": gateway.api, "WEIR_ADMIN": gateway.admin, "WEIR_KEY": stack.ADMIN_KEY}
-        return subprocess.run([binary, *words], capture_output=True, text=True, env=environment, check=False, timeout=30)
+        return subprocess.run([binary, *words], capture_output=True, text=True, env=environment, check=False, timeout=60)
     made = weirctl("key", "make", "ctl", "read", "stream", "--addresses", "10.0.0.0/8", "--expires-in", "3600", "--json")
     assert made.returncode == 0, made.stderr
     key = json.loads(made.stdout)

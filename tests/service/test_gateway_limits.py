@@ -105,16 +105,18 @@ def test_an_IPv6_network_is_one_client(pair):
 
 
 def test_what_costs_more_is_charged_more(pair):
+    allowance = Allowance(20)
     remaining = [int(pair[0].get(path, X_Forwarded_For="192.0.2.50")[2]["x-ratelimit-remaining"])
                  for path in ("/v1/chains", "/v1/chains/dev/accounts/0x" + "12" * 20 + "/balances")]
-    assert remaining[0] == 19 and remaining[1] in (14, 15)
+    assert remaining[0] == 19 and 14 <= remaining[1] <= allowance.most() - 6
 
 
 def test_each_part_of_a_batch_is_charged(pair):
     def batch(client, n):
         return stack.http_json(pair[0].api + "/v1/batch", "POST", {"paths": ["/v1/chains"] * n}, {"X-Forwarded-For": client}, 20)
+    allowance = Allowance(20)
     assert batch("192.0.2.55", 10)[0] == 200
-    assert int(ask(pair[0], "192.0.2.55")[2]["x-ratelimit-remaining"]) <= 9
+    assert int(ask(pair[0], "192.0.2.55")[2]["x-ratelimit-remaining"]) <= allowance.most() - 12
     answers = json.dumps(batch("192.0.2.56", 20)[1]) + json.dumps(batch("192.0.2.56", 20)[1])
     assert "rate_limited" in answers
 
@@ -140,7 +142,7 @@ def test_a_key_is_stopped_wherever_it_is_used_from(pair):
 def test_a_handshake_costs_too(pair):
     def handshake():
         try:
-            websocket.create_connection(pair[0].api.replace("http", "ws") + "/v1/ws", timeout=10, header={"X-Forwarded-For": "192.0.2.60"}).close()
+            websocket.create_connection(pair[0].api.replace("http", "ws") + "/v1/ws", timeout=60, header={"X-Forwarded-For": "192.0.2.60"}).close()
             return 101
         except websocket.WebSocketBadStatusException as e:
             return e.status_code
@@ -153,7 +155,7 @@ def connect(gateway, client, key=None):
     """Two connections made one after the other may come to the hub by two threads, so in any order: who is to be later waits for a sign
     of life of the one before (lives(), ends())."""
     headers = {"X-Forwarded-For": client} | ({"Authorization": f"Bearer {key}"} if key else {})
-    return websocket.create_connection(gateway.api.replace("http", "ws") + "/v1/ws", timeout=15, header=headers)
+    return websocket.create_connection(gateway.api.replace("http", "ws") + "/v1/ws", timeout=60, header=headers)
 
 
 def ends(ws):
@@ -188,7 +190,7 @@ def test_connections_of_a_client_are_limited(stores):
     assert ends(connect(gateway, "192.0.2.12", stack.ADMIN_KEY)) == 1013, "a key counts wherever it is used"
     assert all(lives(ws) for ws in by_key)
     held.pop().close()
-    stack.wait_until("the room of the one that went", 10, lambda: lives(connect(gateway, "192.0.2.1")))
+    stack.wait_until("the room of the one that went", 60, lambda: lives(connect(gateway, "192.0.2.1")))
     gateway.stop()
 
 
@@ -233,11 +235,11 @@ def test_without_Redis_each_gateway_limits_by_itself(stores, pair):
         for n, gateway in enumerate(pair):
             allowance = Allowance(20)
             assert 20 <= exhaust(gateway, f"192.0.2.{80 + n}", 40) <= allowance.most()
-            stack.wait_until("the gateway to say so", 20, lambda g=gateway: shared(g) == 0)
+            stack.wait_until("the gateway to say so", 60, lambda g=gateway: shared(g) == 0)
     finally:
         stores.redis.start()
     for n, gateway in enumerate(pair):
         def again(g=gateway, n=n):
             ask(g, f"192.0.2.{90 + n}")
             return shared(g) == 1
-        stack.wait_until("limits shared again", 30, again)
+        stack.wait_until("limits shared again", 60, again)

@@ -210,7 +210,7 @@ def test_weirctl_makes_users(gateway, tmp_path):
     def weirctl(*words, text=None):
         binary = pathlib.Path(os.environ.get("WEIR_BIN", ROOT / "build" / "bin")) / "weirctl"
         environment = {**os.environ, "WEIR_ADMIN": gateway.admin, "WEIR_KEY": stack.ADMIN_KEY}
-        return subprocess.run([binary, *words], capture_output=True, text=True, env=environment, check=False, timeout=30, input=text)
+        return subprocess.run([binary, *words], capture_output=True, text=True, env=environment, check=False, timeout=60, input=text)
     (tmp_path / "password").write_text("password of a file\n")
     made = weirctl("user", "make", "judy", "operator", tmp_path / "password", "--json")
     assert made.returncode == 0 and json.loads(made.stdout)["role"] == "operator", made.stderr
@@ -272,7 +272,7 @@ def test_a_cookie_is_good_for_nothing_else_and_not_from_elsewhere(gateway):
     # An older browser says no Sec-Fetch-Site, but lets no page of another origin send JSON. Other bodies, or none, move nothing.
     host, port = gateway.admin.split("//")[1].split(":")
     for extra in ("Content-Length: 0\r\n\r\n", "Content-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}"):
-        with socket.create_connection((host, int(port)), timeout=30) as s:
+        with socket.create_connection((host, int(port)), timeout=60) as s:
             s.sendall(f"POST /admin/v1/refresh HTTP/1.1\r\nHost: a\r\nConnection: close\r\nCookie: {cookie}\r\n{extra}".encode())
             answer = b""
             while part := s.recv(65536):

@@ -36,7 +36,7 @@ def slow(stores, shed_after):
 
 
 def shed(gateway, kind):
-    text = urllib.request.urlopen(gateway.ops + "/metrics", timeout=20).read().decode()
+    text = urllib.request.urlopen(gateway.ops + "/metrics", timeout=60).read().decode()
     return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(f'weir_gateway_shed_total{{kind="{kind}"}}'))
 
 

@@ -56,7 +56,7 @@ def place(address):
 
 def ask(address, path, context, key=stack.ADMIN_KEY):
     """(status, body)."""
-    connection = http.client.HTTPSConnection(*place(address), timeout=30, context=context)
+    connection = http.client.HTTPSConnection(*place(address), timeout=60, context=context)
     try:
         connection.request("GET", path, headers={"Authorization": f"Bearer {key}"})
         answer = connection.getresponse()
@@ -67,7 +67,7 @@ def ask(address, path, context, key=stack.ADMIN_KEY):
 
 def counted(gateway, name, *labels):
     """A metric's value, 0 when it was never counted."""
-    connection = http.client.HTTPConnection(*place(gateway.ops), timeout=30)
+    connection = http.client.HTTPConnection(*place(gateway.ops), timeout=60)
     connection.request("GET", "/metrics")
     text = connection.getresponse().read().decode()
     connection.close()
@@ -90,7 +90,7 @@ def test_both_listeners_speak_tls_only(gateway, authority):
     assert ask(gateway.admin, "/admin/v1/session", context)[0] == 200
     assert ask(gateway.admin, "/admin/v1/session", context, "wrong-key-0123456789")[0] == 401
     for address in (gateway.api, gateway.admin):
-        with socket.create_connection(place(address), timeout=30) as s:
+        with socket.create_connection(place(address), timeout=60) as s:
             s.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             out = b""
             while part := s.recv(65536):
@@ -99,7 +99,7 @@ def test_both_listeners_speak_tls_only(gateway, authority):
     with pytest.raises(ssl.SSLCertVerificationError):
         ask(gateway.api, "/openapi.json", ssl.create_default_context())
     assert counted(gateway, "weir_gateway_tls_handshakes_total", "gateway.tls", "done") >= 1
-    stack.wait_until("failures are counted", 30, lambda: counted(gateway, "weir_gateway_tls_handshakes_total", "gateway.tls", "failed") >= 2)
+    stack.wait_until("failures are counted", 60, lambda: counted(gateway, "weir_gateway_tls_handshakes_total", "gateway.tls", "failed") >= 2)
 
 
 def test_requests_follow_each_other_on_a_connection_and_the_end_is_told(gateway, authority):
@@ -133,7 +133,7 @@ def test_a_handshake_that_never_ends_holds_up_nobody_and_is_ended(stores, author
 
 def shown(address, context):
     """Whom the certificate names that a new connection gets."""
-    with context.wrap_socket(socket.create_connection(place(address), timeout=30), server_hostname="127.0.0.1") as s:
+    with context.wrap_socket(socket.create_connection(place(address), timeout=60), server_hostname="127.0.0.1") as s:
         return dict(pair for (pair,) in s.getpeercert()["subject"])["commonName"]
 
 
@@ -141,7 +141,7 @@ def test_changed_files_are_used_without_a_restart(stores, authority):
     gateway = stores.gateway(settings(authority, "first"))
     context = authority.client()
     assert shown(gateway.api, context) == shown(gateway.admin, context) == "first"
-    kept = http.client.HTTPSConnection(*place(gateway.api), timeout=30, context=context)
+    kept = http.client.HTTPSConnection(*place(gateway.api), timeout=60, context=context)
     kept.request("GET", "/openapi.json")
     kept.getresponse().read()
     other, key = authority.make("second", "second")
@@ -225,7 +225,7 @@ def world(tmp_path_factory, authority):
         process = stack.Process("gateway2", [world.suite.bin / "weir-gateway", "--config", world.suite.config], world.folder / "gateway2.log", env=environment)
         world.others.append(process.start())
         world.ops = f"http://127.0.0.1:{ops}"
-        stack.wait_until("the second gateway", 30, lambda: stack.http_json(world.ops + "/readyz")[0] == 200)
+        stack.wait_until("the second gateway", 60, lambda: stack.http_json(world.ops + "/readyz")[0] == 200)
         world.tls = f"https://127.0.0.1:{world.port}"
         yield world
     finally:

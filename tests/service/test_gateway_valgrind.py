@@ -125,7 +125,7 @@ class Soak:
     def half_said(self, rng):
         """The fuzzer's seeds, cut anywhere, and gone without a word."""
         seed = rng.choice(sorted((ROOT / "tests" / "fuzz" / "corpus" / "gateway").iterdir())).read_bytes()
-        with socket.create_connection(self.hosts[seed[0] & 1], timeout=30) as s:
+        with socket.create_connection(self.hosts[seed[0] & 1], timeout=60) as s:
             s.sendall(seed[2:rng.randrange(2, len(seed) + 1)])
             if rng.random() < 0.5:
                 s.settimeout(2)

@@ -26,4 +26,4 @@ def test_what_a_killed_run_started_ends(tmp_path):
     assert len(pids) == 2 and all(guard.began(pid) for pid in pids)
     run.send_signal(signal.SIGKILL)
     run.wait(10)
-    stack.wait_until("its processes to end", 30, lambda: not any(guard.began(pid) for pid in pids))
+    stack.wait_until("its processes to end", 60, lambda: not any(guard.began(pid) for pid in pids))

@@ -102,7 +102,7 @@ def test_connections_beyond_the_limit_wait_for_room(stores):
     with pytest.raises(TimeoutError):
         late.recv(1)
     held.pop().close()
-    late.settimeout(30)
+    late.settimeout(60)
     assert late.recv(65536).startswith(b"HTTP/1.1 404")
     for s in [*held, late]:
         s.close()

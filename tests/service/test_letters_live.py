@@ -59,7 +59,7 @@ class Operator(Stream):
     """A WebSocket on the operators' listener."""
 
     def __init__(self, world, document, key=VIEWER):
-        self.ws = websocket.create_connection(world.suite.admin.replace("http", "ws") + "/v1/ws", timeout=30, header={"X-Api-Key": key} if key else {}, suppress_origin=True)
+        self.ws = websocket.create_connection(world.suite.admin.replace("http", "ws") + "/v1/ws", timeout=60, header={"X-Api-Key": key} if key else {}, suppress_origin=True)
         self.document, self.pushes, self.number = document, [], 0
 
     def follow(self, begin=None):
@@ -160,7 +160,7 @@ def test_who_may_not_and_what_cannot_be_asked(world, api, spoil):
     def code(base, query, key):
         request = urllib.request.Request(f"{base}/v1/poll?topic=dead_letters&chain=dev&wait=0{query}", headers={"X-Api-Key": key} if key else {})
         with pytest.raises(urllib.error.HTTPError) as caught:
-            urllib.request.urlopen(request, timeout=30)
+            urllib.request.urlopen(request, timeout=60)
         return caught.value.code, json.loads(caught.value.read())["code"]
 
     for key in (None, VIEWER, stack.ADMIN_KEY):
@@ -168,7 +168,7 @@ def test_who_may_not_and_what_cannot_be_asked(world, api, spoil):
     assert code(world.suite.admin, "", None)[0] == 401
     for headers, status in (({}, "401"), ({"X-Api-Key": "wrong"}, "401"), ({"X-Api-Key": VIEWER, "Origin": world.suite.admin}, "403")):
         with pytest.raises(websocket.WebSocketBadStatusException, match=status):
-            websocket.create_connection(world.suite.admin.replace("http", "ws") + "/v1/ws", timeout=30, header=headers, suppress_origin=True)
+            websocket.create_connection(world.suite.admin.replace("http", "ws") + "/v1/ws", timeout=60, header=headers, suppress_origin=True)
     anyone = Stream(world.suite.api, api.document)
     assert anyone.ask("subscribe", {"topic": "dead_letters", "chain": "dev"})["error"]["code"] == "forbidden"
     anyone.close()

@@ -50,7 +50,7 @@ def refused(gateway, query):
     out = []
     for path in ("poll", "stream"):
         with pytest.raises(urllib.error.HTTPError) as caught:
-            urllib.request.urlopen(f"{gateway.api}/v1/{path}?topic=blocks&chain=dev&{query}", timeout=30)
+            urllib.request.urlopen(f"{gateway.api}/v1/{path}?topic=blocks&chain=dev&{query}", timeout=60)
         out.append((caught.value.code, json.loads(caught.value.read())))
     return out
 

@@ -119,7 +119,7 @@ def test_revoked_elsewhere_it_ends_here(gateways, document):
     made = gateways[0].operate("POST", "keys", {"name": "follower", "scopes": ["read", "stream"]})
     assert made[0] == 201, made
     key = made[1]["key"]
-    connection = stack.wait_until("the key on both", 20, lambda: opened(gateways[1], document, key))
+    connection = stack.wait_until("the key on both", 60, lambda: opened(gateways[1], document, key))
     answer = connection.ask("authenticate", key=key)
     assert answer["authenticated"].startswith("follower#") and answer["until_ms"] is None
     assert gateways[0].operate("POST", f"keys/{made[1]['id']}/revoke", {"why": "a test"})[0] == 200

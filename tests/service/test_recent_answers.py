@@ -24,7 +24,7 @@ def stores(tmp_path_factory):
 
 
 def counted(gateway, result):
-    with urllib.request.urlopen(gateway.ops + "/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(gateway.ops + "/metrics", timeout=60) as answer:
         lines = answer.read().decode().splitlines()
     for line in lines:
         if line.startswith("weir_gateway_recent_total") and f'"{result}"' in line:
@@ -40,7 +40,7 @@ def test_the_same_read_is_answered_again_with_its_tag(stores):
     again = gateway.get(f"{C}/statistics")
     assert (again[0], again[1], again[2]["etag"], again[2]["cache-control"]) == (200, first, headers["etag"], headers["cache-control"])
     assert gateway.get(f"{C}/statistics", If_None_Match=headers["etag"])[0] == 304
-    stack.wait_until("hits are counted", 20, lambda: counted(gateway, "hit") >= before + 2)
+    stack.wait_until("hits are counted", 60, lambda: counted(gateway, "hit") >= before + 2)
     assert gateway.get(f"{C}/statistics?blocks=x")[0] == 400, "what is wrong is never looked for"
     assert gateway.get(f"{C}/transactions/0x{'1' * 64}")[0] == gateway.get(f"{C}/transactions/0x{'1' * 64}")[0] == 404, "what is not there is not kept"
     gateway.stop()
@@ -54,13 +54,13 @@ def test_equal_reads_in_flight_are_made_once(stores):
         threads = [threading.Thread(target=lambda: answers.append(gateway.get(f"{C}/statistics")[:2])) for _ in range(6)]
         for thread in threads:
             thread.start()
-        stack.wait_until("one asks the ledger", 30, lambda: stores.sql("select count(*) from pg_stat_activity where wait_event_type = 'Lock'")[0][0] >= 1)
+        stack.wait_until("one asks the ledger", 60, lambda: stores.sql("select count(*) from pg_stat_activity where wait_event_type = 'Lock'")[0][0] >= 1)
     finally:
         lock.close()
     for thread in threads:
         thread.join(60)
     assert len(answers) == 6 and all(answer == answers[0] for answer in answers) and answers[0][0] == 200
-    stack.wait_until("the others joined or came later", 20, lambda: counted(gateway, "joined") + counted(gateway, "hit") >= 1)
+    stack.wait_until("the others joined or came later", 60, lambda: counted(gateway, "joined") + counted(gateway, "hit") >= 1)
     gateway.stop()
 
 
@@ -90,9 +90,10 @@ def test_who_was_told_of_an_event_reads_nothing_older(own_world):
     for keeper in keepers:
         keeper.start()
     busy = world.workload("--seed", "61", "--blocks", "20", "--reorgs", "2", "--pace-ms", "40", wait=False)
-    heights, gone, looked = {}, set(), 0
+    heights, gone, looked, deadline = {}, set(), 0, time.monotonic() + 240
     try:
-        while busy.child.poll() is None or looked < 10:
+        while busy.child.poll() is None or looked < 10 or not gone:
+            assert time.monotonic() < deadline, f"{looked} events, {len(gone)} blocks taken back"
             try:
                 event = stream.push(5)["event"]
             except websocket.WebSocketTimeoutException:

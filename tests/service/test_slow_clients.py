@@ -111,7 +111,7 @@ def test_who_takes_nothing_of_what_it_is_sent_uses_up_nothing_that_others_need(s
     kept += unsent(gateway)
     assert 0 < max(kept) <= 128 << 10 < size, (max(kept), size) # 64 KiB, and a piece that was on its way
     stack.wait_until("all of them to be cut off", 60, lambda: held(gateway) == 0)
-    stack.wait_until("nothing to be kept of what they did not take", 20, lambda: sum(unsent(gateway)) == 0)
+    stack.wait_until("nothing to be kept of what they did not take", 60, lambda: sum(unsent(gateway)) == 0)
     assert gateway.get(BLOCK)[0] == 200
     for s in slow:
         s.close()

@@ -67,6 +67,7 @@ def world(tmp_path_factory):
     world = World(tmp_path_factory.mktemp("weirctl"))
     try:
         world.workload("--seed", "7", "--blocks", "40", "--reorgs", "2", "--pace-ms", "30")
+        world.checked()
         yield world
     finally:
         statuses = world.stop()
@@ -148,7 +149,7 @@ def spoil(redis, n):
 def test_dead_letters(world, weirctl, redis):
     assert weirctl("dlq", "list").splitlines()[1:] == ["(none)"]
     spoil(redis, 3)
-    letters = stack.wait_until("three dead letters", 30, lambda: (i := weirctl.json("dlq", "list")["items"]) and len(i) == 3 and i)
+    letters = stack.wait_until("three dead letters", 60, lambda: (i := weirctl.json("dlq", "list")["items"]) and len(i) == 3 and i)
     assert weirctl.json("dlq", "list") == world.suite.operate("GET", "/admin/v1/dlq")[1]
     rows = weirctl.table("dlq", "list")
     assert [r["ID"] for r in rows] == [letter["id"] for letter in letters]
@@ -167,7 +168,7 @@ def test_dead_letters(world, weirctl, redis):
     assert "normalizer, reconciler" in weirctl.refused(NOT_FOUND, "dlq", "show", "1-1", subscription="nobody")
 
     assert weirctl.json("dlq", "replay", ids[0], ids[1], subscription="normalizer") == {"count": 2}
-    stack.wait_until("both came back", 30, lambda: sorted(i["replays"] for i in weirctl.json("dlq", "list")["items"]) == [0, 1, 1])
+    stack.wait_until("both came back", 60, lambda: sorted(i["replays"] for i in weirctl.json("dlq", "list")["items"]) == [0, 1, 1])
     assert weirctl("dlq", "replay", subscription="normalizer", reason="timeout").split() == ["count", "0"]
     assert "--subscription" in weirctl.refused(USAGE, "dlq", "replay", ids[0])
 
@@ -186,7 +187,7 @@ def test_dead_letters(world, weirctl, redis):
 def test_dead_letters_by_job_edit_and_file(world, weirctl, redis, tmp_path):
     ours = {"subscription": "normalizer"}
     spoil(redis, 4)
-    letters = stack.wait_until("four dead letters", 30, lambda: (i := weirctl.json("dlq", "list")["items"]) and len(i) == 4 and i)
+    letters = stack.wait_until("four dead letters", 60, lambda: (i := weirctl.json("dlq", "list")["items"]) and len(i) == 4 and i)
     ids, reason = [letter["id"] for letter in letters], letters[0]["reason"]
     [row] = weirctl.table("dlq", "counts", **ours)
     assert (row["KIND"], row["REASON"], row["COUNT"]) == ("head", reason, "4")
@@ -219,7 +220,7 @@ def test_dead_letters_by_job_edit_and_file(world, weirctl, redis, tmp_path):
     job = weirctl.json("dlq", "start", **order)["job"]["id"]
     assert weirctl.json("dlq", "start", **order)["job"]["id"] == job
     assert "idempotency_key_reused" in weirctl.refused(CONFLICT, "dlq", "start", **order | {"rate": "51"})
-    done = stack.wait_until("the job's end", 30, lambda: (j := weirctl.json("dlq", "job", job)) and j["state"] == "done" and j)
+    done = stack.wait_until("the job's end", 60, lambda: (j := weirctl.json("dlq", "job", job)) and j["state"] == "done" and j)
     assert (done["failed"], done["total"]) == (3, 3)
     [row] = weirctl.table("dlq", "jobs")
     assert (row["JOB"], row["STATE"], row["FAILED"]) == (job, "done", "3")
@@ -247,29 +248,30 @@ def test_commands_reach_the_services(world, weirctl):
     fetcher = world.suite.processes["fetcher"].log
     answer = weirctl.json("refetch", 5, 7, why="try")
     assert answer["action"] == "refetch" and answer["chain"] == "dev"
-    stack.wait_until("fetched again", 20, lambda: any("event=refetch" in line and "from=5 to=7" in line for line in fetcher.read_text().splitlines()))
+    stack.wait_until("fetched again", 60, lambda: any("event=refetch" in line and "from=5 to=7" in line for line in fetcher.read_text().splitlines()))
     weirctl("refetch", 9)
-    stack.wait_until("one block", 20, lambda: "from=9 to=9" in fetcher.read_text())
+    stack.wait_until("one block", 60, lambda: "from=9 to=9" in fetcher.read_text())
 
     checked = world.suite.metric("reconciler", "weir_reconciler_balances_checked_total")
     told = dict(line.split(None, 1) for line in weirctl("reconcile").splitlines())
     assert told["action"] == "reconcile" and len(told["command_id"]) == 32
-    stack.wait_until("balances were compared", 20, lambda: world.suite.metric("reconciler", "weir_reconciler_balances_checked_total") > checked)
+    stack.wait_until("balances were compared", 60, lambda: world.suite.metric("reconciler", "weir_reconciler_balances_checked_total") > checked)
     weirctl("reconcile", "0x" + "12" * 20, "native", chain="dev")
     assert "invalid_account" in weirctl.refused(USAGE, "reconcile", "somebody")
 
     weirctl("pause", why="look")
-    stack.wait_until("paused", 20, lambda: weirctl.table("chains")[0]["PAUSED"] == "yes")
+    stack.wait_until("paused", 60, lambda: weirctl.table("chains")[0]["PAUSED"] == "yes")
     weirctl("resume")
-    stack.wait_until("goes on", 20, lambda: weirctl.table("chains")[0]["PAUSED"] == "no")
+    stack.wait_until("goes on", 60, lambda: weirctl.table("chains")[0]["PAUSED"] == "no")
 
     height = top(world)
     block = world.suite.get(f"/v1/chains/dev/blocks/{height - 3}")[1]
     assert "--why" in weirctl.refused(USAGE, "rewind", height - 5)
     assert "nothing_to_rewind" in weirctl.refused(CONFLICT, "rewind", height, why="no")
     weirctl("rewind", height - 5, why="once more")
-    stack.wait_until("applied once more", 30, lambda: world.suite.get(f"/v1/chains/dev/blocks/{height - 3}")[1]["applied_at"] > block["applied_at"])
+    stack.wait_until("applied once more", 60, lambda: world.suite.get(f"/v1/chains/dev/blocks/{height - 3}")[1]["applied_at"] > block["applied_at"])
     world.settle()
+    world.checked()
     assert world.suite.get(f"/v1/chains/dev/blocks/{height - 3}")[1]["hash"] == block["hash"]
 
 
@@ -305,12 +307,8 @@ def test_explain_as_people_read_it(world, weirctl):
     [(account, asset)] = busiest(world, "s.standard = 1", 1)
     checksummed = "0x" + account[2:].upper()
 
-    def compared():
-        """The story once the checker, which follows the ledger, has been at this balance."""
-        story = weirctl.json("explain", account, asset)
-        return story if story["balance"]["reconciled_at_height"] is not None else None
-
-    story = stack.wait_until("the balance compared with the chain", 60, compared)
+    world.checked()
+    story = weirctl.json("explain", account, asset)
     head, *lines, end = weirctl("explain", checksummed, asset).splitlines()
     assert head.split() == ["HEIGHT", "KIND", "ORIGIN", "DELTA", "BALANCE", "PROOF", "TRANSACTION"]
     assert [(line.split()[0], line.split()[1]) for line in lines] == [(str(e["height"]), e["kind"]) for e in story["entries"]]
@@ -430,12 +428,12 @@ def test_stores_that_are_away_are_named(world, weirctl):
         def named():
             lines = weirctl("status").splitlines()
             return any(line.startswith("Redis ") and " ok" not in line for line in lines) and "PostgreSQL    ok" in lines
-        stack.wait_until("Redis is named", 20, named)
+        stack.wait_until("Redis is named", 60, named)
         weirctl.refused(UNAVAILABLE, "dlq", "list")
         assert weirctl("chains")
     finally:
         world.redis.start()
-    stack.wait_until("well again", 20, lambda: "Redis         ok" in weirctl("status"))
+    stack.wait_until("well again", 60, lambda: "Redis         ok" in weirctl("status"))
 
 
 def test_weights_of_classes(redis, weirctl):

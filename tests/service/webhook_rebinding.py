@@ -108,7 +108,7 @@ class Everywhere:
 
     def talk(self, connection):
         """One request for each connection, so that each delivery looks its name up and connects anew."""
-        connection.settimeout(10)
+        connection.settimeout(60)
         try:
             with self.context.wrap_socket(connection, server_side=True) if self.context else connection as stream:
                 got = b""

@@ -75,7 +75,7 @@ def pytest_runtest_makereport(item):
                 report.sections.append((f"weir-{name}", process.tail(25)))
 
 
-def caught_up(suite, node, seconds=90):
+def caught_up(suite, node, seconds=180):
     """The ledger has reached the node's head and agrees about its hash."""
 
     def reached():

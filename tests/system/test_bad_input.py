@@ -41,7 +41,7 @@ class Ended:
         self.error = self.last.get("error", "")
 
 
-def run(service, *arguments, environment=None, seconds=30):
+def run(service, *arguments, environment=None, seconds=120):
     """A service that must end by itself."""
     program = pathlib.Path(os.environ.get("WEIR_BIN", ROOT / "build" / "bin")) / f"weir-{service}"
     done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=seconds, check=False, env=clean_environment(**(environment or {})))
@@ -234,7 +234,7 @@ class Place:
         self.count += 1
         return stack.Suite(self.folder / f"suite{self.count}", self.redis.url, self.postgres.url, chains or [stack.dev_chain(self.node)], settings)
 
-    def run(self, service, settings=None, *arguments, chains=None, seconds=30):
+    def run(self, service, settings=None, *arguments, chains=None, seconds=120):
         return run(service, "--config", self.suite(settings, chains).config, *arguments, seconds=seconds)
 
     def role(self, what):
@@ -299,11 +299,11 @@ def test_redis_keys_that_are_forbidden_are_named_and_waited_for(place):
     suite = place.suite({"bus": {"username": "elsewhere", "password": "password-of-elsewhere"}}).start(("reconciler", "normalizer", "fetcher"), wait=0)
     try:
         for process in suite.processes.values():
-            stack.wait_until(f"{process.name} names it", 15, lambda p=process: "NOPERM" in p.log.read_text() and "error_code=permission" in p.log.read_text())
+            stack.wait_until(f"{process.name} names it", 60, lambda p=process: "NOPERM" in p.log.read_text() and "error_code=permission" in p.log.read_text())
         for name in suite.processes:
-            stack.wait_until(f"{name} is not ready", 10, lambda n=name: not suite.ready(n))
+            stack.wait_until(f"{name} is not ready", 60, lambda n=name: not suite.ready(n))
         place.redis.command("ACL", "SETUSER", "elsewhere", "~*")
-        stack.wait_until("ready with the right given", 20, lambda: all(suite.ready(name) for name in suite.processes))
+        stack.wait_until("ready with the right given", 60, lambda: all(suite.ready(name) for name in suite.processes))
     finally:
         assert set(suite.stop().values()) == {0}
 
@@ -398,9 +398,9 @@ def test_an_address_that_is_no_endpoint_is_named_and_waited_for(place):
     fetcher = suite.processes["fetcher"]
     try:
         for i, (_, words) in enumerate(NOT_ENDPOINTS):
-            stack.wait_until(f"{words} named", 20, lambda n=i, w=words: any(f"endpoint=e{n} " in line and fields(line).get("error", "").find(w) >= 0
+            stack.wait_until(f"{words} named", 60, lambda n=i, w=words: any(f"endpoint=e{n} " in line and fields(line).get("error", "").find(w) >= 0
                                                                             for line in fetcher.log.read_text().splitlines()))
-        stack.wait_until("an alert", 20, lambda: "event=alert_firing" in fetcher.log.read_text())
+        stack.wait_until("an alert", 60, lambda: "event=alert_firing" in fetcher.log.read_text())
         assert not suite.ready("fetcher")
     finally:
         assert suite.stop() == {"fetcher": 0}
@@ -421,7 +421,7 @@ def test_a_start_that_the_chain_has_not_reached_is_told_and_cannot_be_moved(plac
     chain = stack.dev_chain(place.node, name="later", start_height=1000)
     suite = place.suite(settings, [chain]).start(("reconciler", "fetcher"), wait=0)
     try:
-        stack.wait_until("told", 20, lambda: told(suite, "fetcher", "level=warn", "event=start_not_reached", "start_height=1000"))
+        stack.wait_until("told", 60, lambda: told(suite, "fetcher", "level=warn", "event=start_not_reached", "start_height=1000"))
     finally:
         assert set(suite.stop().values()) == {0}
     refused("config", "begins at block 1000", "start_height 0", of=place.run("reconciler", settings, chains=[stack.dev_chain(place.node, name="later")]))
@@ -452,11 +452,11 @@ def test_secrets_come_from_files_and_are_never_told(place, tmp_path):
         (tmp_path / "away").rename(tmp_path / name)
     suite.start()
     try:
-        stack.wait_until("a ledger", 30, lambda: suite.chain("dev")["watermark"] is not None)
+        stack.wait_until("a ledger", 60, lambda: suite.chain("dev")["watermark"] is not None)
         assert suite.operate("GET", "/admin/v1/status", key="secret-of-operators")[0] == 200
         assert suite.operate("GET", "/admin/v1/status", key="secret-of-operatorsx")[0] == 401
         fetcher = suite.processes["fetcher"].log
-        stack.wait_until("the second endpoint failed", 20, lambda: "endpoint=b" in fetcher.read_text())
+        stack.wait_until("the second endpoint failed", 60, lambda: "endpoint=b" in fetcher.read_text())
         told = [urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}").read().decode() for port in suite.ops.values() for path in ("metrics", "readyz")]
         told += [str(suite.operate("GET", "/admin/v1/status", key="secret-of-operators"))]
     finally:
@@ -476,7 +476,7 @@ def told(suite, service, *words):
 
 
 def whole(world, suite, node):
-    caught_up(suite, node, 60)
+    caught_up(suite, node)
     assert world.oracle(node, suite, count=5)["equal"] and ledger_faults(world.postgres) == {}
     assert set(suite.stop().values()) == {0}
 
@@ -494,14 +494,14 @@ def test_postgres_disk_is_full_for_a_while(world):
     node = world.anvil()
     suite = world.suite([stack.dev_chain(node)]).start()
     work = world.workload(node, "--forever", seed=3, **{"block-ms": 60, "txs-per-block": 30, "reorg-every": 0})
-    stack.wait_until("it goes", 30, lambda: (suite.chain("dev")["watermark"] or {"height": 0})["height"] > 5)
+    stack.wait_until("it goes", 60, lambda: (suite.chain("dev")["watermark"] or {"height": 0})["height"] > 5)
     disk.fill()
     stack.wait_until("the reconciler names the disk", 60, lambda: told(suite, "reconciler", "level=warn", "No space left on device", "error_code=io"))
     assert all(process.alive() for process in suite.processes.values())
     assert suite.get("/v1/chains/dev")[0] == 200, "what is in the ledger is served"
     height = node.height()
     disk.free()
-    stack.wait_until("it goes on", 60, lambda: suite.chain("dev")["watermark"]["height"] > height)
+    stack.wait_until("it goes on", 180, lambda: suite.chain("dev")["watermark"]["height"] > height)
     assert work.stop(60) == 0
     whole(world, suite, node)
 
@@ -515,14 +515,14 @@ def test_redis_disk_is_full_for_a_while(world):
     node = world.anvil()
     suite = world.suite([stack.dev_chain(node)]).start()
     work = world.workload(node, "--forever", seed=4, **{"block-ms": 60, "txs-per-block": 30, "reorg-every": 0})
-    stack.wait_until("it goes", 30, lambda: (suite.chain("dev")["watermark"] or {"height": 0})["height"] > 5)
+    stack.wait_until("it goes", 60, lambda: (suite.chain("dev")["watermark"] or {"height": 0})["height"] > 5)
     disk.fill()
     for service in ("fetcher", "reconciler"):
         stack.wait_until(f"{service} names Redis and its disk", 60, lambda s=service: told(suite, s, "level=warn", "MISCONF", "error_code=io"))
     assert all(process.alive() for process in suite.processes.values())
     height = node.height()
     disk.free()
-    stack.wait_until("it goes on", 60, lambda: suite.chain("dev")["watermark"]["height"] > height)
+    stack.wait_until("it goes on", 180, lambda: suite.chain("dev")["watermark"]["height"] > height)
     assert work.stop(60) == 0
     whole(world, suite, node)
 
@@ -532,9 +532,9 @@ def test_a_log_that_cannot_be_written_stops_nothing(place):
     with open("/dev/full", "w") as full:
         child = subprocess.Popen([suite.bin / "weir-normalizer", "--config", suite.config], stdout=full, stderr=full, env=clean_environment())
     try:
-        stack.wait_until("ready", 20, lambda: suite.ready("normalizer"))
+        stack.wait_until("ready", 60, lambda: suite.ready("normalizer"))
         child.send_signal(signal.SIGTERM)
-        assert child.wait(20) == 0
+        assert child.wait(60) == 0
     finally:
         child.kill()
         child.wait()

@@ -36,7 +36,7 @@ HARMLESS = {
     "call-empty": "what a contract without code answers: no balance is read from it, and the skipped check is counted",
     "batch-object": "an endpoint need not take batches: it is asked one by one",
 }
-TOLD_SECONDS, HEALED_SECONDS = 8, 60
+TOLD_SECONDS, HEALED_SECONDS = 60, 120
 
 
 def catalogue():
@@ -129,7 +129,7 @@ class Scene:
             told_wrong_chain = self.suite.metric(name, "weir_rpc_errors_total", endpoint="a", kind="wrong_chain")
             if told_wrong_chain or self.suite.metric(name, "weir_rpc_breaker_state", endpoint="a") != 0:
                 self.restart(name)
-                wait_until(f"weir-{name} ready", 30, lambda n=name: self.suite.ready(n))
+                wait_until(f"weir-{name} ready", 60, lambda n=name: self.suite.ready(n))
 
     def restart(self, name):
         self.suite.processes[name].stop()
@@ -153,7 +153,7 @@ class Scene:
         except TimeoutError:
             outcome["healed"] = False
         try:  # a confirmed difference is named when its incident is closed: after the proof
-            outcome["named"] = wait_until("named", 0 if name in HARMLESS else 10, lambda: more(before, self.witness.seen()))
+            outcome["named"] = wait_until("named", 0 if name in HARMLESS else 60, lambda: more(before, self.witness.seen()))
         except TimeoutError:
             outcome["named"] = {}
         self.liar.stop()
@@ -165,7 +165,7 @@ class Scene:
         self.liar.stop()
         assert self.traffic.stop(60) == 0, self.traffic.tail()
         self.reaches(self.node.height())
-        wait_until("no head but the node's", 10, lambda: self.suite.metric("fetcher", "weir_fetcher_head_height") == self.node.height())
+        wait_until("no head but the node's", 60, lambda: self.suite.metric("fetcher", "weir_fetcher_head_height") == self.node.height())
         report = self.world.oracle(self.node, self.suite, count=10)
         assert report["equal"], json.dumps(report)
         assert ledger_faults(self.world.postgres) == {}

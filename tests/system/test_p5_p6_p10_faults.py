@@ -7,7 +7,7 @@ import signal
 import time
 
 from conftest import caught_up, ledger_faults
-from stack import SERVICES, dev_chain
+from stack import SERVICES, dev_chain, wait_until
 
 FROZEN_SECONDS = 5
 
@@ -90,15 +90,16 @@ def test_ledger_survives(world, size, record_property):
     supervisor = Supervisor(suite)
     faults = Faults(world, suite, supervisor, rng)
     supervisor.watch(5)
-    heights = []
     for number, kind in enumerate(plan(rounds, rng)):
         whom = getattr(faults, kind)()
         print(f"round {number + 1}: {kind} {whom or ''} at block {node.height()}", flush=True)
         supervisor.watch(rng.uniform(0.5, 3))
-        heights.append(node.height())
     supervisor.watch(2)
+    deadline = time.monotonic() + 240
+    while node.height() <= 20 and time.monotonic() < deadline:  # a slow machine's chain is slow, too
+        supervisor.watch(1)
+    assert node.height() > 20
     assert workload.stop(60) == 0, workload.tail()
-    assert max(heights) > 20 and workload.child.returncode == 0
     supervisor.watch(0.2)
     caught_up(suite, node, 120)
     report = world.oracle(node, suite)
@@ -107,8 +108,7 @@ def test_ledger_survives(world, size, record_property):
     assert report["missing"] == 0 and report["duplicate"] == 0, report
     assert report["equal"], report
     assert ledger_faults(world.postgres) == {}
-    status = suite.chain("dev")
-    assert not status["gaps"] and not status["incidents"], status
+    wait_until("no gap and no incident left open", 120, lambda: not ((status := suite.chain("dev"))["gaps"] or status["incidents"]))
     _, letters, _ = suite.operate("GET", "/admin/v1/dlq")
     assert letters["items"] == [], "dead letters are manual work"
     supervisor.watch(0)

@@ -3,11 +3,13 @@
 Everything is started in a folder of its own, bound to 127.0.0.1 or a Unix socket, and stopped by process id. Nothing outside is touched.
 """
 import contextlib
+import fcntl
 import glob
 import json
 import os
 import pathlib
 import pwd
+import random
 import re
 import shutil
 import signal
@@ -42,13 +44,29 @@ def wait_until(what, seconds, predicate, every=0.05):
         time.sleep(every)
 
 
+_given, _ports_file = set(), []
+
+
 def free_port():
+    """A port that nobody listens on, for a server that is yet to start. Below those that the kernel gives to outgoing connections: one of them could
+    take it first, or while the server restarts. As long as this process lives it is nobody else's: a lock on a byte of a file that all processes share."""
+    if not _ports_file:
+        _ports_file.append(os.open(f"{tempfile.gettempdir()}/weir-ports-{os.getuid()}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    first_outgoing = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for _ in range(10000 if first_outgoing > 20000 else 0):
+        port = random.randrange(10000, first_outgoing)
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            fcntl.lockf(_ports_file[0], fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+            if port not in _given:
+                _given.add(port)
+                return port
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
 
 
-def http_json(url, method="GET", body=None, headers=None, timeout=10):
+def http_json(url, method="GET", body=None, headers=None, timeout=60):
     """(status, parsed body or None, headers). Never raises for an HTTP status."""
     data = json.dumps(body).encode() if body is not None else None
     request = urllib.request.Request(url, data=data, method=method, headers=headers or {})
@@ -140,7 +158,7 @@ class Redis:
         self.process = Process("redis", ["redis-server", "--port", "0", "--unixsocket", self.socket, "--unixsocketperm", "700", "--save", "",
                                          "--appendonly", "yes", "--appendfsync", "everysec", "--dir", self.folder,
                                          "--maxmemory-policy", "noeviction"], self.folder / "redis.log").start()
-        wait_until("Redis", 20, self.ping)
+        wait_until("Redis", 60, self.ping)
         return self
 
     def command(self, *words):
@@ -187,8 +205,8 @@ class RedisCluster:
         def agreed():
             return all("cluster_state:ok" in subprocess.run(["redis-cli", "-p", str(port), "CLUSTER", "INFO"], capture_output=True, text=True,
                                                             check=False).stdout for port in self.ports)
-        wait_until("the cluster is made", 30, made, every=0.5)
-        wait_until("its nodes agree", 30, agreed)
+        wait_until("the cluster is made", 60, made, every=0.5)
+        wait_until("its nodes agree", 60, agreed)
         return self
 
     def stop(self):
@@ -216,7 +234,7 @@ class RedisSentinel:
         def known():
             return str(self.master) in subprocess.run(["redis-cli", "-p", str(self.port), "SENTINEL", "get-master-addr-by-name", "weir"], capture_output=True,
                                                       text=True, check=False).stdout
-        wait_until("the sentinel knows the master", 30, known)
+        wait_until("the sentinel knows the master", 60, known)
         return self
 
     def stop(self):
@@ -266,7 +284,7 @@ class Postgres:
         settings = ["listen_addresses=", "unix_socket_permissions=0777", "shared_buffers=256MB", "max_wal_size=4GB", *self.settings]
         flags = [part for setting in settings for part in ("-c", setting)]
         self.process = Process("postgres", [*self._as(), self.bin / "postgres", "-D", self.data, "-k", self.sockets, *flags], log, cwd="/").start()
-        wait_until("PostgreSQL", 30, self.up)
+        wait_until("PostgreSQL", 60, self.up)
         subprocess.run([self.bin / "createdb", "-h", str(self.sockets), "-U", "weir", "weir"], stderr=subprocess.DEVNULL, check=False, cwd="/")
         return self
 
@@ -410,7 +428,7 @@ class Suite:
         self.config.write_text(yaml_of(merge(config, settings or {})))
         self.processes = {}
 
-    def start(self, names=SERVICES, wait=60):
+    def start(self, names=SERVICES, wait=120):
         for name in names:
             self.processes[name] = Process(name, [self.bin / f"weir-{name}", "--config", self.config], self.folder / f"{name}.log").start()
         for name in names if wait else ():
@@ -428,7 +446,7 @@ class Suite:
 
     def metrics(self, name):
         """{'name{labels}': value}"""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.ops[name]}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ops[name]}/metrics", timeout=60) as answer:
             lines = answer.read().decode().splitlines()
         return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if line and line[0] != "#"}
 
@@ -448,10 +466,10 @@ class Suite:
     def admin(self):
         return f"http://127.0.0.1:{self.admin_port}"
 
-    def get(self, path, timeout=10):
+    def get(self, path, timeout=60):
         return http_json(self.api + path, timeout=timeout)
 
-    def operate(self, method, path, body=None, key=ADMIN_KEY, timeout=10):
+    def operate(self, method, path, body=None, key=ADMIN_KEY, timeout=60):
         return http_json(self.admin + path, method, body, {"Authorization": f"Bearer {key}"} if key else {}, timeout)
 
     def chain(self, name):

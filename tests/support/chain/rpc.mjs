@@ -12,7 +12,8 @@ export class RpcError extends Error {
 }
 
 /** One HTTP request; resolves to { status, headers, body: Buffer }. */
-export function request(url, { method = 'GET', headers = {}, body, agent, timeout = 60_000 } = {}) {
+export function request(url, options = {}) {
+  const { method = 'GET', headers = {}, body, agent, timeout = 60_000 } = options;
   return new Promise((resolve, reject) => {
     const req = http.request(url, { method, headers, agent, timeout }, (res) => {
       const chunks = [];
@@ -21,7 +22,11 @@ export function request(url, { method = 'GET', headers = {}, body, agent, timeou
       res.on('error', reject);
     });
     req.on('timeout', () => req.destroy(new Error(`${url}: no answer within ${timeout} ms`)));
-    req.on('error', reject);
+    req.on('error', (error) => {
+      // The server ended a kept connection, which nobody used for a while, at the moment of this request: nobody read it, and what only reads may be asked again.
+      if (method === 'GET' && req.reusedSocket && error.code === 'ECONNRESET') resolve(request(url, options));
+      else reject(error);
+    });
     req.end(body);
   });
 }
