@@ -55,7 +55,7 @@ class Gateway:
         api, admin, ops = (f"127.0.0.1:{stack.free_port()}" for _ in range(3))
         chain = {"name": "dev", "family": "evm", "profile": "dev", "chain_id": 31337, "endpoints": [{"url": "http://127.0.0.1:9"}]}
         config = {"log": {"level": "debug"}, "ops": {"listen": {"gateway": ops}}, "bus": {"redis_url": stores.redis.url}, "postgres": {"url": stores.postgres.url},
-                  "gateway": {"drain": "1s", "listen": api, "admin_listen": admin, "keys": KEYS}, "chains": [chain]}
+                  "gateway": {"drain": "1s", "listen": api, "admin_listen": admin, "keys": KEYS, "shed_after": "0s"}, "chains": [chain]}
         self.api, self.admin, self.ops = (f"http://{address}" for address in (api, admin, ops))
         self.config = stores.folder / f"{name}.yaml"
         self.config.write_text(stack.yaml_of(stack.merge(config, settings)))

@@ -182,7 +182,7 @@ def main():
             chain = {"name": name, "family": "evm", "profile": os.environ.get("PROFILE", "dev" if name == "dev" else "ethereum"),
                      "chain_id": int(body["result"], 16), "start_height": int(os.environ.get("START_HEIGHT", 0)), "poll_interval": "500ms",
                      "endpoints": [{"name": "a", "url": rpc, "ws_url": ws}]}
-        suite = Suite(folder / "suite", redis.url, postgres.url, [chain])
+        suite = Suite(folder / "suite", redis.url, postgres.url, [chain], patient=False)
         started.append(suite)
         suite.start()
         latency = Latency(ws, suite.api.replace("http", "ws") + "/v1/ws", name)

@@ -406,9 +406,10 @@ def merge(base, more):
 
 
 class Suite:
-    """The four services with one configuration file. Ports are free ones, the same over restarts of a service."""
+    """The four services with one configuration file. Ports are free ones, the same over restarts of a service. patient: the gateway refuses nobody for
+    being busy, since tests share their machine with others and ask for answers, not for haste."""
 
-    def __init__(self, folder, redis_url, postgres_url, chains, settings=None, bin_dir=None):
+    def __init__(self, folder, redis_url, postgres_url, chains, settings=None, bin_dir=None, patient=True):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.bin = pathlib.Path(bin_dir or os.environ.get("WEIR_BIN", ROOT / "build" / "bin"))
@@ -424,6 +425,8 @@ class Suite:
                         "keys": [{"name": "local", "key": ADMIN_KEY, "role": "admin"}]},
             "chains": chains,
         }
+        if patient:
+            config["gateway"]["shed_after"] = "0s"
         self.config = self.folder / "weir.yaml"
         self.config.write_text(yaml_of(merge(config, settings or {})))
         self.processes = {}

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #define FINISHED_TOGETHER 64
-#define WORKER_NICE 10 /* who reads, refuses, sends answers or tells that all is well goes before who makes answers: those are many, and would leave nothing to them */
+#define WORKER_NICE 5 /* who reads, refuses, sends answers or tells that all is well goes before who makes answers: those are many, and would leave nothing to them */
 
 /* ---- workers ----------------------------------------------------------------------------------------------------------------------- */
 
