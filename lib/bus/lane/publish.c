@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -309,6 +310,7 @@ void bus_publisher_pack(struct bus_publisher *p, size_t n)
 void bus_publisher_restart_at(struct bus_publisher *p, uint64_t first)
 {
 	p->restart_at = first;
+	snprintf(p->restart, sizeof p->restart, "%016" PRIx64, random_u64());
 }
 
 static int sequence_chunk(struct bus_publisher *p, uint64_t first, const struct frame *frames, size_t n, uint64_t *ret_tail, struct error *err)
@@ -324,7 +326,7 @@ static int sequence_chunk(struct bus_publisher *p, uint64_t first, const struct 
 	bus_args_add(&a, p->topic);
 	bus_args_add(&a, bus_classes[bus_publish_class(&frames[0])]);
 	bus_args_add_u64(&a, first);
-	bus_args_add(&a, p->restart_at == first && first > 0 ? "1" : "0");
+	bus_args_add(&a, p->restart_at == first && first > 0 ? p->restart : "");
 	a.more = (struct bytes){ p->wire.data, p->wire.size };
 	a.more_count = n;
 	if (r == 0)

@@ -13,6 +13,7 @@ struct bus_publisher {
 	char known[32]; /* the epoch under which acknowledged was reached: Redis must know of it when another one is opened */
 	uint64_t acknowledged;
 	uint64_t restart_at;
+	char restart[17]; /* its name: a repetition whose answer was lost must not begin once more */
 	/* A call that failed half way: what it was, to know its repetition, and how far it had certainly come. */
 	uint64_t unfinished;
 	size_t unfinished_count, unfinished_done;

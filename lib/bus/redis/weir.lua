@@ -218,16 +218,19 @@ local function publish_check(keys, argv)
   return 1
 end
 
--- run, topic, class, first, restart, frame, … -> {1, tail, new ones} or {0, tail} when a gap lies before first
+-- run, topic, class, first, restart, frame, … -> {1, tail, new ones} or {0, tail} when a gap lies before first. restart: its name, or ''. A
+-- repetition of it, after an answer was lost, must not begin a second time: consumers would get under new ids what they have done.
 local function publish_sequence(keys, argv)
   local a, topic, class, first, added = keys[1], argv[2], argv[3], tonumber(argv[4]), 0
   local key = meta(a, topic)
   local gen = generation(a, topic, argv[1])
   local hw = tonumber(redis.call('HGET', key, 'hw:' .. class) or '0')
-  if argv[5] == '1' and first ~= hw + 1 then
-    gen = new_generation(a, topic, argv[1])
-    hw = first - 1
-    redis.call('HSET', key, 'hw:' .. class, num(hw))
+  if argv[5] ~= '' and redis.call('HGET', key, 'restart:' .. class) ~= argv[5] then
+    if first ~= hw + 1 then
+      gen = new_generation(a, topic, argv[1])
+      hw = first - 1
+    end
+    redis.call('HSET', key, 'hw:' .. class, num(hw), 'restart:' .. class, argv[5])
   end
   --[[sequence]] if first > hw + 1 then return { 0, num(hw) } end
   local from = 6

@@ -233,6 +233,32 @@ static void test_sequence(void **state)
 	bus_close(&bus);
 }
 
+/* Redis was emptied, so the sequence begins in its middle. The answer to that is lost, and the call repeated: a second beginning would give
+ * consumers the same messages under other ids. */
+static void test_lost_reply_of_a_restart(void **state)
+{
+	(void)state;
+	struct bus *bus = fixture_bus_with("w", 300, 0);
+	struct bus_publisher *p = publisher(bus, TOPIC_LEDGER, "p");
+	uint64_t tail;
+	struct frame f[3] = { fixture_message(MESSAGE_LEDGER_EVENT, "", "4"), fixture_message(MESSAGE_LEDGER_EVENT, "", "5"),
+			      fixture_message(MESSAGE_LEDGER_EVENT, "", "6") };
+	assert_int_equal(bus_publish_sequence(p, 4, f, 1, &tail, NULL), WEIR_GAP);
+	bus_publisher_restart_at(p, 4);
+	fixture_signal(SIGSTOP);
+	assert_int_not_equal(bus_publish_sequence(p, 4, f, 2, &tail, NULL), 0);
+	fixture_signal(SIGCONT);
+	assert_int_equal(bus_publish_sequence(p, 4, f, 3, &tail, NULL), 0);
+	assert_int_equal(tail, 6);
+	assert_int_equal(fixture_ask("XLEN weir:{test}:ledger:normal"), 3);
+	assert_int_equal(bus_publish_sequence(p, 9, f, 1, &tail, NULL), WEIR_GAP);
+	bus_publisher_restart_at(p, 9); /* another one is one */
+	assert_int_equal(bus_publish_sequence(p, 9, f, 1, &tail, NULL), 0);
+	assert_int_equal(tail, 9);
+	bus_publisher_close(&p);
+	bus_close(&bus);
+}
+
 static void test_large_body(void **state)
 {
 	(void)state;
@@ -515,6 +541,7 @@ int main(void)
 		fixture_threads(test_flushed_producer_hears_of_the_gap, fixture_flush, NULL, "librdkafka#4134"),
 		cmocka_unit_test_setup(test_lost_meta_keeps_ids_rising, fixture_flush),
 		fixture_threads(test_sequence, fixture_flush, NULL, "librdkafka#4134"),
+		cmocka_unit_test_setup(test_lost_reply_of_a_restart, fixture_flush),
 		cmocka_unit_test_setup(test_large_body, fixture_flush),
 		cmocka_unit_test_setup(test_kill_redis_while_publishing, fixture_flush),
 		cmocka_unit_test_setup(test_kill_redis_while_publishing_long_calls, fixture_flush),
