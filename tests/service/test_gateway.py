@@ -569,13 +569,16 @@ def test_a_client_that_does_not_read_is_told_where_to_resume(own_world):
 
 
 def test_a_reader_slower_than_history_gets_all_of_it(own_world):
-    """Catching up goes at the client's pace and never overflows its queue."""
+    """Catching up goes at the client's pace and never overflows its queue; that it takes what it is given is a sign of life."""
     world = own_world({"gateway": {"websocket_queue": "64KiB"}})
     world.workload("--seed", "9", "--blocks", "60", "--reorgs", "1")
     books = Books([world.suite.api], 1, None, topic="entries", chain="dev", **{"from": {"height": 0}})
     books.connect()
-    time.sleep(1)
-    all_of_it = set(world.ledger_ids(world.api()))
+    begun, api = time.monotonic(), world.api()
+    heard_ms = lambda: api.operate("GET", "/admin/v1/connections")[1]["items"][0]["heard_ms_ago"]  # noqa: E731
+    stack.wait_until("nothing heard of a client that holds others up", 60, lambda: heard_ms() > 2000 and
+                     api.operate("GET", "/admin/v1/connections")[1]["items"][0]["state"] == "slow")
+    all_of_it = set(world.ledger_ids(api))
 
     def has_all():
         try:
@@ -585,6 +588,7 @@ def test_a_reader_slower_than_history_gets_all_of_it(own_world):
         return set(books.held) == all_of_it
     stack.wait_until("the client to have all", 60, has_all, every=0)
     assert books.reconnects == 1
+    assert heard_ms() < 1000 * (time.monotonic() - begun) - 1500  # it has said nothing since it began
 
 
 # ---- what fails ----------------------------------------------------------------------------------------------------------------------------

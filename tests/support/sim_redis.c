@@ -117,7 +117,8 @@ static void serve(struct link *l)
 			l->broken = true;
 		} else {
 			int64_t block = execute(l->id, words, n, &l->out);
-			l->ready_ns = sim.now_ns + block * 1000000;
+			if (l->ready_ns < sim.now_ns + block * 1000000) /* one that waits holds up what was sent behind it */
+				l->ready_ns = sim.now_ns + block * 1000000;
 			if (happens(sim.faults.delayed))
 				l->ready_ns += (int64_t)sim_random(2000) * 1000000;
 			l->broken = happens(sim.faults.reply_lost);

@@ -664,30 +664,48 @@ static void share_out(struct bus_owner *o, const redisReply *reply, size_t max, 
 	bus_share_out(&o->share, max, wanted, age_ms, ret);
 }
 
+/* Is the token still the lease's? A commit is fenced, but effects that were done before it are done: so it is asked with each read, behind it. */
+static int check_token(struct bus_owner *o, const redisReply *token, struct error *err)
+{
+	if (token->type == REDIS_REPLY_STRING && strcmp(token->str, o->token) == 0)
+		return 0;
+	return lost(o, error_set(err, WEIR_FENCED, "chain %s, subscription %s: the lease has another holder", o->chain, o->subscription));
+}
+
 static int read_streams(struct bus_owner *o, size_t max, int64_t block_ms, struct error *err)
 {
-	struct bus_args a = { 0 };
-	redisReply *reply = NULL;
-	bus_args_add(&a, "XREAD");
-	bus_args_add(&a, "COUNT");
-	bus_args_add_u64(&a, o->per_entry > 1 ? (max - 1) / o->per_entry + 1 : max);
+	struct bus_args a[2] = { 0 };
+	redisReply *replies[2] = { NULL };
+	bus_args_add(&a[0], "XREAD");
+	bus_args_add(&a[0], "COUNT");
+	bus_args_add_u64(&a[0], o->per_entry > 1 ? (max - 1) / o->per_entry + 1 : max);
 	if (block_ms > 0) {
-		bus_args_add(&a, "BLOCK");
-		bus_args_add_u64(&a, (uint64_t)block_ms);
+		bus_args_add(&a[0], "BLOCK");
+		bus_args_add_u64(&a[0], (uint64_t)block_ms);
 	}
-	bus_args_add(&a, "STREAMS");
+	bus_args_add(&a[0], "STREAMS");
 	for (int c = 0; c < CLASSES; c++)
-		bus_args_add_format(&a, STREAM_KEY_FORMAT, o->chain, o->topic, bus_classes[c]);
+		bus_args_add_format(&a[0], STREAM_KEY_FORMAT, o->chain, o->topic, bus_classes[c]);
 	for (int c = 0; c < CLASSES; c++)
-		bus_args_add_format(&a, "%" PRIu64 "-%" PRIu64, o->lanes[c].cursor.generation, o->lanes[c].cursor.sequence);
-	int r = bus_run_into(o->bus, &a, 1, block_ms, bus_batch_arena(&o->batch), &reply, err);
-	bus_args_free(&a);
+		bus_args_add_format(&a[0], "%" PRIu64 "-%" PRIu64, o->lanes[c].cursor.generation, o->lanes[c].cursor.sequence);
+	bus_args_add(&a[1], "HGET");
+	bus_args_add_format(&a[1], OWNER_KEY_FORMAT, o->chain, o->topic, o->subscription);
+	bus_args_add(&a[1], "token");
+	int r = bus_run_into(o->bus, a, 2, block_ms, bus_batch_arena(&o->batch), replies, err);
+	for (int i = 0; i < 2; i++)
+		bus_args_free(&a[i]);
 	if (r == 0)
-		r = bus_reply_error(o->bus, reply, "XREAD", err);
+		r = bus_reply_error(o->bus, replies[0], "XREAD", err);
+	if (r == 0)
+		r = bus_reply_error(o->bus, replies[1], "HGET", err);
 	if (r != 0)
 		return r;
 	if (o->connects != o->bus->connects) /* from a server that may have lost something: our cursors first */
 		return look_again(o, err);
+	r = check_token(o, replies[1], err);
+	if (r != 0)
+		return r;
+	const redisReply *reply = replies[0];
 	/* COUNT is per stream: what is more than its share is left for the next read, its cursor has not moved. */
 	size_t shares[CLASSES];
 	share_out(o, reply, max, shares);

@@ -263,8 +263,10 @@ static void turn(struct hub *hub, struct epoll_event *events, int timeout_ms, bo
 		struct conn *conn = events[i].data.ptr;
 		if (!conn)
 			continue;
-		if (events[i].events & EPOLLOUT)
+		if (events[i].events & EPOLLOUT) {
+			conn->heard_ms = hub->turned_ms; /* room where there was none: the client took something, though its pong may wait behind the rest */
 			conn_flush(conn);
+		}
 		if (events[i].events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 			conn_read(conn);
 	}

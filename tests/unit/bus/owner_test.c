@@ -109,6 +109,30 @@ static void test_fence(void **state)
 	bus_close(&b);
 }
 
+/* The server's clock went ahead, so that the lease ran out while its owner, by its own clock, still has it: what it reads is not its to handle. */
+static void test_who_lost_the_lease_is_given_nothing(void **state)
+{
+	(void)state;
+	struct bus *one = fixture_bus("one"), *two = fixture_bus("two");
+	struct bus_owner *o = owner(one);
+	struct bus_message *m;
+	struct error err = { 0 };
+	size_t n;
+	head(one, "k", "a");
+	assert_int_equal(take(o, 10, &m), 1);
+	commit(o, &m[0]);
+	fixture_ask("HSET weir:{test}:blocks:own:reconciler until 1");
+	struct bus_owner *next = owner(two);
+	head(one, "k", "b");
+	assert_int_equal(bus_owner_read(o, 10, 300, &m, &n, &err), WEIR_FENCED);
+	assert_int_equal(n, 0);
+	assert_int_equal(take(next, 10, &m), 1);
+	bus_owner_close(&o);
+	bus_owner_close(&next);
+	bus_close(&one);
+	bus_close(&two);
+}
+
 /* A failover forgets the newest take-over, or all of them: the count in the token is given out twice, the nonce is not. */
 static void test_a_token_is_never_given_out_twice(void **state)
 {
@@ -446,6 +470,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		fixture_threads(test_fence, fixture_flush, NULL, "BullMQ#439, bull#1685"),
+		cmocka_unit_test_setup(test_who_lost_the_lease_is_given_nothing, fixture_flush),
 		cmocka_unit_test_setup(test_a_token_is_never_given_out_twice, fixture_flush),
 		cmocka_unit_test_setup(test_what_was_handled_before_its_key_was_parked_is_not_put_behind_it, fixture_flush),
 		cmocka_unit_test_setup(test_release_hands_over_at_once, fixture_flush),
