@@ -127,7 +127,7 @@ void final_keep(struct final_answers *all, uint64_t turn, const char *path, cons
 		memcpy(kept->text + path_size + 1, body.data, body.size);
 	pthread_mutex_lock(&all->lock);
 	bool wanted = turn == all->turn && body.size <= FINAL_ANSWER_MAX && size_of(kept) <= all->max_bytes && !*place_of(all, path);
-	while (wanted && all->bytes + size_of(kept) > all->max_bytes)
+	while (wanted && all->oldest && all->bytes + size_of(kept) > all->max_bytes)
 		drop_oldest(all);
 	if (wanted) {
 		*place_of(all, path) = kept;

@@ -108,7 +108,7 @@ static bool find_time(struct call *call, const struct chain_heights *heights, in
 
 bool read_range(struct call *call, int64_t *ret_from, int64_t *ret_to)
 {
-	struct chain_heights heights;
+	struct chain_heights heights = { 0 };
 	int64_t first = 0, behind = 0;
 	bool since = call_value(call, "since")->given, until = call_value(call, "until")->given;
 	*ret_from = call_number(call, "from", 0);
