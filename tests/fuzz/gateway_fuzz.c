@@ -17,6 +17,7 @@
 #include "services/gateway/control.h"
 #include "services/gateway/http/http_internal.h"
 #include "services/gateway/identity/keyring.h"
+#include "services/gateway/kafka/export.h"
 #include "services/gateway/live/hub.h"
 #include "services/gateway/registry.h"
 #include "services/gateway/rest/openapi.h"
@@ -341,6 +342,7 @@ static void open_gateway(void)
 	must(client_ranges_parse(config->gateway.trusted_proxies, &gateway.trusted_proxies, &err), &err);
 	must(client_ranges_parse(config->gateway.limit_exempt, &gateway.limit_exempt, &err), &err);
 	open_chain(&err);
+	must(exports_open(&gateway, &gateway.exports, &err), &err); /* to nowhere: kafka.url is empty */
 	must(control_open(&gateway, &gateway.control, &err), &err);
 	cursor_keys_open(&gateway, &gateway.cursor_keys);
 	registry_open(&gateway, &gateway.registry);
