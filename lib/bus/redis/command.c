@@ -301,9 +301,13 @@ static void *new_double(const redisReadTask *task, double value, char *text, siz
 	return r;
 }
 
+/* The task is of the type that is missing: a string, or an array. */
 static void *new_nil(const redisReadTask *task)
 {
-	return new_reply(task, NULL, 0, 0);
+	redisReply *r = new_reply(task, NULL, 0, 0);
+	if (r)
+		r->type = REDIS_REPLY_NIL;
+	return r;
 }
 
 static void *new_bool(const redisReadTask *task, int value)
