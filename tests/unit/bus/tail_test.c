@@ -20,12 +20,18 @@ static struct bus_publisher *publisher(struct bus *bus, const char *topic)
 	return p;
 }
 
+/* A server that is killed while its disk is busy may lose what it had acknowledged (appendfsync everysec); as every publisher of a
+ * ledger does, this one then goes on behind what is left. */
 static void events(struct bus_publisher *p, uint64_t from, uint64_t to)
 {
 	uint64_t tail;
 	for (uint64_t i = from; i <= to; i++) {
 		struct frame f = fixture_message(MESSAGE_LEDGER_EVENT, "", "e");
-		assert_int_equal(bus_publish_sequence(p, i, &f, 1, &tail, NULL), 0);
+		int r = bus_publish_sequence(p, i, &f, 1, &tail, NULL);
+		if (r == WEIR_GAP)
+			i = tail;
+		else
+			assert_int_equal(r, 0);
 	}
 }
 
