@@ -29,7 +29,7 @@ struct bus *fixture_bus_with(const char *worker, int64_t timeout_ms, int64_t max
 
 struct bus *fixture_bus(const char *worker)
 {
-	return fixture_bus_with(worker, 3000, 0);
+	return fixture_bus_with(worker, 20000, 0);
 }
 
 static redisReply *ask(const char *format, va_list args)
