@@ -105,7 +105,14 @@ static bool same_labels(const struct metric *s, const char *const values[METRICS
 
 struct metric *metrics_get(struct metrics *m, const char *name, const char *label1, const char *label2, const char *label3)
 {
-	const char *const values[METRICS_LABELS_MAX] = { label1, label1 ? label2 : NULL, label1 && label2 ? label3 : NULL };
+	return metrics_series(m, name, (const char *const[METRICS_LABELS_MAX]){ label1, label2, label3 });
+}
+
+struct metric *metrics_series(struct metrics *m, const char *name, const char *const labels[METRICS_LABELS_MAX])
+{
+	const char *values[METRICS_LABELS_MAX] = { NULL };
+	for (size_t i = 0; i < METRICS_LABELS_MAX && labels[i]; i++)
+		values[i] = labels[i];
 	struct metric *found = NULL;
 	pthread_mutex_lock(&m->lock);
 	struct family *f = family_find(m, name);

@@ -1,6 +1,6 @@
 /* metrics.h - counters, gauges and histograms, declared in one table per program, printed in Prometheus text format.
  *
- * The table (struct metric_def[]) also makes docs/metrics.md. A series is a def plus up to three label values; it is created on
+ * The table (struct metric_def[]) also makes docs/metrics.md. A series is a def plus up to five label values; it is created on
  * first use and lives as long as the process; a def may have at most METRICS_SERIES_MAX series, further ones are counted in
  * weir_metrics_series_dropped_total. Updates are atomic and lock-free on an existing series; look a series up once and keep it.
  */
@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #define METRICS_SERIES_MAX 512
-#define METRICS_LABELS_MAX 3
+#define METRICS_LABELS_MAX 5
 
 enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 
@@ -33,6 +33,8 @@ void metrics_free(struct metrics **);
 void metrics_register(struct metrics *, const struct metric_def *defs, size_t n); /* defs must outlive the registry */
 /* NULL label values end the list. Never returns NULL (an overflow series is shared). */
 struct metric *metrics_get(struct metrics *, const char *name, const char *label1, const char *label2, const char *label3);
+/* The same, with as many labels as a def may have. */
+struct metric *metrics_series(struct metrics *, const char *name, const char *const labels[METRICS_LABELS_MAX]);
 void metric_add(struct metric *, uint64_t n);
 void metric_inc(struct metric *);
 void metric_set(struct metric *, double value);

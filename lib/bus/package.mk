@@ -10,7 +10,7 @@ BUS_VERSION  := $(shell sed -n 's/^\#define BUS_VERSION "\(.*\)"/\1/p' lib/bus/v
 BUS_SONAME   := libweir-bus.so.$(word 1,$(subst ., ,$(BUS_VERSION)))
 BUS_PACKAGE  := $(BUILD)/package
 BUS_HEADERS  := $(addprefix lib/,base/error.h base/mem.h base/log.h base/metrics.h base/clock.h base/breaker.h base/span.h wire/frame.h wire/envelope.h \
-                bus/bus.h bus/registry.h bus/retry.h bus/subscription.h bus/dead_letter.h bus/audit.h bus/health.h bus/trace.h bus/weights.h bus/version.h)
+                bus/bus.h bus/registry.h bus/retry.h bus/subscription.h bus/dead_letter.h bus/audit.h bus/health.h bus/trace.h bus/weights.h bus/statistics.h bus/version.h)
 BUS_VARIABLES := RETRY_DEFAULT BUS_WEIGHTS_DEFAULT BREAKER_HANDLER BREAKER_ENDPOINT METRICS_SECONDS clock_mono_ns clock_wall_ns clock_sleep_ms random_u64
 BUS_SOURCES  := $(filter-out lib/base/u256.c,$(sort $(wildcard lib/base/*.c))) $(call find_c,lib/bus) \
                 $(addprefix lib/wire/,frame.c envelope.c digest.c json.c)

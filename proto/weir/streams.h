@@ -18,6 +18,7 @@
 #define TELL_KEY_FORMAT "weir:{%s}:%s:tell:%s"     /* chain, topic, subscription: hash of the last word to its instances */
 #define WAITED_KEY_FORMAT "weir:{%s}:waited:%s"     /* chain, subscription: written only so that replicas can be waited for */
 #define WEIGHTS_KEY_FORMAT "weir:{%s}:%s:weights:%s" /* chain, topic, subscription: hash class -> weight, age_ms (lib/bus/weights.h) */
+#define STATISTICS_KEY_FORMAT "weir:{%s}:%s:statistics:%s" /* chain, topic, subscription: hash type/error class/figure -> count (lib/bus/statistics.h) */
 #define REPLAY_KEY_FORMAT "weir:{%s}:rpl:%s"       /* chain, subscription: sorted set of letter ids to try again */
 #define RATE_CHAIN "gateway"                        /* stands for a chain where something belongs to none */
 #define AUDIT_GATEWAY "gateway"                     /* … in AUDIT_KEY_FORMAT: keys and logins */

@@ -111,6 +111,7 @@ const struct route admin_routes[] = {
 	{ "GET", "/admin/v1/audit", ROLE_VIEWER, admin_audit_list, { CHAIN, PAGE } },
 	{ "GET", "/admin/v1/audit/verify", ROLE_VIEWER, admin_audit_verify,
 	  { CHAIN, { "number", PARAMETER_INT, 1, INT64_MAX, false }, { "hash", PARAMETER_TEXT, 64, 64, false } } },
+	{ "GET", "/admin/v1/statistics", ROLE_VIEWER, admin_statistics, { CHAIN, SUBSCRIPTION(false) } },
 	{ "GET", "/admin/v1/weights", ROLE_VIEWER, admin_weights, { CHAIN, SUBSCRIPTION(false) } },
 	{ "POST", "/admin/v1/weights", ROLE_ADMIN, admin_weights_set,
 	  { CHAIN, { "topic", PARAMETER_TEXT, 1, 32, true }, SUBSCRIPTION(true), { CLASS_CRITICAL, PARAMETER_INT, 1, BUS_WEIGHT_MAX, false },

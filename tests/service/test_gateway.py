@@ -204,7 +204,7 @@ def test_every_answer_is_one_that_the_document_promises(world):
     for path, body in [("pause", {}), ("resume", {}), ("reconcile", {}), ("refetch", {"from_height": 5})]:
         assert api.operate("POST", f"/admin/v1/chains/dev/{path}", body)[0] == 202
     for path in ("session", "status", "dlq", "dlq/groups", "dlq/counts", "dlq/jobs", "dlq/export?subscription=normalizer", "audit", "audit/verify",
-                 "chains/dev/proof", "connections", "watchlists", "settings", "gaps", "incidents", "weights"):
+                 "chains/dev/proof", "connections", "watchlists", "settings", "gaps", "incidents", "weights", "statistics"):
         assert api.operate("GET", f"/admin/v1/{path}")[0] == 200
     assert api.operate("POST", "/admin/v1/weights", {"topic": "raw", "subscription": "normalizer", "low": 2})[1]["low"] == 2
     assert api.operate("GET", "/admin/v1/dlq/normalizer/1-1/payload")[0] == 404

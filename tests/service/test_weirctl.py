@@ -436,6 +436,23 @@ def test_stores_that_are_away_are_named(world, weirctl):
     stack.wait_until("well again", 60, lambda: "Redis         ok" in weirctl("status"))
 
 
+def test_statistics(redis, weirctl):
+    def row():
+        return next((r for r in weirctl.table("statistics") if (r["TYPE"], r["CLASS"]) == ("raw_block_tip", "none")), None)
+    stack.wait_until("the normalizer has told", 60, lambda: row() and int(row()["ATTEMPTS"]) > 0)
+    assert row() | {"ATTEMPTS": ""} == {"CHAIN": "dev", "TOPIC": "raw", "SUBSCRIPTION": "normalizer", "TYPE": "raw_block_tip", "CLASS": "none", "ATTEMPTS": "",
+                                        "RETRIED": "0", "RECOVERED": "0", "PARKED": "0"}
+    assert {r["SUBSCRIPTION"] for r in weirctl.table("statistics", subscription="normalizer")} == {"normalizer"}
+    redis.hset("weir:{dev}:control:statistics:fetcher", mapping={"command/permanent/parked": 2, "not of ours": 1})
+    try:
+        assert weirctl.json("statistics", subscription="fetcher", key=VIEWER)["items"] == [
+            {"chain": "dev", "topic": "control", "subscription": "fetcher", "type": "command", "error_class": "permanent", "attempts": 0, "retried": 0,
+             "recovered": 0, "parked": 2}]
+    finally:
+        redis.delete("weir:{dev}:control:statistics:fetcher")
+    assert weirctl("statistics", subscription="fetcher").splitlines()[1:] == ["(none)"]
+
+
 def test_weights_of_classes(redis, weirctl):
     rows = weirctl.table("weights", "list")
     assert {(r["TOPIC"], r["SUBSCRIPTION"]) for r in rows} == {("raw", "normalizer"), ("blocks", "reconciler"), ("control", "reconciler"), ("control", "fetcher")}

@@ -79,6 +79,8 @@ static const struct command {
 	{ "alert test", "[DESTINATION]", "send a test alert to one destination, or to all", 0, 1, 0, alert_try },
 	{ "alert silence", "PATTERN SECONDS", "hear no alert whose key (with * and ?) or page of the runbook is PATTERN; needs --why", 2, 2, TAKES(WHY), alert_silence },
 	{ "alert unsilence", "ID", "end a silence", 1, 1, TAKES(WHY), alert_unsilence },
+	{ "statistics", "", "attempts, retries and dead letters by message type and error class, of all subscriptions or of --subscription", 0, 0, LETTER,
+	  statistics_show },
 	{ "weights list", "", "how readers share their time among the classes, of all subscriptions or of --subscription", 0, 0, LETTER, weights_show },
 	{ "weights set", "TOPIC SUBSCRIPTION NAME=N...", "change that while they run: critical=N, high=N, normal=N, low=N (1 to 1000), age_ms=N", 3, 7, TAKES(CHAIN),
 	  weights_set },

@@ -1,7 +1,7 @@
 /* weirctl.h - the operators' command line: one table of commands, one way to ask, two ways to show.
  *
  * main.c  options, the table of commands · ask.c  HTTP and JSON · list.c  commands that list · dlq.c  dead letters · dlq_job.c  replays
- * as jobs · dlq_file.c  dead letters as files · audit.c  what operators did · key.c  API keys · user.c  who signs in by name · webhook.c  receivers of events · alert.c  alerts · weights.c  shares of classes · chain.c  commands to a chain · status.c, explain.c  what takes more than one table · show.c  tables for people, JSON for programs
+ * as jobs · dlq_file.c  dead letters as files · audit.c  what operators did · key.c  API keys · user.c  who signs in by name · webhook.c  receivers of events · alert.c  alerts · weights.c  shares of classes · statistics.c  how messages fared · chain.c  commands to a chain · status.c, explain.c  what takes more than one table · show.c  tables for people, JSON for programs
  */
 #ifndef WEIRCTL_H
 #define WEIRCTL_H
@@ -29,7 +29,7 @@ typedef int command_fn(struct settings *, int argc, char **argv, struct error *e
 command_fn status, chains, gaps, incidents, dlq_list, dlq_show, dlq_replay, dlq_purge, dlq_counts, dlq_edit, dlq_skip, dlq_start, dlq_jobs, dlq_job,
 	dlq_pause, dlq_resume, dlq_cancel, dlq_export, dlq_import, audit_list, audit_verify, key_list, key_make, key_revoke, user_list, user_make, user_password, user_role, user_disable, refetch, reconcile, pause_chain, resume_chain, rewind_chain, kafka_restart,
 	explain, webhook_list, webhook_show, webhook_add, webhook_test, webhook_enable, webhook_disable, webhook_remove, webhook_rotate, webhook_deliveries,
-	webhook_delivery, webhook_replay, alert_list, alert_try, alert_silence, alert_unsilence, weights_show, weights_set;
+	webhook_delivery, webhook_replay, alert_list, alert_try, alert_silence, alert_unsilence, weights_show, weights_set, statistics_show;
 
 /* The answer's document, or NULL with *err filled (a problem's detail, or why there was no answer). body NULL: GET. */
 yyjson_doc *ask(const struct settings *, bool admin, const char *path, yyjson_mut_doc *body, struct error *err);

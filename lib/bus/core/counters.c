@@ -2,15 +2,18 @@
 #include "bus/core/core.h"
 
 #define BUS_COUNTER(metric, text) { .name = metric, .kind = METRIC_COUNTER, .help = text, .labels = { "chain", "topic", "subscription" } }
-#define HANDLER_COUNTER(metric, text) { .name = metric, .kind = METRIC_COUNTER, .help = text, .labels = { "chain", "subscription", "handler" } }
+/* By message type and error class: what each lane's tally counts. */
+#define TALLY_COUNTER(metric, text, by) { .name = metric, .kind = METRIC_COUNTER, .help = text, .labels = { "chain", "topic", "subscription", "type", by } }
 const struct metric_def bus_metric_defs[] = {
 	BUS_COUNTER("weir_bus_published_total", "Messages published."),
 	BUS_COUNTER("weir_bus_duplicates_skipped_total", "Messages that were sent again and stood already."),
 	BUS_COUNTER("weir_bus_read_total", "Messages read."),
 	BUS_COUNTER("weir_bus_done_total", "Messages handled and acknowledged."),
-	BUS_COUNTER("weir_bus_retried_total", "Attempts that failed and will be repeated."),
+	TALLY_COUNTER("weir_bus_attempts_total", "Attempts at messages: calls of handlers. error_class none: it worked.", "error_class"),
+	TALLY_COUNTER("weir_bus_retried_total", "Attempts that failed and will be repeated.", "error_class"),
+	TALLY_COUNTER("weir_bus_recovered_total", "Messages handled after failures before.", NULL),
 	BUS_COUNTER("weir_bus_not_ours_total", "Messages settled in vain: somebody else had taken them over."),
-	BUS_COUNTER("weir_bus_dead_letters_total", "Messages parked as dead letters."),
+	TALLY_COUNTER("weir_bus_dead_letters_total", "Messages parked as dead letters. error_class none: they wait behind another.", "error_class"),
 	BUS_COUNTER("weir_bus_replayed_total", "Dead letters tried again."),
 	BUS_COUNTER("weir_bus_fenced_total", "Writes refused because another instance had taken over."),
 	BUS_COUNTER("weir_bus_gaps_total", "Times a stream was shorter than what had been published."),
@@ -19,10 +22,6 @@ const struct metric_def bus_metric_defs[] = {
 	BUS_COUNTER("weir_bus_full_total", "Times publishing had to wait for its readers or for memory."),
 	BUS_COUNTER("weir_bus_paused_total", "Times a lane paused because what its handler depends on was down."),
 	BUS_COUNTER("weir_bus_taken_over_total", "Messages taken over that somebody had read and not settled."),
-	HANDLER_COUNTER("weir_bus_handled_total", "Messages that a handler of a subscription handled."),
-	HANDLER_COUNTER("weir_bus_handler_failures_total", "Attempts at which the handler failed."),
-	HANDLER_COUNTER("weir_bus_handler_recovered_total", "Messages handled after failures before."),
-	HANDLER_COUNTER("weir_bus_handler_parked_total", "Messages parked as dead letters after the handler failed."),
 	{ .name = "weir_bus_handler_seconds",
 	  .kind = METRIC_HISTOGRAM,
 	  .help = "Time in the handler, by attempt.",

@@ -8,6 +8,8 @@
 #include "bus/core/core.h"
 #include "bus/records.h"
 
+struct bus_tally;
+
 struct bus_transport {
 	const char *name; /* in words for people */
 	size_t places;    /* of a class, at most, that several instances may own at the same time: its partitions */
@@ -32,7 +34,7 @@ struct bus_transport {
 	void (*records_drop)(struct bus_records *);
 
 	/* The ordered lane: an owner is the transport's own. */
-	void *(*owner_open)(struct bus *, const char *chain, const char *topic, const char *subscription, int64_t lease_ms);
+	void *(*owner_open)(struct bus_tally *, int64_t lease_ms); /* of the lane that the tally is of (lane/tally.h) */
 	void (*owner_close)(void *owner);
 	int (*owner_acquire)(void *owner, struct error *);
 	int (*owner_renew)(void *owner, struct error *);

@@ -78,11 +78,8 @@ void deliver_note(struct bus_subscription *s, const struct bus_message *m, enum 
 		snprintf(s->own.last_error, sizeof s->own.last_error, "%s", why->text);
 	if (verdict != VERDICT_PARK)
 		return;
-	if (h) {
+	if (h)
 		h->status.parked++;
-		if (h->parked)
-			metric_inc(h->parked);
-	}
 	log_warn(&s->bus->log, "bus_parked", "a message became a dead letter; those of its key wait behind it", LOG_S("chain", s->chain),
 		 LOG_S("topic", s->topic), LOG_S("subscription", s->name), LOG_S("entry", m->id), LOG_S("type", message_type_name(m->frame.type)),
 		 LOG_S("reason", error_name(why ? why->code : WEIR_INTERNAL)), LOG_S("error", why ? why->text : ""));
@@ -96,12 +93,9 @@ static void count_call(struct bus_subscription *s, struct handler_state *h, cons
 	h->status.done += result == 0;
 	h->status.failed += result != 0;
 	h->status.recovered += result == 0 && a->failures > 0;
-	if (!h->done)
-		return;
-	metric_inc(result == 0 ? h->done : h->failed);
-	if (result == 0 && a->failures > 0)
-		metric_inc(h->recovered);
-	metric_observe(h->seconds, (double)ns / 1e9);
+	bus_tally_attempt(s->tally, a->message->frame.type, result, a->failures);
+	if (h->seconds)
+		metric_observe(h->seconds, (double)ns / 1e9);
 }
 
 /* -- the verdict ----------------------------------------------------------------------------------------------------------------- */

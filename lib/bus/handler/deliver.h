@@ -3,6 +3,7 @@
 #define WEIR_BUS_DELIVER_H
 
 #include "bus/core/core.h"
+#include "bus/lane/tally.h"
 #include "bus/subscription.h"
 
 #include <pthread.h>
@@ -12,7 +13,7 @@ struct handler_state {
 	const struct bus_handler *def;
 	struct breaker *breaker; /* in struct bus_subscription; handlers of one dependency share it */
 	struct bus_handler_status status;
-	struct metric *done, *failed, *recovered, *parked, *seconds;
+	struct metric *seconds;
 };
 
 /* A message that waits for its next try, or behind one that does. */
@@ -59,8 +60,12 @@ struct bus_subscription {
 	struct bus_subscription_status own; /* the thread's own; shown at the end of each round */
 	bool progressed;                    /* something was settled in this round */
 
+	struct bus_tally *tally; /* the lane's */
+
 	pthread_mutex_t lock; /* guards what other threads see or say */
 	struct bus_subscription_status shown;
+	struct tally_row *shown_rows; /* owned */
+	size_t shown_count, shown_capacity;
 	_Atomic bool paused; /* here, or by a word of another process */
 	char reason[160], by[64];
 	bool resume_asked;

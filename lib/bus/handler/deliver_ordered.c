@@ -158,6 +158,7 @@ static int handle_new(struct bus_subscription *s, const struct bus_message *m, s
 		struct waiting *w = wait_for(s, m);
 		w->due_ms = a.due_ms;
 		if (v == VERDICT_RETRY) {
+			bus_tally_add(s->tally, m->frame.type, a.why.code, TALLY_RETRIED, 1);
 			w->failures = 1;
 			w->first_ms = s->now_ns / 1000000;
 			bus_attempt_pack(s->bus, &a.why, &w->history);
@@ -184,6 +185,7 @@ static int handle_waiting(struct bus_subscription *s, size_t at, bool *ret_gone,
 	if (!behind)
 		deliver_note(s, &w->message, v, &a.why);
 	if (v == VERDICT_RETRY) {
+		bus_tally_add(s->tally, w->message.frame.type, a.why.code, TALLY_RETRIED, 1);
 		if (w->failures++ == 0)
 			w->first_ms = s->now_ns / 1000000;
 		bus_attempt_pack(s->bus, &a.why, &w->history);

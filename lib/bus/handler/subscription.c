@@ -2,6 +2,8 @@
 #include "bus/subscription.h"
 
 #include "bus/handler/deliver.h"
+#include "bus/lane/owner.h"
+#include "bus/lane/worker.h"
 #include "bus/redis/command.h"
 #include "bus/core/transport.h"
 
@@ -109,13 +111,7 @@ static int add_handlers(struct bus_subscription *s, struct error *err)
 						 message_type_name(def->types[k]), s->handlers[*at - 1].def->name, def->name);
 			*at = (uint8_t)(i + 1);
 		}
-		if (!m)
-			continue;
-		h->done = metrics_get(m, "weir_bus_handled_total", s->chain, s->name, def->name);
-		h->failed = metrics_get(m, "weir_bus_handler_failures_total", s->chain, s->name, def->name);
-		h->recovered = metrics_get(m, "weir_bus_handler_recovered_total", s->chain, s->name, def->name);
-		h->parked = metrics_get(m, "weir_bus_handler_parked_total", s->chain, s->name, def->name);
-		h->seconds = metrics_get(m, "weir_bus_handler_seconds", s->chain, s->name, def->name);
+		h->seconds = m ? metrics_get(m, "weir_bus_handler_seconds", s->chain, s->name, def->name) : NULL;
 	}
 	s->own.handler_count = s->options.handler_count;
 	return 0;
@@ -179,6 +175,9 @@ int bus_subscription_open(struct bus *bus, const struct bus_subscription_options
 		bus_subscription_close(&s);
 		return r;
 	}
+	s->tally = s->owner ? bus_owner_tally(s->owner) : &s->worker->tally;
+	if (s->worker)
+		s->worker->has_handlers = true;
 	s->shown = s->own;
 	try_unknown_again(s);
 	*ret = s;
@@ -200,6 +199,7 @@ void bus_subscription_close(struct bus_subscription **subscription)
 	bus_owner_close(&s->owner);
 	bus_worker_close(&s->worker);
 	buf_free(&s->upcast);
+	free(s->shown_rows);
 	pthread_mutex_destroy(&s->lock);
 	free(s->chain);
 	free(s->topic);
@@ -371,6 +371,18 @@ static enum bus_subscription_state state_of(const struct bus_subscription *s)
 							       : BUS_RUNNING;
 }
 
+static void show_rows(struct bus_subscription *s)
+{
+	const struct bus_tally *t = s->tally;
+	if (s->shown_capacity < t->count) {
+		s->shown_capacity = t->capacity;
+		s->shown_rows = xrealloc(s->shown_rows, s->shown_capacity, sizeof *s->shown_rows);
+	}
+	if (t->count > 0)
+		memcpy(s->shown_rows, t->rows, t->count * sizeof *t->rows);
+	s->shown_count = t->count;
+}
+
 static void show(struct bus_subscription *s)
 {
 	s->own.held = s->waiting_count;
@@ -389,6 +401,7 @@ static void show(struct bus_subscription *s)
 	memcpy(s->own.reason, s->reason, sizeof s->reason);
 	memcpy(s->own.by, s->by, sizeof s->by);
 	s->shown = s->own;
+	show_rows(s);
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -484,4 +497,14 @@ void bus_subscription_status(struct bus_subscription *s, struct bus_subscription
 	pthread_mutex_lock(&s->lock);
 	*ret = s->shown;
 	pthread_mutex_unlock(&s->lock);
+}
+
+void bus_subscription_statistics(struct bus_subscription *s, bus_statistics_fn *fn, void *arg)
+{
+	pthread_mutex_lock(&s->lock);
+	size_t n = s->shown_count;
+	struct tally_row *rows = n > 0 ? xmemdup(s->shown_rows, n * sizeof *rows) : NULL;
+	pthread_mutex_unlock(&s->lock);
+	bus_tally_each(rows, n, fn, arg);
+	free(rows);
 }

@@ -190,14 +190,15 @@ static void leave(struct kafka_lane *l, bool say_so)
 	forget_parts(l);
 }
 
-struct kafka_lane *kafka_lane_open(struct bus *bus, const char *chain, const char *topic, const char *subscription, int64_t lease_ms)
+struct kafka_lane *kafka_lane_open(struct bus_tally *tally, int64_t lease_ms)
 {
 	struct kafka_lane *l = xmalloc(sizeof *l);
-	l->kafka = kafka_of(bus);
-	l->chain = xstrdup(chain);
-	l->topic = xstrdup(topic);
-	l->subscription = xstrdup(subscription);
-	l->session_ms = lease_ms > bus->address.session_ms ? lease_ms : bus->address.session_ms;
+	l->tally = tally;
+	l->kafka = kafka_of(tally->bus);
+	l->chain = xstrdup(tally->chain);
+	l->topic = xstrdup(tally->topic);
+	l->subscription = xstrdup(tally->subscription);
+	l->session_ms = lease_ms > tally->bus->address.session_ms ? lease_ms : tally->bus->address.session_ms;
 	l->next = l->kafka->lanes;
 	l->kafka->lanes = l;
 	return l;

@@ -8,6 +8,7 @@
 #define WEIR_BUS_KAFKA_LANE_H
 
 #include "bus/kafka/kafka_table.h"
+#include "bus/lane/tally.h"
 #include "bus/message/message.h"
 
 struct kafka_part {
@@ -22,6 +23,7 @@ struct kafka_part {
 struct kafka_lane {
 	struct kafka *kafka;
 	char *chain, *topic, *subscription;
+	struct bus_tally *tally; /* of whoever opened it */
 	int64_t session_ms;
 	rd_kafka_t *consumer; /* NULL: not joined */
 	rd_kafka_queue_t *main, *classes[CLASSES];
@@ -40,7 +42,7 @@ struct kafka_lane {
 	struct kafka_lane *next;
 };
 
-struct kafka_lane *kafka_lane_open(struct bus *, const char *chain, const char *topic, const char *subscription, int64_t lease_ms);
+struct kafka_lane *kafka_lane_open(struct bus_tally *, int64_t lease_ms); /* on the tally's topic, for its subscription */
 void kafka_lane_close(struct kafka_lane **); /* leaves the group: its partitions go to others at once */
 void kafka_lane_drop(struct kafka_lane *);   /* ends without a word */
 static inline struct kafka_lane *kafka_lane_next(const struct kafka_lane *l)

@@ -92,7 +92,8 @@ static int not_ours(const struct bus_message *m, struct error *err)
 	return error_set(err, WEIR_FENCED, "message %s: its partition is not ours any more", m->id);
 }
 
-int kafka_letter_store(struct kafka_lane *l, const struct bus_message *m, bool by_key, struct bytes base, struct bytes failures, struct error *err)
+int kafka_letter_store(struct kafka_lane *l, const struct bus_message *m, bool by_key, int code, struct bytes base, struct bytes failures,
+		       struct error *err)
 {
 	char id[48], key[ROW_KEY_MAX];
 	struct kafka_part *part = kafka_lane_part(l, m);
@@ -110,7 +111,7 @@ int kafka_letter_store(struct kafka_lane *l, const struct bus_message *m, bool b
 	if (r == 0)
 		r = add_failures(part->letters, id, failures, err);
 	if (r == 0)
-		bus_count(l->kafka->bus, "weir_bus_dead_letters_total", l->chain, l->topic, l->subscription, 1);
+		bus_tally_add(l->tally, m->frame.type, code, TALLY_PARKED, 1);
 	return r;
 }
 
@@ -131,7 +132,8 @@ int kafka_letter_park(struct kafka_lane *l, const struct bus_message *m, bool by
 	if (!follows)
 		bus_attempt_pack(l->kafka->bus, why, &failures);
 	int r = base.overflow ? error_set(err, WEIR_LIMIT, "message %s is too large to be parked", m->id)
-			      : kafka_letter_store(l, m, by_key, (struct bytes){ base.data, base.size }, (struct bytes){ failures.data, failures.size }, err);
+			      : kafka_letter_store(l, m, by_key, follows ? 0 : why->code, (struct bytes){ base.data, base.size },
+						   (struct bytes){ failures.data, failures.size }, err);
 	buf_free(&frame);
 	buf_free(&base);
 	buf_free(&failures);

@@ -20,7 +20,8 @@ bool kafka_key_parked(const struct kafka_table *, const struct bus_message *);
 /* Parks a message (it is on its way when this returns), or says that a replayed one failed again (m->letter), which ends its key's replay. history: failures before, packed. */
 int kafka_letter_park(struct kafka_lane *, const struct bus_message *, bool by_key, struct bytes history, const struct error *why, struct error *);
 /* The same with what was packed already: the letter without its failures (base.data NULL: m is a replayed one), and this and former failures. */
-int kafka_letter_store(struct kafka_lane *, const struct bus_message *, bool by_key, struct bytes base, struct bytes failures, struct error *);
+int kafka_letter_store(struct kafka_lane *, const struct bus_message *, bool by_key, int code, struct bytes base, struct bytes failures,
+		       struct error *);
 /* A replay succeeded: the letter goes, and the next one of its key is to be tried. */
 int kafka_letter_resolve(struct kafka_lane *, const struct bus_message *, bool by_key, struct error *);
 /* Adds letters to try again to the lane's batch: of each key the first. in_hand: leaves out those for which it is true; may be NULL. */

@@ -139,7 +139,7 @@ void kafka_shared_open(struct bus_worker *w)
 {
 	struct kafka_shared *k = xmalloc(sizeof *k);
 	k->w = w;
-	k->lane = kafka_lane_open(w->bus, w->chain, w->topic, w->subscription, 0);
+	k->lane = kafka_lane_open(&w->tally, 0);
 	k->emits = xmalloc(sizeof *k->emits);
 	w->own = k;
 }
@@ -332,7 +332,7 @@ static int send_letter(struct kafka_shared *k, const struct bus_step *s, const s
 	if (kept)
 		buf_add(&failures, kept->history.data, kept->history.size);
 	buf_add(&failures, now.data, now.size);
-	int r = kafka_letter_store(k->lane, m, false, part_of(s, t->base_offset, t->base_size), (struct bytes){ failures.data, failures.size }, err);
+	int r = kafka_letter_store(k->lane, m, false, t->code, part_of(s, t->base_offset, t->base_size), (struct bytes){ failures.data, failures.size }, err);
 	buf_free(&failures);
 	return r;
 }

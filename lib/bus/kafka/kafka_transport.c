@@ -51,9 +51,9 @@ static int info(struct bus *bus, const char *chain, const char *topic, const cha
 
 /* -- an owner is a lane ------------------------------------------------------------------------------------------------------ */
 
-static void *owner_open(struct bus *bus, const char *chain, const char *topic, const char *subscription, int64_t lease_ms)
+static void *owner_open(struct bus_tally *tally, int64_t lease_ms)
 {
-	return kafka_lane_open(bus, chain, topic, subscription, lease_ms);
+	return kafka_lane_open(tally, lease_ms);
 }
 
 static void owner_close(void *owner)

@@ -47,6 +47,7 @@ struct bus_owner {
 	bool owning, rolled_back;
 	struct lane lanes[CLASSES];
 	struct bus_batch batch;
+	struct bus_tally tally;
 	size_t per_entry; /* messages in the entry read last */
 	struct bus_share share;
 	struct key {
@@ -71,9 +72,10 @@ int bus_owner_open(struct bus *bus, const char *chain, const char *topic, const 
 	o->lease_ms = lease_ms > 0 ? lease_ms : 5000;
 	bus_anchor(chain, o->anchor);
 	bus_share_init(&o->share);
+	bus_tally_init(&o->tally, bus, o->chain, o->topic, o->subscription);
 	o->transport = bus->transport;
 	if (o->transport)
-		o->own = o->transport->owner_open(bus, chain, topic, subscription, o->lease_ms);
+		o->own = o->transport->owner_open(&o->tally, o->lease_ms);
 	*ret = o;
 	return 0;
 }
@@ -340,6 +342,7 @@ void bus_owner_close(struct bus_owner **owner)
 	}
 	if (o->transport)
 		o->transport->owner_close(o->own);
+	bus_tally_free(&o->tally);
 	parked_forget(o);
 	free(o->parked);
 	freeReplyObject(o->settled);
@@ -348,6 +351,11 @@ void bus_owner_close(struct bus_owner **owner)
 	free(o->topic);
 	free(o->subscription);
 	xfree(owner);
+}
+
+struct bus_tally *bus_owner_tally(struct bus_owner *o)
+{
+	return &o->tally;
 }
 
 const char *bus_owner_token(const struct bus_owner *o)
@@ -488,7 +496,8 @@ static int park(struct bus_owner *o, const struct bus_message *m, struct bytes f
 	if (*ret_free) {
 		parked_remove(o, m->frame.key);
 	} else {
-		bus_count(o->bus, "weir_bus_dead_letters_total", o->chain, o->topic, o->subscription, *m->letter ? 0 : 1);
+		if (!*m->letter)
+			bus_tally_add(&o->tally, m->frame.type, strcmp(kind, "head") == 0 ? why ? why->code : WEIR_INTERNAL : 0, TALLY_PARKED, 1);
 		parked_add(o, m->frame.key, m->klass, (struct place){ m->generation, m->sequence });
 	}
 	return 0;
@@ -759,6 +768,7 @@ int bus_owner_read(struct bus_owner *o, size_t max, int64_t timeout_ms, struct b
 		return o->transport->owner_read(o->own, max, timeout_ms, ret, ret_n, err);
 	if (!o->owning)
 		return error_set(err, WEIR_FENCED, "chain %s, subscription %s is not owned by this process", o->chain, o->subscription);
+	bus_tally_tell(&o->tally);
 	for (;;) {
 		if (bus_canceled(o->bus))
 			return error_set(err, WEIR_CANCELED, "stopping");

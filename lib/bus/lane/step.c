@@ -143,9 +143,16 @@ static void settle(struct bus_step *s, const struct bus_message *m, enum bus_out
 		prepare_letter(s, t, m, frame, why);
 }
 
+static void count_attempt(const struct bus_step *s, const struct bus_message *m, enum bus_outcome outcome, const struct error *why)
+{
+	if (!s->w->has_handlers)
+		bus_tally_attempt(&s->w->tally, m->frame.type, outcome == BUS_DONE ? 0 : why ? why->code : WEIR_INTERNAL, m->attempts);
+}
+
 void bus_step_settle(struct bus_step *s, const struct bus_message *m, enum bus_outcome outcome, const struct error *why)
 {
 	settle(s, m, outcome, NULL, why);
+	count_attempt(s, m, outcome, why);
 }
 
 void bus_step_retry(struct bus_step *s, const struct bus_message *m, int64_t due_ms, const struct error *why)
@@ -153,6 +160,7 @@ void bus_step_retry(struct bus_step *s, const struct bus_message *m, int64_t due
 	size_t index = find_message(s, m); /* may move the array */
 	s->messages[index].due_ms = due_ms > 0 ? due_ms : 1;
 	settle(s, m, BUS_RETRY, NULL, why);
+	count_attempt(s, m, BUS_RETRY, why);
 }
 
 /* -- committing ---------------------------------------------------------------------------------------------------------------- */
@@ -207,12 +215,15 @@ static void pause_lane(struct bus_worker *w)
 
 void bus_step_remember(struct bus_worker *w, const struct settled *t, bool ours)
 {
-	static const char *const names[] = { "weir_bus_done_total", "weir_bus_retried_total", NULL, "weir_bus_dead_letters_total" };
-	const char *name = ours ? names[t->outcome] : "weir_bus_not_ours_total";
+	const char *name = !ours ? "weir_bus_not_ours_total" : t->outcome == BUS_DONE ? "weir_bus_done_total" : NULL;
 	bool keep = ours && (t->outcome == BUS_RETRY || t->outcome == BUS_DEPENDENCY_DOWN);
 	struct held *h = keep ? bus_worker_hold(w, t->id, t->letter, t->klass) : bus_worker_held(w, t->id, t->letter, t->klass);
 	if (name)
 		bus_count(w->bus, name, w->chain, w->topic, w->subscription, 1);
+	if (ours && t->outcome == BUS_RETRY)
+		bus_tally_add(&w->tally, t->type, t->code, TALLY_RETRIED, 1);
+	if (ours && t->outcome == BUS_REJECT && !*t->letter && !w->bus->transport) /* a transport counts the letters that it stores */
+		bus_tally_add(&w->tally, t->type, t->code, TALLY_PARKED, 1);
 	if (ours && t->outcome == BUS_DONE)
 		w->pauses = 0;
 	if (t->outcome == BUS_DEPENDENCY_DOWN)

@@ -38,6 +38,7 @@ int bus_worker_open(struct bus *bus, const char *chain, const char *topic, const
 	w->subscription = xstrdup(subscription);
 	bus_anchor(chain, w->anchor);
 	snprintf(w->consumer, sizeof w->consumer, "%.100s/%u", bus->worker, atomic_fetch_add(&number, 1u));
+	bus_tally_init(&w->tally, bus, w->chain, w->topic, w->subscription);
 	w->policy = policy ? *policy : RETRY_DEFAULT;
 	w->recover_evidence = true;
 	w->share = xmalloc(sizeof *w->share);
@@ -73,6 +74,7 @@ void bus_worker_close(struct bus_worker **worker)
 	}
 	if (w->bus->transport)
 		w->bus->transport->worker_close(w);
+	bus_tally_free(&w->tally);
 	bus_batch_free(&w->batch);
 	free(w->share);
 	free(w->chain);
@@ -520,6 +522,7 @@ int bus_worker_read(struct bus_worker *w, size_t max, int64_t timeout_ms, struct
 	*ret_n = 0;
 	if (w->bus->transport)
 		return w->bus->transport->worker_read(w, max, timeout_ms, ret, ret_n, err);
+	bus_tally_tell(&w->tally);
 	bus_batch_reset(&w->batch);
 	for (;;) {
 		if (bus_canceled(w->bus))

@@ -2,6 +2,7 @@
 #ifndef WEIR_BUS_WORKER_H
 #define WEIR_BUS_WORKER_H
 
+#include "bus/lane/tally.h"
 #include "bus/message/message.h"
 
 #define HOLD_MAX 1024
@@ -22,6 +23,8 @@ struct bus_worker {
 	char *chain, *topic, *subscription;
 	char anchor[KEY_MAX], consumer[128];
 	struct retry_policy policy;
+	struct bus_tally tally;
+	bool has_handlers; /* a subscription's: attempts are counted where handlers are called */
 	struct bus_batch batch;
 	struct held held[HOLD_MAX];
 	size_t held_count;

@@ -456,6 +456,19 @@ int bus_run(struct bus *bus, const struct bus_args *args, int64_t block_ms, redi
 	return r;
 }
 
+int bus_run_once(struct bus *bus, const struct bus_args *args, struct error *err)
+{
+	redisReply *reply = NULL;
+	bus_cluster_route_command(bus, args);
+	if (!bus->redis)
+		return error_set(err, WEIR_UNAVAILABLE, "%s: there is no connection to Redis now", name_of(args));
+	int r = attempt(bus, args, 1, clock_mono_ms() + bus->options.command_timeout_ms, NULL, &reply, err);
+	if (r == 0)
+		r = bus_reply_error(bus, reply, name_of(args), err);
+	freeReplyObject(reply);
+	return r;
+}
+
 int bus_run_many(struct bus *bus, const struct bus_args *args, size_t n, redisReply **ret, struct error *err)
 {
 	return n ? run(bus, args, n, 0, NULL, ret, err) : 0;

@@ -29,6 +29,8 @@ void bus_call(struct bus_args *, const char *function, const char *anchor);
 /* Sends one command and waits; connects, and reconnects and repeats until the time-out: every command of this library may be repeated.
  * block_ms: how long Redis itself may wait (0: an ordinary command, command_timeout_ms). Errors from Redis become codes. */
 int bus_run(struct bus *, const struct bus_args *, int64_t block_ms, redisReply **ret, struct error *);
+/* What must not be done twice: said once, on the connection there is. After WEIR_UNAVAILABLE and WEIR_TIMEOUT nobody knows whether it was done. */
+int bus_run_once(struct bus *, const struct bus_args *, struct error *);
 /* n commands in one round trip; ret[i] may be error replies, see bus_reply_error. The caller frees all. */
 int bus_run_many(struct bus *, const struct bus_args *, size_t n, redisReply **ret, struct error *);
 /* The same, also blocking; the replies are made in the arena, nobody frees them. */

@@ -1,4 +1,6 @@
--- subscription.lua - moving a subscription's place, and ending it.
+-- subscription.lua - moving a subscription's place, ending it, and what its instances counted.
+
+local function statistics(a, topic, sub) return a .. ':' .. topic .. ':statistics:' .. sub end
 
 -- topic, sub, class, id, who: the committed place of a class is where the operator says. The owner is fenced by a token that nobody has, so it
 -- acquires again and reads on from there.
@@ -12,6 +14,13 @@ register('seek', function(keys, argv)
     redis.call('HSET', key, 'floor:' .. argv[3], id, 'token', num(redis.call('HINCRBY', key, 'n', 1)) .. ':seek')
   end
   audit(a, 'action', 'seek', 'who', argv[5], 'topic', argv[1], 'subscription', argv[2], 'class', argv[3], 'from', from, 'to', id)
+  return 1
+end)
+
+-- topic, sub, then field, n: what an instance counted since it said so last. Not to be repeated.
+register('count', function(keys, argv)
+  local key = statistics(keys[1], argv[1], argv[2])
+  for i = 3, #argv, 2 do redis.call('HINCRBY', key, argv[i], argv[i + 1]) end
   return 1
 end)
 
@@ -34,7 +43,8 @@ register('detach', function(keys, argv)
     if type(gone) == 'number' then found = found + gone end
   end
   if found == 0 then return redis.error_reply('NOGROUP topic ' .. topic .. ' has no subscription ' .. sub) end
-  redis.call('DEL', lease(a, topic, sub), a .. ':' .. topic .. ':probe:' .. sub, a .. ':' .. topic .. ':tell:' .. sub, a .. ':' .. topic .. ':weights:' .. sub)
+  redis.call('DEL', lease(a, topic, sub), a .. ':' .. topic .. ':probe:' .. sub, a .. ':' .. topic .. ':tell:' .. sub, a .. ':' .. topic .. ':weights:' .. sub,
+    statistics(a, topic, sub))
   audit(a, 'action', 'detach', 'who', argv[3], 'topic', topic, 'subscription', sub)
   return found
 end)

@@ -27,6 +27,12 @@ void admin_audit_list(struct call *);
 void admin_audit_verify(struct call *);
 void admin_weights(struct call *);
 void admin_weights_set(struct call *);
+void admin_statistics(struct call *);
+/* What is read by subscriptions; the ledger's readers are tails. */
+#define ADMIN_LANES 4
+extern const struct admin_lane {
+	const char *topic, *subscription;
+} admin_lanes[ADMIN_LANES];
 void admin_refetch(struct call *);
 void admin_pause(struct call *);
 void admin_resume(struct call *);

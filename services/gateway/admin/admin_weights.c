@@ -7,15 +7,12 @@
 
 #include <string.h>
 
-static const struct {
-	const char *topic, *subscription;
-} lanes[] = { /* whose readers obey weights; the ledger's are tails */
+const struct admin_lane admin_lanes[ADMIN_LANES] = {
 	{ TOPIC_RAW, SUBSCRIPTION_NORMALIZER },
 	{ TOPIC_BLOCKS, SUBSCRIPTION_RECONCILER },
 	{ TOPIC_CONTROL, SUBSCRIPTION_RECONCILER },
 	{ TOPIC_CONTROL, SUBSCRIPTION_FETCHER },
 };
-#define LANES (sizeof lanes / sizeof lanes[0])
 static const char *const classes[] = { CLASS_CRITICAL, CLASS_HIGH, CLASS_NORMAL, CLASS_LOW };
 
 static void put_weights(struct buf *out, const char *chain, const char *topic, const char *subscription, const struct bus_weights *w)
@@ -37,13 +34,13 @@ static void put_weights(struct buf *out, const char *chain, const char *topic, c
 static int put_lanes(struct bus *bus, const char *chain, const char *subscription, struct buf *out, struct error *err)
 {
 	int code = 0;
-	for (size_t i = 0; i < LANES && code == 0; i++) {
+	for (size_t i = 0; i < ADMIN_LANES && code == 0; i++) {
 		struct bus_weights w;
-		if (strcmp(lanes[i].subscription, subscription) != 0)
+		if (strcmp(admin_lanes[i].subscription, subscription) != 0)
 			continue;
-		code = bus_weights_get(bus, chain, lanes[i].topic, subscription, &w, err);
+		code = bus_weights_get(bus, chain, admin_lanes[i].topic, subscription, &w, err);
 		if (code == 0)
-			put_weights(out, chain, lanes[i].topic, subscription, &w);
+			put_weights(out, chain, admin_lanes[i].topic, subscription, &w);
 	}
 	return code;
 }
@@ -55,8 +52,8 @@ void admin_weights(struct call *call)
 
 static bool is_lane(struct call *call, const char *topic, const char *subscription)
 {
-	for (size_t i = 0; i < LANES; i++)
-		if (strcmp(lanes[i].topic, topic) == 0 && strcmp(lanes[i].subscription, subscription) == 0)
+	for (size_t i = 0; i < ADMIN_LANES; i++)
+		if (strcmp(admin_lanes[i].topic, topic) == 0 && strcmp(admin_lanes[i].subscription, subscription) == 0)
 			return true;
 	return call_problem(call, 404, "subscription_unknown", "no subscription %s reads topic %s: GET /admin/v1/weights lists those that there are",
 			    subscription, topic);
