@@ -20,7 +20,7 @@ enum { CRITICAL, HIGH, NORMAL, LOW, CLASSES };
 static struct bus *open_bus(int64_t max_age_ms)
 {
 	struct bus *bus;
-	const struct bus_options o = { .url = fixture_server.url, .worker = "w", .command_timeout_ms = 3000, .max_age_ms = max_age_ms };
+	const struct bus_options o = { .url = fixture_server.url, .worker = "w", .command_timeout_ms = 20000, .max_age_ms = max_age_ms };
 	assert_int_equal(bus_open(&o, &bus, NULL), 0);
 	return bus;
 }

@@ -142,7 +142,7 @@ static void test_tail_seeks_into_an_entry(void **state)
 static void test_backlog_counts_messages(void **state)
 {
 	(void)state;
-	struct bus *bus = fixture_bus_with("w", 3000, 500);
+	struct bus *bus = fixture_bus_with("w", 20000, 500);
 	struct bus_stream_info info[4];
 	size_t n;
 	struct bus_owner *o = owner(bus);

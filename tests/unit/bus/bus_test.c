@@ -19,7 +19,7 @@ static struct redis_server server;
 static struct bus *open_bus(const char *worker)
 {
 	struct bus *bus;
-	struct bus_options options = { .url = server.url, .worker = worker, .command_timeout_ms = 3000 };
+	struct bus_options options = { .url = server.url, .worker = worker, .command_timeout_ms = 20000 };
 	assert_int_equal(bus_open(&options, &bus, NULL), 0);
 	return bus;
 }

@@ -118,7 +118,7 @@ static unsigned opened;   /* stores: a test that failed leaves its own behind */
 static struct bus *open_bus(const struct row *row, const char *worker, int64_t backlog)
 {
 	if (row->transport == REDIS)
-		return fixture_bus_with(worker, 3000, backlog);
+		return fixture_bus_with(worker, 20000, backlog);
 	struct bus *bus;
 	struct error err = { 0 };
 	char url[320];
@@ -126,7 +126,7 @@ static struct bus *open_bus(const struct row *row, const char *worker, int64_t b
 		snprintf(url, sizeof url, "kafka://%s/?session_ms=4000", broker.hosts);
 	else
 		snprintf(url, sizeof url, "memory://conformance-%u", opened);
-	struct bus_options o = { .url = url, .worker = worker, .command_timeout_ms = 3000, .max_backlog = backlog };
+	struct bus_options o = { .url = url, .worker = worker, .command_timeout_ms = 20000, .max_backlog = backlog };
 	if (bus_open(&o, &bus, &err) != 0)
 		fail_msg("%s", err.text);
 	return bus;

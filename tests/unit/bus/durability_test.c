@@ -359,7 +359,7 @@ static void a_replica_that_was_waited_for(void **state)
 	redis_server_listen(&fixture_server, port);
 	(void)redis_server_ask(&replica, NULL, "REPLICAOF 127.0.0.1 %d", port);
 	use("none");
-	struct bus_options o = { .url = fixture_server.url, .worker = "w", .command_timeout_ms = 3000, .wait_replicas = 1, .wait_ms = 1000 };
+	struct bus_options o = { .url = fixture_server.url, .worker = "w", .command_timeout_ms = 20000, .wait_replicas = 1, .wait_ms = 1000 };
 	struct bus *bus;
 	assert_int_equal(bus_open(&o, &bus, NULL), 0);
 	struct bus_publisher *p = publisher(bus);

@@ -119,7 +119,7 @@ static void test_many_frames_and_a_full_stream(void **state)
 {
 	(void)state;
 	enum { N = 2000 };
-	struct bus *bus = fixture_bus_with("w", 3000, 600);
+	struct bus *bus = fixture_bus_with("w", 20000, 600);
 	struct bus_publisher *p = publisher(bus, TOPIC_BLOCKS, "p");
 	static struct frame f[N];
 	for (int i = 0; i < N; i++)
@@ -139,7 +139,7 @@ static void test_many_frames_and_a_full_stream(void **state)
 static void test_backlog_counts_the_unread(void **state)
 {
 	(void)state;
-	struct bus *bus = fixture_bus_with("w", 3000, 3);
+	struct bus *bus = fixture_bus_with("w", 20000, 3);
 	struct bus_publisher *p = publisher(bus, TOPIC_BLOCKS, "p");
 	struct bus_owner *o;
 	struct bus_message *m;
@@ -317,15 +317,13 @@ static void kill_redis_while_publishing(unsigned call)
 			f[i] = fixture_message(MESSAGE_CHAIN_HEAD, "k", bodies[i]);
 		}
 		struct error err = { 0 };
-		while (bus_publish(p, f, call, &err) != 0) {
-			/* A kill may take what was answered while an fsync ran: the producer hears of it and sends that again. */
-			uint64_t tail = 0;
-			if (err.code == WEIR_GAP && bus_tail_sequence(p, CLASS_NORMAL, &tail, &err) == 0) {
-				assert_true(tail < published + call);
-				print_message("Redis has %lu of %lu\n", (unsigned long)tail, published);
-				published = (unsigned long)tail;
-				goto again;
-			}
+		/* A kill may take what was answered while an fsync ran: the producer hears of it once, asks what is left, and sends the rest again. */
+		bool gap = false;
+		uint64_t tail = 0;
+		while ((gap ? bus_tail_sequence(p, CLASS_NORMAL, &tail, &err) : bus_publish(p, f, call, &err)) != 0) {
+			gap = gap || err.code == WEIR_GAP;
+			if (err.code == WEIR_GAP)
+				continue;
 			if (err.code != WEIR_UNAVAILABLE && err.code != WEIR_TIMEOUT)
 				fail_msg("%s", err.text);
 			if (alive)
@@ -335,8 +333,11 @@ static void kill_redis_while_publishing(unsigned call)
 			if (--kills > 0)
 				alive = 1;
 		}
-		published += call;
-	again:;
+		if (gap) {
+			assert_true(tail < published + call);
+			print_message("Redis has %lu of %lu\n", (unsigned long)tail, published);
+		}
+		published = gap ? (unsigned long)tail : published + call;
 	}
 	pthread_join(thread, NULL);
 	assert_int_equal(fixture_ask("XLEN " NORMAL), published);
@@ -467,7 +468,7 @@ static void *publish_numbers(void *arg)
 {
 	enum { CALLS = 60 };
 	const char *name = arg;
-	struct bus *bus = fixture_bus_with(name, 3000, 1000000);
+	struct bus *bus = fixture_bus_with(name, 20000, 1000000);
 	struct bus_publisher *p = publisher(bus, TOPIC_BLOCKS, name);
 	char(*bodies)[24] = xcalloc(CALL_MAX, sizeof *bodies);
 	struct frame *f = xcalloc(CALL_MAX, sizeof *f);

@@ -96,7 +96,7 @@ static struct bus *open_bus(const char *host, const char *user, const char *pass
 				       .worker = "w",
 				       .username = user,
 				       .password = password,
-				       .command_timeout_ms = 3000,
+				       .command_timeout_ms = 20000,
 				       .metrics = metrics,
 				       .max_backlog = 10 * MESSAGES };
 	if (bus_open(&o, &bus, &err) != 0)

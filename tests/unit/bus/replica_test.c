@@ -57,7 +57,7 @@ static struct bus_publisher *publisher(struct bus **bus)
 	char url[192];
 	struct bus_publisher *p;
 	snprintf(url, sizeof url, "unix://%s", address);
-	struct bus_options options = { .url = url, .worker = "w", .command_timeout_ms = 3000, .wait_replicas = 1, .wait_ms = 100 };
+	struct bus_options options = { .url = url, .worker = "w", .command_timeout_ms = 20000, .wait_replicas = 1, .wait_ms = 100 };
 	assert_int_equal(bus_open(&options, bus, NULL), 0);
 	assert_int_equal(bus_publisher_open(*bus, "test", TOPIC_RAW, "p", &p, NULL), 0);
 	return p;
@@ -128,7 +128,7 @@ static struct bus_worker *worker(struct bus **bus, struct bus_step **ret_step)
 	size_t n;
 	struct frame in = fixture_message(MESSAGE_RAW_BLOCK_TIP, "1", "in"), out = fixture_message(MESSAGE_CHAIN_HEAD, "1", "out");
 	snprintf(url, sizeof url, "unix://%s", address);
-	struct bus_options options = { .url = url, .worker = "feeder", .command_timeout_ms = 3000 };
+	struct bus_options options = { .url = url, .worker = "feeder", .command_timeout_ms = 20000 };
 	assert_int_equal(bus_open(&options, &feeder, NULL), 0);
 	assert_int_equal(bus_publisher_open(feeder, "test", TOPIC_RAW, "p", &p, NULL), 0);
 	assert_int_equal(bus_publish(p, &in, 1, NULL), 0);

@@ -139,7 +139,7 @@ static void test_lost_reply_of_a_read(void **state)
 static void test_downstream_full(void **state)
 {
 	(void)state;
-	struct bus *bus = fixture_bus_with("w", 3000, 2);
+	struct bus *bus = fixture_bus_with("w", 20000, 2);
 	struct bus_worker *w = worker(bus, NULL);
 	struct bus_message *m;
 	tip(bus, "tip");
