@@ -11,6 +11,7 @@
 #define OWNER_KEY_FORMAT "weir:{%s}:%s:own:%s"     /* chain, topic, subscription: lease and floors */
 #define DEAD_KEY_FORMAT "weir:{%s}:dlq:%s"         /* chain, subscription: stream of dead letters */
 #define DEAD_INDEX_KEY_FORMAT "weir:{%s}:dlqi:%s"  /* chain, subscription: hash entry id -> letter id */
+#define DEAD_NEWS_KEY_FORMAT "weir:{%s}:dlqe"      /* chain: stream of what became of dead letters, of all subscriptions */
 #define PARKED_KEY_FORMAT "weir:{%s}:park:%s"      /* chain, subscription: hash <topic>/<key> -> letters waiting */
 #define PARKED_HEAD_KEY_FORMAT "weir:{%s}:pkh:%s"  /* chain, subscription: hash <topic>/<key> -> <class>/<id> of its first letter */
 #define SETTLED_KEY_FORMAT "weir:{%s}:rsl:%s"      /* chain, subscription: hash of entries settled out of turn */

@@ -42,7 +42,7 @@ class Smtp:
     """One mail server that takes nothing but what RFC 5321 allows; offers AUTH PLAIN, and no TLS."""
 
     def __init__(self):
-        self.mails, self.faults, self.logins = [], [], []
+        self.mails, self.faults, self.logins, self.connections = [], [], [], 0
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"smtp://127.0.0.1:{self.listener.getsockname()[1]}"
         threading.Thread(target=self.serve, daemon=True).start()
@@ -53,6 +53,7 @@ class Smtp:
                 connection, _ = self.listener.accept()
             except OSError:
                 return
+            self.connections += 1
             with connection:
                 connection.settimeout(30)
                 try:

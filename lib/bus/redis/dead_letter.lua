@@ -10,6 +10,10 @@
 -- It is found by sorted sets in the order of bytes, so that no filter looks at letters that it does not want: dlqt with all letters and
 -- dlqk:<key> with those of a key, both of <kind> 0 <type> 0 <reason> 0 <padded id>. dlqn counts each combination of kind, type and reason.
 -- A filter is a few ranges of one set, merged by id.
+--
+-- What becomes of letters is told in the stream dlqe, one for all subscriptions of a chain (letter_tail.h): a letter that came and went between
+-- two looks at dlq has left no trace there. An entry's first field is what happened and to whose letter, the second the letter's id -> what it
+-- is found by, and its key.
 
 local function varint(n)
   local s = ''
@@ -146,6 +150,12 @@ local function letter_summary(a, sub, id, f)
     end
   end
   return f.d .. f.edits .. f.failures .. KIND_FRAGMENT[f.kind] .. '\104' .. varint(size)
+end
+
+local NEWS_KEEP = '50000'
+-- what: parked, failed (a replay did), ok (it succeeded), gone (dropped). f: with its id, and found as it is now.
+local function tell(a, sub, what, f)
+  redis.call('XADD', a .. ':dlqe', 'MAXLEN', '~', NEWS_KEEP, '*', what, sub, f.id, f.found .. '\1' .. f.key)
 end
 
 -- One command for a whole list of words: after the command's own, as many at a time as may be said at once.
@@ -384,6 +394,7 @@ local function settle_letters(a, sub, batch, how)
     if redis.call('HINCRBY', a .. ':dlqn:' .. sub, c, num(-n)) <= 0 then redis.call('HDEL', a .. ':dlqn:' .. sub, c) end
   end
   leave_keys(a, sub, batch.list)
+  for _, f in ipairs(batch.list) do tell(a, sub, how, f) end
   job_settled(a, sub, ids, how)
 end
 
@@ -402,6 +413,8 @@ local function letter_failed(a, sub, id, fragment, code)
     index_add(a, sub, id, f)
     redis.call('HSET', key, id .. '/r', code, id .. '/k', kind)
   end
+  f.id, f.found = id, combination(f)
+  tell(a, sub, 'failed', f)
   redis.call('ZREM', a .. ':rpi:' .. sub, id)
   redis.call('ZREM', a .. ':rpl:' .. sub, id)
   redis.call('SREM', a .. ':rpm:' .. sub, id)
@@ -427,6 +440,8 @@ local function add_letter(a, sub, f, rest, frame)
   redis.call('HSET', a .. ':dlqf:' .. sub, id, frame)
   redis.call('HSET', a .. ':dlqi:' .. sub, f.topic .. '/' .. f.class .. '/' .. f.entry, id)
   index_add(a, sub, id, f)
+  f.id, f.found = id, combination(f)
+  tell(a, sub, 'parked', f)
   return id
 end
 

@@ -65,7 +65,6 @@ struct sub {
 	enum sub_state state;
 	struct offset offset; /* while not live; live: everything up to the chain's newest is given */
 	uint64_t pushes;
-	struct letter_counts *counted; /* of topic dead_letters: [LETTER_SUBSCRIPTIONS], as told last */
 	int64_t retry_ms;
 	uint64_t mark; /* sequence of the event looked at last */
 	char request_id[200];

@@ -92,7 +92,6 @@ static void detach(struct sub *sub)
 	metric_set(conn->hub->metrics.subscriptions, (double)atomic_load(&conn->hub->subscriptions));
 	sub->conn = NULL;
 	replay_job_free(&sub->piece);
-	xfree(&sub->counted);
 	if (!sub->busy)
 		free(sub);
 }
@@ -126,8 +125,6 @@ static void submit(struct sub *sub, enum replay_task task, const struct subscrib
 		memcpy(job->hash, begin->hash, sizeof job->hash);
 	}
 	snprintf(job->holder, sizeof job->holder, "%s", holder_of(sub->conn));
-	if (sub->counted)
-		memcpy(job->counted, sub->counted, sizeof job->counted);
 	job->owner = sub;
 	sub->busy = true;
 	sub->state = sub->told ? SUB_READING : SUB_LOCATING;
@@ -195,8 +192,6 @@ static void take(struct sub *sub, struct replay_job *piece)
 	sub->piece = piece;
 	sub->given = 0;
 	sub->state = SUB_WAITING;
-	if (sub->counted)
-		memcpy(sub->counted, piece->counted, sizeof piece->counted);
 	if (piece->task != REPLAY_SNAPSHOT || piece->offset.of_letters)
 		return;
 	sub->offset.given_after = 0; /* it stands for all that was before */
@@ -232,8 +227,6 @@ static bool located(struct sub *sub, struct replay_job *job)
 	bool snapshot = job->task == REPLAY_SNAPSHOT;
 	sub->offset = job->offset;
 	sub->state = SUB_WAITING;
-	if (sub->counted)
-		memcpy(sub->counted, job->counted, sizeof job->counted);
 	if (snapshot)
 		take(sub, job);
 	sub->told = true;
@@ -362,8 +355,7 @@ void sub_open(struct conn *conn, const struct subscribe *request, const char *id
 	if (!read_filter(conn, &chain->chain->chain, request, id, &filter))
 		return;
 	struct sub *sub = xmalloc(sizeof *sub);
-	*sub = (struct sub){ .id = conn->next_sub++, .conn = conn, .chain = chain, .topic = request->topic, .filter = filter, .laggard = request->laggard, .finality = request->finality, .offset = request->offset,
-			     .counted = letters ? xcalloc(LETTER_SUBSCRIPTIONS, sizeof *sub->counted) : NULL };
+	*sub = (struct sub){ .id = conn->next_sub++, .conn = conn, .chain = chain, .topic = request->topic, .filter = filter, .laggard = request->laggard, .finality = request->finality, .offset = request->offset };
 	snprintf(sub->request_id, sizeof sub->request_id, "%s", id);
 	sub->next_of_conn = conn->subs;
 	conn->subs = sub;

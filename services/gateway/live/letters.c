@@ -1,4 +1,4 @@
-/* letters.c - see letters.h. One look reads each stream behind the subscription's place, and puts what it finds in the order of their ids. */
+/* letters.c - see letters.h. One look reads both streams behind the subscription's place, and puts what it finds in the order of their ids. */
 #include "live/letters.h"
 
 #include "live/replay_internal.h"
@@ -19,13 +19,20 @@
 #define PUSH_MAX ((size_t)64 << 10)
 #define SUBSCRIPTION_UNKNOWN LETTER_SUBSCRIPTIONS
 
+enum letter_place { PLACE_AUDIT, PLACE_NEWS }; /* of an offset */
+
 const char *const letter_subscriptions[LETTER_SUBSCRIPTIONS] = { SUBSCRIPTION_NORMALIZER, SUBSCRIPTION_RECONCILER, SUBSCRIPTION_FETCHER };
+
+struct letter_counts {
+	uint64_t head, follower, skipped;
+};
 
 struct happening {
 	uint64_t id;
-	size_t place;        /* of the offset that it moves */
-	size_t subscription; /* whose letters; SUBSCRIPTION_UNKNOWN: it is of no letters, and no push */
-	char *text;          /* its own members of the event */
+	enum letter_place place; /* which of the offset's it moves */
+	size_t subscription;     /* whose letters; SUBSCRIPTION_UNKNOWN: it is of none of weir's, and no push */
+	char *text;              /* its own members of the event */
+	char parked[LETTER_ID_TEXT]; /* the letter, when it was; else "" */
 };
 
 struct look {
@@ -33,14 +40,17 @@ struct look {
 	const char *chain;
 	struct happening items[LOOK_MAX * OFFSET_PLACES];
 	size_t count;
-	size_t place; /* being read */
 	struct letter_counts counts[LETTER_SUBSCRIPTIONS];
 };
 
-static void add(struct look *look, uint64_t id, size_t subscription, const struct buf *text)
+/* NULL: there is no room, which there always is. */
+static struct happening *add(struct look *look, uint64_t id, enum letter_place place, size_t subscription, const struct buf *text)
 {
-	if (look->count < sizeof look->items / sizeof look->items[0])
-		look->items[look->count++] = (struct happening){ id, look->place, subscription, text ? xstrdup(buf_str(text)) : NULL };
+	if (look->count == sizeof look->items / sizeof look->items[0])
+		return NULL;
+	struct happening *h = &look->items[look->count++];
+	*h = (struct happening){ id, place, subscription, text ? xstrdup(buf_str(text)) : NULL, "" };
+	return h;
 }
 
 /* ---- letters ---------------------------------------------------------------------------------------------------------------------------- */
@@ -64,19 +74,91 @@ static void put_letter(struct buf *out, const char *id, const Weir__V1__DeadLett
 	put_text(out, "error", last ? last->error : NULL);
 }
 
-static bool on_parked(const char *id, struct bytes body, void *arg)
+size_t letter_subscription(const char *name)
+{
+	size_t i = 0;
+	while (i < LETTER_SUBSCRIPTIONS && (!name || strcmp(letter_subscriptions[i], name) != 0))
+		i++;
+	return i;
+}
+
+static const char *action_of_news(const char *what)
+{
+	static const struct {
+		const char *what, *action;
+	} actions[] = { { "parked", "parked" }, { "failed", "failed" }, { "ok", "settled" }, { "gone", "dropped" } };
+	for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++)
+		if (strcmp(what, actions[i].what) == 0)
+			return actions[i].action;
+	return NULL;
+}
+
+static void on_news(const struct letter_news *news, void *arg)
 {
 	struct look *look = arg;
 	struct buf text = BUF_INIT(PUSH_MAX);
+	const char *action = action_of_news(news->what);
+	put_text(&text, "action", action);
+	put_text(&text, "id", news->letter);
+	put_text(&text, "kind", news->kind);
+	put_text(&text, "letter_type", news->type);
+	put_text(&text, "key", news->key);
+	put_text(&text, "reason", *news->reason ? news->reason : NULL);
+	put_milliseconds(&text, "at", news->at_ms);
+	struct happening *h = add(look, news->place, PLACE_NEWS, action ? letter_subscription(news->subscription) : SUBSCRIPTION_UNKNOWN, &text);
+	if (h && strcmp(news->what, "parked") == 0)
+		snprintf(h->parked, sizeof h->parked, "%s", news->letter);
+	buf_free(&text);
+}
+
+struct errors { /* of the letters parked, in the order of their ids, as the list of letters is */
+	struct look *look;
+	size_t subscription, next;
+};
+
+static bool on_listed(const char *id, struct bytes body, void *arg)
+{
+	struct errors *e = arg;
 	Weir__V1__DeadLetter *letter = weir__v1__dead_letter__unpack(NULL, body.size, body.data);
-	put_text(&text, "action", "parked");
-	put_letter(&text, id, letter);
-	put_milliseconds(&text, "at", letter ? (int64_t)letter->parked_at_unix_ms : 0);
-	add(look, letter_id_pack(id), look->place - 1, &text);
+	const Weir__V1__Attempt *last = letter && letter->n_attempts > 0 ? letter->attempts[letter->n_attempts - 1] : NULL;
+	for (size_t i = e->next; i < e->look->count; i++) {
+		struct happening *h = &e->look->items[i];
+		if (h->subscription != e->subscription || strcmp(h->parked, id) != 0)
+			continue;
+		struct buf text = BUF_INIT(PUSH_MAX);
+		buf_add_str(&text, h->text);
+		put_text(&text, "error", last ? last->error : NULL);
+		free(h->text);
+		h->text = xstrdup(buf_str(&text));
+		*h->parked = '\0';
+		buf_free(&text);
+		e->next = i + 1;
+		break;
+	}
 	if (letter)
 		weir__v1__dead_letter__free_unpacked(letter, NULL);
-	buf_free(&text);
 	return true;
+}
+
+/* What was wrong with them stands in the letters alone. Those that are gone already are told without it. */
+static int add_errors(struct look *look, size_t subscription, struct error *err)
+{
+	char before[LETTER_ID_TEXT];
+	for (size_t i = 0; i < look->count; i++)
+		if (look->items[i].subscription == subscription && *look->items[i].parked) {
+			struct errors e = { look, subscription, i };
+			letter_id_text(letter_id_pack(look->items[i].parked) - 1, before);
+			return dead_letter_list(look->bus, look->chain, letter_subscriptions[subscription], NULL, before, LOOK_MAX, on_listed, &e, err);
+		}
+	return 0;
+}
+
+static int read_news(struct look *look, uint64_t behind, struct error *err)
+{
+	int code = letter_tail_list(look->bus, look->chain, behind, LOOK_MAX, on_news, look, err);
+	for (size_t i = 0; !code && i < LETTER_SUBSCRIPTIONS; i++)
+		code = add_errors(look, i, err);
+	return code;
 }
 
 /* ---- what operators did ------------------------------------------------------------------------------------------------------------------- */
@@ -106,14 +188,6 @@ struct lines {
 static void copy(char *to, size_t size, const char *text)
 {
 	snprintf(to, size, "%s", text ? text : "");
-}
-
-size_t letter_subscription(const char *name)
-{
-	size_t i = 0;
-	while (i < LETTER_SUBSCRIPTIONS && (!name || strcmp(letter_subscriptions[i], name) != 0))
-		i++;
-	return i;
 }
 
 static const char *action_of(const char *said, const char **ret_state)
@@ -181,7 +255,7 @@ static int add_done(struct look *look, const struct done *d, struct error *err)
 	Weir__V1__DeadLetter *letter = NULL;
 	struct buf text = BUF_INIT(PUSH_MAX);
 	if (d->subscription == SUBSCRIPTION_UNKNOWN) {
-		add(look, d->id, d->subscription, NULL);
+		add(look, d->id, PLACE_AUDIT, d->subscription, NULL);
 		return 0;
 	}
 	int code = find_letter(look, d, &letter, err);
@@ -197,7 +271,7 @@ static int add_done(struct look *look, const struct done *d, struct error *err)
 		put_text(&text, "state", d->state);
 	}
 	if (!code)
-		add(look, d->id, d->subscription, &text);
+		add(look, d->id, PLACE_AUDIT, d->subscription, &text);
 	if (letter)
 		weir__v1__dead_letter__free_unpacked(letter, NULL);
 	buf_free(&text);
@@ -266,46 +340,17 @@ static void push(struct replay_job *job, const struct look *look, size_t subscri
 	replay_add_push(job, text, &job->offset);
 }
 
-static bool same(const struct letter_counts *a, const struct letter_counts *b)
-{
-	return a->head == b->head && a->follower == b->follower && a->skipped == b->skipped;
-}
-
 static void push_all(struct replay_job *job, struct look *look)
 {
 	struct buf text = BUF_INIT(2 * PUSH_MAX);
-	bool told[LETTER_SUBSCRIPTIONS] = { false };
 	qsort(look->items, look->count, sizeof look->items[0], by_id);
 	for (size_t i = 0; i < look->count; i++) {
 		const struct happening *h = &look->items[i];
 		job->offset.places[h->place] = h->id;
-		if (h->subscription == SUBSCRIPTION_UNKNOWN)
-			continue;
-		push(job, look, h->subscription, h->text, &text);
-		told[h->subscription] = true;
-	}
-	/* What is over without a trace: replays that came to their end. */
-	for (size_t i = 0; i < LETTER_SUBSCRIPTIONS; i++) {
-		if (!told[i] && !same(&job->counted[i], &look->counts[i]))
-			push(job, look, i, "\"action\":\"counted\"", &text);
-		job->counted[i] = look->counts[i];
+		if (h->subscription != SUBSCRIPTION_UNKNOWN)
+			push(job, look, h->subscription, h->text, &text);
 	}
 	buf_free(&text);
-}
-
-static int read_on(struct look *look, struct replay_job *job, struct error *err)
-{
-	char behind[LETTER_ID_TEXT];
-	int code = read_audit(look, job->offset.places[0], err);
-	for (size_t i = 0; !code && i < LETTER_SUBSCRIPTIONS; i++) {
-		look->place = 1 + i;
-		code = dead_letter_list(look->bus, look->chain, letter_subscriptions[i], NULL, letter_id_text(job->offset.places[look->place], behind), LOOK_MAX, on_parked, look, err);
-	}
-	if (!code)
-		code = read_counts(look, err);
-	if (!code)
-		push_all(job, look);
-	return code;
 }
 
 /* ---- places --------------------------------------------------------------------------------------------------------------------------------- */
@@ -313,10 +358,8 @@ static int read_on(struct look *look, struct replay_job *job, struct error *err)
 static int read_ends(const struct look *look, struct offset *ret, struct error *err)
 {
 	*ret = (struct offset){ .of_letters = true };
-	int code = audit_tail_end(look->bus, look->chain, &ret->places[0], err);
-	for (size_t i = 0; !code && i < LETTER_SUBSCRIPTIONS; i++)
-		code = letter_tail_end(look->bus, look->chain, letter_subscriptions[i], &ret->places[1 + i], err);
-	return code;
+	int code = audit_tail_end(look->bus, look->chain, &ret->places[PLACE_AUDIT], err);
+	return code ? code : letter_tail_end(look->bus, look->chain, &ret->places[PLACE_NEWS], err);
 }
 
 struct first_line {
@@ -329,22 +372,26 @@ static bool on_first(const struct audit_line *line, void *arg)
 	return false;
 }
 
-/* Are all lines behind the place still there? Only the newest are kept, and a Redis that was flushed begins anew. */
+static void on_nothing(const struct letter_news *news, void *arg)
+{
+	(void)news;
+	(void)arg;
+}
+
+/* Is all behind the place still there? Only the newest is kept, and a Redis that was flushed begins anew. */
 static int check_place(const struct look *look, const struct offset *at, struct error *err)
 {
 	struct offset ends;
 	struct first_line first = { 0 };
 	int code = read_ends(look, &ends, err);
-	if (!code)
-		code = audit_tail_list(look->bus, look->chain, at->places[0], 1, on_first, &first, err);
-	if (code)
-		return code;
-	for (size_t i = 0; i < OFFSET_PLACES; i++)
+	for (size_t i = 0; !code && i < OFFSET_PLACES; i++)
 		if (at->places[i] > ends.places[i])
 			return error_set(err, WEIR_NOT_FOUND, "the offset is of another Redis than the one there is: subscribe with a snapshot");
-	if (at->places[0] ? first.id != at->places[0] : first.number > 1)
+	if (!code)
+		code = audit_tail_list(look->bus, look->chain, at->places[PLACE_AUDIT], 1, on_first, &first, err);
+	if (!code && (at->places[PLACE_AUDIT] ? first.id != at->places[PLACE_AUDIT] : first.number > 1))
 		return error_set(err, WEIR_NOT_FOUND, "what operators did since then is no longer kept: subscribe with a snapshot");
-	return 0;
+	return code ? code : letter_tail_list(look->bus, look->chain, at->places[PLACE_NEWS], 1, on_nothing, NULL, err);
 }
 
 static bool same_places(const struct offset *a, const struct offset *b)
@@ -371,10 +418,8 @@ static int snapshot(struct look *look, struct replay_job *job, struct error *err
 	put_text(&text, "type", "dead_letter_counts");
 	put_text(&text, "chain", look->chain);
 	put_object(&text, "counts");
-	for (size_t i = 0; i < LETTER_SUBSCRIPTIONS; i++) {
+	for (size_t i = 0; i < LETTER_SUBSCRIPTIONS; i++)
 		put_counts(&text, letter_subscriptions[i], &look->counts[i]);
-		job->counted[i] = look->counts[i];
-	}
 	buf_add_str(&text, "}}}");
 	if (!code)
 		replay_add_push(job, &text, &job->offset);
@@ -382,12 +427,18 @@ static int snapshot(struct look *look, struct replay_job *job, struct error *err
 	return code;
 }
 
-static int from_now(struct look *look, struct replay_job *job, struct error *err)
+/* More happened between two looks than is kept, or Redis came back without what was told last: counts as they are now stand for it. */
+static int read_on(struct look *look, struct replay_job *job, struct error *err)
 {
-	int code = read_ends(look, &job->offset, err);
+	int code = read_news(look, job->offset.places[PLACE_NEWS], err);
+	if (code == WEIR_NOT_FOUND)
+		return snapshot(look, job, err);
+	if (!code)
+		code = read_audit(look, job->offset.places[PLACE_AUDIT], err);
 	if (!code)
 		code = read_counts(look, err);
-	memcpy(job->counted, look->counts, sizeof job->counted);
+	if (!code)
+		push_all(job, look);
 	return code;
 }
 
@@ -395,7 +446,7 @@ static int answer(struct look *look, struct replay_job *job, struct error *err)
 {
 	switch (job->task) {
 	case REPLAY_FROM_NOW:
-		return from_now(look, job, err);
+		return read_ends(look, &job->offset, err);
 	case REPLAY_FROM_OFFSET:
 		return check_place(look, &job->offset, err);
 	case REPLAY_SNAPSHOT:

@@ -1,8 +1,8 @@
 /* letters.h - topic dead_letters: what happened to a chain's dead letters, read from the bus for one subscription at a time.
  *
- * There is no journal of them: letters parked are the new entries of each subscription's queue, and what operators did is in the chain's audit stream. A place is
- * one id in each of these streams (struct offset), so nothing is missed and nothing comes twice. What leaves no trace of its own, replays that
- * succeeded or failed again, shows in the counts. Decision: docs/decisions/0031-dead-letters-live.md.
+ * There is no journal of them: what becomes of each letter is told in one stream of the bus (letter_tail.h), what operators did in the chain's audit stream. A
+ * place is one id in each of the two (struct offset), so nothing is missed, also of a letter that was parked and gone between two looks, and nothing comes
+ * twice. Decision: docs/decisions/0031-dead-letters-live.md.
  */
 #ifndef WEIR_GATEWAY_LETTERS_H
 #define WEIR_GATEWAY_LETTERS_H

@@ -24,9 +24,9 @@ static inline bool topic_has_entries(enum topic topic)
  * The print says which event that is (event.h): in a ledger that was restored or made anew the same sequence is another event, and then the offset is
  * refused (docs/decisions/0032-offsets.md). As text: sequence[-print][.index][~given_after[~min_height]].
  *
- * Topic dead_letters is in no journal: its offsets are places in the streams of the bus that tell of letters (letters.h), as text L<id>_<id>_<id>_<id>. */
+ * Topic dead_letters is in no journal: its offsets are places in the streams of the bus that tell of letters (letters.h), as text L<id>_<id>. */
 #define LETTER_SUBSCRIPTIONS 3
-#define OFFSET_PLACES (1 + LETTER_SUBSCRIPTIONS)
+#define OFFSET_PLACES 2
 struct offset {
 	union {
 		struct {
@@ -35,7 +35,7 @@ struct offset {
 			uint64_t given_after;
 			int64_t min_height;
 		};
-		uint64_t places[OFFSET_PLACES]; /* of_letters: ids (letter_id_pack) in the audit stream and in each subscription's letters */
+		uint64_t places[OFFSET_PLACES]; /* of_letters: ids (letter_id_pack) in the chain's audit stream and in the one that tells what became of letters */
 	};
 	uint32_t print; /* of the event; 0: not known, or there is none */
 	bool of_letters;

@@ -26,10 +26,6 @@ struct push { /* one message for a subscription */
 	uint8_t account_size, account[32]; /* whose entry; size 0: it is the chain's */
 };
 
-struct letter_counts {
-	uint64_t head, follower, skipped;
-};
-
 struct replay_job {
 	/* question */
 	enum replay_task task;
@@ -44,7 +40,6 @@ struct replay_job {
 	char holder[PRINCIPAL_NAME_MAX]; /* all but REPLAY_READ: whose filter.watchlist must be; "": anybody's, but there must be one */
 	/* question and answer */
 	struct offset offset;
-	struct letter_counts counted[LETTER_SUBSCRIPTIONS]; /* of topic dead_letters: what the subscription was told last */
 	bool trusts; /* REPLAY_FROM_OFFSET: the offset is our own, also one without a print */
 	/* answer. WEIR_NOT_FOUND: the offset lies in no journal of ours; WEIR_PERMISSION: the watch-list is not the holder's, or there is none;
 	 * WEIR_MISMATCH: another block is canonical there, ancestor is the newest below it that both have, if the ledger knows; WEIR_GAP: it has no block there;

@@ -8,6 +8,8 @@
 
 #include "support/bus_fixture.h"
 
+#include "bus/letter_tail.h"
+
 #include "weir/v1/dead_letter.pb-c.h"
 
 #include <stdio.h>
@@ -207,6 +209,74 @@ static void test_counts_follow_what_happens(void **state)
 	bus_close(&bus);
 }
 
+struct told {
+	char lines[12][120];
+	uint64_t places[12];
+	size_t count;
+};
+
+static void on_told(const struct letter_news *n, void *arg)
+{
+	struct told *t = arg;
+	assert_true(t->count < 12);
+	assert_true(n->at_ms > 0);
+	t->places[t->count] = n->place;
+	snprintf(t->lines[t->count++], sizeof t->lines[0], "%s %s %s %s %s %s", n->what, n->subscription, n->kind, n->type, n->reason, n->key);
+}
+
+/* Everything that becomes of letters can be read from any place on, also of those that are gone; and it is said when it cannot. */
+static void test_what_became_of_letters(void **state)
+{
+	(void)state;
+	struct bus *bus = fixture_bus("w");
+	struct bus_worker *w = worker(bus);
+	struct bus_message *m;
+	static struct told all, some;
+	struct error err;
+	static struct seen s;
+	uint64_t n, end;
+	all = (struct told){ 0 };
+	assert_int_equal(letter_tail_end(bus, "test", &end, NULL), 0);
+	assert_int_equal(end, 0);
+	assert_int_equal(letter_tail_list(bus, "test", 0, 10, on_told, &all, NULL), 0);
+	make_letters(bus, w, 3);
+	assert_int_equal(count_of(bus, NULL, NULL, 0, &s), 3);
+	const char *one[] = { s.ids[0] }, *other[] = { s.ids[1] };
+	assert_int_equal(dead_letter_replay(bus, "test", SUB, NULL, one, 1, "me", &n, NULL), 0);
+	assert_int_equal(take(w, &m), 1);
+	fixture_settle(w, &m[0], BUS_REJECT, WEIR_TIMEOUT);
+	assert_int_equal(dead_letter_replay(bus, "test", SUB, NULL, one, 1, "me", &n, NULL), 0);
+	assert_int_equal(take(w, &m), 1);
+	fixture_settle(w, &m[0], BUS_DONE, 0);
+	assert_int_equal(dead_letter_purge(bus, "test", SUB, NULL, other, 1, "me", "no use", &n, NULL), 0);
+	static const char *const expected[] = { "parked " SUB " head raw_block_tip invalid k0", "parked " SUB " head raw_block_backfill mismatch k1",
+						"parked " SUB " head raw_block_tip mismatch k2", "failed " SUB " head raw_block_tip timeout k0",
+						"ok " SUB " head raw_block_tip timeout k0", "gone " SUB " head raw_block_backfill mismatch k1" };
+	assert_int_equal(letter_tail_list(bus, "test", 0, 10, on_told, &all, NULL), 0);
+	assert_int_equal(all.count, 6);
+	for (size_t i = 0; i < 6; i++)
+		assert_string_equal(all.lines[i], expected[i]);
+	assert_int_equal(letter_tail_end(bus, "test", &end, NULL), 0);
+	assert_int_equal(end, all.places[5]);
+	some = (struct told){ 0 };
+	assert_int_equal(letter_tail_list(bus, "test", all.places[1], 2, on_told, &some, NULL), 0);
+	assert_int_equal(some.count, 2);
+	assert_string_equal(some.lines[1], expected[3]);
+	assert_int_equal(letter_tail_list(bus, "test", end, 10, on_told, &some, NULL), 0);
+	assert_int_equal(some.count, 2);
+	/* without the first three: who stood at the third cannot go on, nor who begins at the first */
+	fixture_ask("XTRIM weir:{test}:dlqe MAXLEN 3");
+	assert_int_equal(letter_tail_list(bus, "test", all.places[3], 10, on_told, &some, NULL), 0);
+	assert_int_equal(some.count, 4);
+	assert_int_equal(letter_tail_list(bus, "test", all.places[2], 10, on_told, &some, &err), WEIR_NOT_FOUND);
+	assert_int_equal(letter_tail_list(bus, "test", 0, 10, on_told, &some, &err), WEIR_NOT_FOUND);
+	assert_int_equal(letter_tail_list(bus, "test", end + 1, 10, on_told, &some, &err), WEIR_NOT_FOUND);
+	assert_int_equal(some.count, 4);
+	forget(&s);
+	bus_worker_close(&w);
+	bus_close(&bus);
+}
+
 /* A letter tells each failure, by whom and why, also those of replays, and holds the frame as it was. */
 static void test_letter_tells_all_attempts(void **state)
 {
@@ -317,6 +387,7 @@ int main(void)
 		cmocka_unit_test_setup(test_list, fixture_flush),
 		cmocka_unit_test_setup(test_filters_and_pages, fixture_flush),
 		cmocka_unit_test_setup(test_counts_follow_what_happens, fixture_flush),
+		cmocka_unit_test_setup(test_what_became_of_letters, fixture_flush),
 		fixture_threads(test_letter_tells_all_attempts, fixture_flush, NULL, "MassTransit#4458"),
 		cmocka_unit_test_setup(test_replay_and_purge_some, fixture_flush),
 		cmocka_unit_test_setup(test_replay_survives_the_worker, fixture_flush),

@@ -51,11 +51,11 @@ static void what_it_looks_like(void **state)
 static void places_of_letters(void **state)
 {
 	static const uint64_t ids[] = { 0, 1, 1048576, UINT64_C(1795314907618000005), INT64_MAX };
-	static const char *const bad[] = { "L", "L1", "L1_2_3", "L1_2_3_4_5", "L1_2_3_", "L_1_2_3", "1_2_3_4", "L1_2_3_9223372036854775808", "L1_2_3_x", "l1_2_3_4", "L1-2_2_3_4", "L1_2_3_4~5" };
+	static const char *const bad[] = { "L", "L1", "L1_2_3", "L1_", "L_1", "1_2", "L1_9223372036854775808", "L1_x", "l1_2", "L1-2_2", "L1_2~5" };
 	struct offset got;
 	(void)state;
-	for (size_t i = 0; i < 5 * 5 * 5 * 5; i++) {
-		const struct offset o = { .places = { ids[i % 5], ids[i / 5 % 5], ids[i / 25 % 5], ids[i / 125] }, .of_letters = true };
+	for (size_t i = 0; i < 5 * 5; i++) {
+		const struct offset o = { .places = { ids[i % 5], ids[i / 5] }, .of_letters = true };
 		char text[OFFSET_TEXT_MAX];
 		size_t n = offset_print(&o, text);
 		assert_int_equal(n, strlen(text));
