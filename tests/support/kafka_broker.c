@@ -141,6 +141,14 @@ void kafka_broker_delay(struct kafka_broker *b, int ms)
 	tell(b, 'd', ms, "");
 }
 
+void kafka_broker_hold(struct kafka_broker *b, int held)
+{
+	int status;
+	kill(b->pid, held ? SIGSTOP : SIGCONT);
+	if (held && waitpid(b->pid, &status, WUNTRACED) != b->pid)
+		abort();
+}
+
 void kafka_broker_refuse(struct kafka_broker *b, int code)
 {
 	tell(b, 'e', code, "");

@@ -74,10 +74,15 @@ static int slice(int64_t deadline_ms)
 	return (int)(left < 0 ? 0 : left < ASK_MS ? left : ASK_MS);
 }
 
-static bool goes_on(const struct kafka *k, rd_kafka_resp_err_t e, int64_t deadline_ms)
+static bool transient(rd_kafka_resp_err_t e)
 {
 	int code = code_of(e);
-	return e != 0 && (code == WEIR_UNAVAILABLE || code == WEIR_TIMEOUT) && clock_mono_ms() < deadline_ms && !bus_canceled(k->bus);
+	return e != 0 && (code == WEIR_UNAVAILABLE || code == WEIR_TIMEOUT);
+}
+
+static bool goes_on(const struct kafka *k, rd_kafka_resp_err_t e, int64_t deadline_ms)
+{
+	return transient(e) && clock_mono_ms() < deadline_ms && !bus_canceled(k->bus);
 }
 
 /* -- clients --------------------------------------------------------------------------------------------------------------------- */
@@ -286,6 +291,8 @@ static int ask_partitions(struct kafka *k, struct kafka_topic *t, enum kafka_use
 		md = NULL;
 	} while (goes_on(k, e, deadline));
 	hear_trouble(k, e);
+	if (transient(e) && bus_canceled(k->bus))
+		return error_set(err, WEIR_CANCELED, "stopping");
 	if (e == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || e == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC)
 		return error_set(err, WEIR_CONFIG,
 				 "Kafka %s has no topic %s; make it: kafka-topics.sh --bootstrap-server %s --create --topic %s --partitions <n>%s", k->hosts,
@@ -331,6 +338,8 @@ static int ask_all(struct kafka *k, int topics, const struct rd_kafka_metadata *
 		e = rdk.metadata(k->reader, topics, NULL, ret, slice(deadline));
 	while (goes_on(k, e, deadline));
 	hear_trouble(k, e);
+	if (transient(e) && bus_canceled(k->bus))
+		return error_set(err, WEIR_CANCELED, "stopping");
 	return e ? kafka_error(k, e, "asking for the brokers", err) : 0;
 }
 
@@ -414,7 +423,7 @@ int kafka_sent(struct kafka *k, struct kafka_sends *s, int64_t deadline_ms, stru
 	}
 	if (k->fatal)
 		kafka_purge(k);
-	rd_kafka_resp_err_t e = s->failed;
+	rd_kafka_resp_err_t e = s->failed == 0 && s->under_way > 0 ? RD_KAFKA_RESP_ERR__PURGE_INFLIGHT : s->failed; /* gone with its producer, unreported */
 	s->failed = 0;
 	return e ? kafka_error(k, e, "sending", err) : 0;
 }

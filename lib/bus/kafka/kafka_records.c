@@ -70,24 +70,16 @@ struct newest {
 	struct kafka_topic *topic;
 	rd_kafka_queue_t *queue;
 	bool started[KAFKA_PARTITIONS_MAX]; /* and not yet heard of */
-	int64_t end[KAFKA_PARTITIONS_MAX];
 	size_t left;
 };
 
-/* Begins to read the partition at its last record, if it has one. */
+/* Begins to read the partition at its last record. librdkafka finds out where that is meanwhile: asked for it outright (query_watermark_offsets), it keeps the
+ * caller for as long as the brokers say nothing, whatever it was told. */
 static int start_last(struct newest *n, int32_t partition, struct error *err)
 {
-	const struct kafka *k = n->kafka;
-	int64_t low = 0, high = 0;
-	rd_kafka_resp_err_t e = rdk.query_watermark_offsets(k->reader, n->topic->name, partition, &low, &high, (int)k->bus->options.command_timeout_ms);
-	if (e != 0)
-		return kafka_error(k, e, n->topic->name, err);
-	if (high <= low)
-		return 0;
-	if (rdk.consume_start_queue(n->topic->read, partition, high - 1, n->queue) != 0)
-		return error_set(err, WEIR_UNAVAILABLE, "Kafka %s: topic %s, partition %d cannot be read", k->hosts, n->topic->name, (int)partition);
+	if (rdk.consume_start_queue(n->topic->read, partition, RD_KAFKA_OFFSET_TAIL(1), n->queue) != 0)
+		return error_set(err, WEIR_UNAVAILABLE, "Kafka %s: topic %s, partition %d cannot be read", n->kafka->hosts, n->topic->name, (int)partition);
 	n->started[partition] = true;
-	n->end[partition] = high;
 	n->left++;
 	return 0;
 }
@@ -101,7 +93,7 @@ static void stop(struct newest *n, int32_t partition)
 	n->left--;
 }
 
-/* A partition is done with its last record, or at its end: what was there last may be gone, or be none of a reader's business. */
+/* A partition is done with its last record, or at its end: it has none, or what was there last is gone or none of a reader's business. */
 static int take(struct newest *n, const rd_kafka_message_t *m, bus_record_fn *fn, void *arg, struct error *err)
 {
 	const int32_t p = m->partition;
@@ -111,8 +103,7 @@ static int take(struct newest *n, const rd_kafka_message_t *m, bus_record_fn *fn
 		return kafka_error(n->kafka, m->err, n->topic->name, err);
 	if (m->err == 0)
 		fn(&(struct bus_record){ { m->key, m->key_len }, { m->payload, m->len } }, arg);
-	if (m->err != 0 || m->offset + 1 >= n->end[p])
-		stop(n, p);
+	stop(n, p);
 	return 0;
 }
 
