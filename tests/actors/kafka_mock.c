@@ -2,6 +2,7 @@
  *
  *	kafka_mock serve                        its first line of output is host:port; then standard input says, a line each, and is answered with "ok":
  *	                                          topic NAME PARTITIONS · forbid NAME (asking makes no such topic) · allow NAME (it has 4 partitions) · up 0|1 · delay MS
+ *	                                          hold 0|1 (it says nothing) · refuse CODE (the next that is produced)
  *	kafka_mock read HOSTS TOPIC PARTITIONS  every record from the beginning on, as a line of JSON: partition, offset, key, and the value, which is JSON itself
  */
 #include "bus/kafka/kafka_api.h"
@@ -33,6 +34,10 @@ static int serve(void)
 			kafka_broker_up(&broker, number);
 		else if (sscanf(line, "delay %d", &number) == 1)
 			kafka_broker_delay(&broker, number);
+		else if (sscanf(line, "hold %d", &number) == 1)
+			kafka_broker_hold(&broker, number);
+		else if (sscanf(line, "refuse %d", &number) == 1)
+			kafka_broker_refuse(&broker, number);
 		else
 			return 64;
 		printf("ok\n");

@@ -57,7 +57,7 @@ struct exports {
 static bool stopping(void *arg)
 {
 	struct exports *all = arg;
-	return atomic_load(&all->closing);
+	return atomic_load(&all->closing) || daemon_stopping(all->gateway->ctx); /* at once, beside the clients' drain */
 }
 
 static void rest(const struct export *e, int64_t ms)
@@ -102,7 +102,7 @@ static void set_state(struct export *e, enum export_state state, const char *rea
 {
 	struct error err = { 0 };
 	const bool same = e->row.state == state && strcmp(e->row.reason, reason) == 0;
-	if (!same && e->row.ours && e->pg && export_store_state(e->pg, e->chain->chain.name, e->owner, state, reason, &err) == 0) {
+	if (!same && e->row.ours && e->pg && !stopping(e->exports) && export_store_state(e->pg, e->chain->chain.name, e->owner, state, reason, &err) == 0) {
 		if (e->row.state != state)
 			e->row.state_seconds = 0;
 		e->row.state = state;
@@ -269,6 +269,8 @@ static int send_all(struct export *e, const struct export_batch *batch, struct e
 		int code = bus_records_write(e->records, batch->records, batch->count, err);
 		if (code != WEIR_TIMEOUT && code != WEIR_UNAVAILABLE)
 			return code;
+		if (stopping(e->exports))
+			return error_set(err, WEIR_CANCELED, "stopping");
 		trouble(e, code, err);
 		code = lease(e, err);
 		if (!e->row.ours || before.epoch != e->row.epoch || strcmp(before.position, e->row.position) != 0)
@@ -306,32 +308,35 @@ static void stop_until_told(struct export *e, const struct error *err)
 	set_state(e, EXPORT_STOPPED, reason);
 }
 
-/* One step. *ret_more: another is due at once. */
-static int step(struct export *e, bool *ret_more, struct error *err)
+enum progress {
+	LEVEL,    /* nothing was to be done */
+	PREPARED, /* one step nearer to sending, which says nothing of whether the brokers take records */
+	SENT,
+};
+
+static int step(struct export *e, enum progress *ret, struct error *err)
 {
 	int code = lease(e, err);
 	const uint64_t newest = atomic_load(&e->chain->sequence);
 	if (code || !e->row.ours || e->row.state == EXPORT_STOPPED || atomic_load(&e->chain->id) == 0)
 		return code;
-	*ret_more = true;
+	*ret = PREPARED;
 	if (!e->compared)
 		return compare(e, err);
 	if (!e->located)
 		return locate(e, err);
 	if (!e->checked || (newest < e->offset.sequence && clock_mono_ms() - e->checked_ms > CHECK_MS))
 		return check(e, err); /* our feed is behind another gateway's, or the ledger is another one */
-	if (newest > e->offset.sequence || e->offset.index >= 0)
-		return read_and_send(e, err);
-	*ret_more = false;
-	return 0;
+	*ret = newest > e->offset.sequence || e->offset.index >= 0 ? SENT : LEVEL;
+	return *ret == SENT ? read_and_send(e, err) : 0;
 }
 
 static int64_t turn(struct export *e)
 {
 	struct error err = { 0 };
-	bool more = false;
-	int code = step(e, &more, &err);
-	if (code == WEIR_CANCELED)
+	enum progress progress = LEVEL;
+	int code = step(e, &progress, &err);
+	if (code == WEIR_CANCELED || (code == 0 && progress == PREPARED))
 		return 0;
 	if (code == WEIR_FENCED || code == WEIR_CONFLICT) { /* looked at again, from what PostgreSQL says */
 		e->renew_ms = 0;
@@ -351,7 +356,7 @@ static int64_t turn(struct export *e)
 		tell(e, "");
 		set_state(e, EXPORT_RUNNING, "");
 	}
-	return more ? 0 : e->row.ours ? TURN_MS : LOOK_MS;
+	return progress == SENT ? 0 : e->row.ours ? TURN_MS : LOOK_MS;
 }
 
 static void *run(void *arg)
@@ -430,7 +435,7 @@ int exports_open(struct gateway *gateway, struct exports **ret, struct error *er
 	all->pg_options = (struct pg_options){ .url = c->postgres.reader_url && c->postgres.reader_url[0] ? c->postgres.reader_url : c->postgres.url,
 					       .application_name = "weir-gateway-kafka",
 					       .connect_timeout_ms = c->postgres.connect_timeout_ms,
-					       .statement_timeout_ms = c->gateway.request_timeout_ms,
+					       .statement_timeout_ms = c->gateway.request_timeout_ms < all->lease_ms ? c->gateway.request_timeout_ms : all->lease_ms, /* what takes longer is no longer ours */
 					       .session_sql = "set jit = off",
 					       .log = &gateway->log };
 	all->each = xcalloc(gateway->chain_count ? gateway->chain_count : 1, sizeof *all->each);
