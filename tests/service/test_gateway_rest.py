@@ -422,6 +422,93 @@ def test_statistics_are_those_of_the_blocks(world):
         assert told["finalized_blocks"] == sum(b["finality"] == "finalized" for b in blocks) and told["superseded_blocks"] == 0
 
 
+def test_statistics_over_time_are_the_nodes(world):
+    """Every step by what the node says of its blocks: transactions, gas, fees by receipts, senders."""
+    api = world.api()
+    blocks = api.items(f"{C}/blocks", 1000)
+    whole = {}
+    for block in blocks:
+        step = whole.setdefault(block["timestamp"] - block["timestamp"] % 60, {"blocks": 0, "transactions": 0, "failed_transactions": 0, "entries": 0, "gas_used": 0, "fees": 0,
+                                                                                "senders": set(), "heights": []})
+        step["blocks"] += 1
+        step["entries"] += block["entry_count"]
+        step["heights"].append(block["height"])
+        for transaction in world.node.call("eth_getBlockByNumber", hex(block["height"]), True)["transactions"]:
+            receipt = world.node.call("eth_getTransactionReceipt", transaction["hash"])
+            step["transactions"] += 1
+            step["failed_transactions"] += int(receipt["status"], 16) == 0
+            step["gas_used"] += int(receipt["gasUsed"], 16)
+            step["fees"] += int(receipt["gasUsed"], 16) * int(receipt["effectiveGasPrice"], 16)
+            step["senders"].add(transaction["from"])
+    expected = [{"timestamp": t, "blocks": s["blocks"], "from_height": min(s["heights"]), "to_height": max(s["heights"]), "transactions": s["transactions"],
+                 "failed_transactions": s["failed_transactions"], "entries": s["entries"], "gas_used": str(s["gas_used"]), "fees": str(s["fees"]),
+                 "senders": len(s["senders"])} for t, s in sorted(whole.items())]
+    assert sum(s["transactions"] for s in expected) > 0
+    told = api.ok(f"{C}/statistics/history?step=minute")
+    assert told == {"chain": "dev", "step_seconds": 60, "items": expected}
+    day = api.ok(f"{C}/statistics/history?step=day")["items"]
+    for name in ("blocks", "transactions", "failed_transactions", "entries"):
+        assert sum(i[name] for i in day) == sum(i[name] for i in expected)
+    assert api.ok(f"{C}/statistics/history")["step_seconds"] == 3600
+    low, high = blocks[2 * len(blocks) // 3], blocks[len(blocks) // 3]
+    part = api.ok(f"{C}/statistics/history?from={low['height']}&to={high['height']}")["items"]
+    assert sum(i["blocks"] for i in part) == high["height"] - low["height"] + 1 and part[0]["from_height"] == low["height"]
+    assert api.ok(f"{C}/statistics/history?from={blocks[0]['height'] + 1}")["items"] == []
+    api.problem(f"{C}/statistics/history?step=year", 400, "invalid_parameter")
+
+
+def test_an_accounts_statistics_are_the_sums_of_its_entries(world):
+    api = world.api()
+    for account in {miner(api), *[e["account"] for e in api.items(f"{C}/blocks/latest/entries", 1000)][:3], "0x" + "12" * 20}:
+        every = api.items(f"{C}/accounts/{account}/entries", 1000)
+        heights = sorted(e["height"] for e in every)
+        middle = heights[len(heights) // 2] if heights else 1
+        asset = every[-1]["asset"] if every else "native"
+        for query, entries in (("", every), (f"?asset={asset}", [e for e in every if e["asset"] == asset]), (f"?to={middle}", [e for e in every if e["height"] <= middle]),
+                               (f"?from={middle + 1}&asset={asset}", [e for e in every if e["height"] > middle and e["asset"] == asset])):
+            told = api.ok(f"{C}/accounts/{account}/statistics{query}")
+            groups = {}
+            for e in entries:
+                groups.setdefault((e["asset"], e["kind"]), []).append(e)
+            amounts = lambda group, sign: str(sum(abs(int(e["delta"])) for e in group if int(e["delta"]) * sign > 0))  # noqa: E731
+            assert {(i.pop("asset"), i.pop("kind")): i for i in told["items"]} == {key: {
+                "entries": len(g), "in": amounts(g, 1), "out": amounts(g, -1), "first_height": g[0]["height"], "last_height": g[-1]["height"]} for key, g in groups.items()}
+            assert (told["account"], told["entries"]) == (account, len(entries))
+            assert (told["first_height"], told["last_height"]) == ((min(e["height"] for e in entries), max(e["height"] for e in entries)) if entries else (None, None))
+    assert api.ok(f"{C}/accounts/{account}/statistics?asset=0x{'12' * 20}")["items"] == []
+    api.problem(f"{C}/accounts/x/statistics", 400, "invalid_account")
+
+
+def test_an_assets_statistics_are_those_of_its_accounts(world):
+    api, zero = world.api(), "0x" + "00" * 20
+    end = api.ok(C)["watermark"]["height"]
+    accounts = [a for (a,) in world.sql("select '0x' || encode(address, 'hex') from weir.accounts")]
+    held = {}
+    for account in accounts:
+        for balance in api.ok(f"{C}/accounts/{account}/balances")["items"]:
+            held.setdefault(balance["asset"], {})[account] = balance
+    moved, blocks = {}, 40
+    for height in range(max(0, end - blocks + 1), end + 1):
+        for e in api.items(f"{C}/blocks/{height}/entries", 1000):
+            moved.setdefault(e["asset"], {}).setdefault(e["kind"], []).append(e)
+    assert len(held) > 1
+    for asset, balances in held.items():
+        told = api.ok(f"{C}/assets/{asset}/statistics?top=3&blocks={blocks}")
+        assert told["to_height"] == end and {m.pop("kind"): m for m in told["moved"]} == {kind: {
+            "entries": len(g), "received": str(sum(int(e["delta"]) for e in g if int(e["delta"]) > 0)), "accounts": len({e["account"] for e in g})}
+            for kind, g in moved.get(asset, {}).items()}
+        if told["non_conserving"]:
+            assert (told["holders"], told["supply"], told["top"]) == (None, None, None)
+            continue
+        amounts = {a: int(b["amount"]) for a, b in balances.items() if a != zero}
+        holders = sorted(((n, a) for a, n in amounts.items() if n > 0), key=lambda x: (-x[0], x[1]))
+        assert (told["holders"], told["supply"]) == (len(holders), str(sum(amounts.values())))
+        assert told["top"] == [{"account": a, "amount": str(n)} for n, a in holders[:3]]
+        assert told["openings_unknown"] == sum(not b["opening_known"] for b in balances.values())
+    api.problem(f"{C}/assets/0x{'12' * 20}/statistics", 404, "asset_unknown")
+    api.problem(f"{C}/assets/native/statistics?top=101", 400, "invalid_parameter")
+
+
 def test_a_batch_answers_as_its_parts_would(world):
     api = world.api()
     paths = [C, f"{C}/blocks/latest", f"{C}/blocks?limit=2", f"{C}/blocks/x", "/v1/none", "nonsense", f"{C}/blocks/1?x=y"]

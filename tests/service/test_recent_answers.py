@@ -64,6 +64,26 @@ def test_equal_reads_in_flight_are_made_once(stores):
     gateway.stop()
 
 
+def test_statistics_over_time_are_of_so_many_blocks(stores):
+    """The newest, unless it is said from where: then too many are refused. The same sums are given again, as those of the newest blocks are."""
+    stores.sql("insert into weir.blocks (chain, height, branch, hash, parent_hash, timestamp, canonical, transaction_count, entry_count, gas_used, endpoints) "
+               "select id, n, 0, sha256(n::text::bytea), sha256((n - 1)::text::bytea), n * 60, true, 0, 0, 1, '{}' from weir.chains, generate_series(1, 10100) n")
+    stores.sql("update weir.chains set watermark_height = 10100")
+    gateway = stores.gateway()
+    before = counted(gateway, "hit")
+    path = f"{C}/statistics/history"
+    for _ in range(2):
+        items = gateway.get(path)[1]["items"]
+        assert (sum(i["blocks"] for i in items), items[0]["from_height"], items[-1]["to_height"]) == (10000, 101, 10100)
+    assert all(i["timestamp"] % 3600 == 0 and i["gas_used"] == str(i["blocks"]) for i in items) and {i["blocks"] for i in items[1:-1]} == {60}
+    stack.wait_until("a hit is counted", 60, lambda: counted(gateway, "hit") > before)
+    for query in ("from=100", "since=0", "from=0&to=10000"):
+        status, body, _ = gateway.get(f"{path}?{query}")
+        assert (status, body["code"]) == (400, "range_too_large"), query
+    assert gateway.get(f"{path}?from=101")[0] == gateway.get(f"{path}?from=1&to=10000")[0] == 200
+    gateway.stop()
+
+
 def test_nothing_is_kept_without_memory(stores):
     gateway = stores.gateway({"gateway": {"recent_answers": 0}})
     for _ in range(3):

@@ -70,6 +70,9 @@ static const struct tier *tier_of(const struct route *route)
 		{ "/v1/chains/{chain}/accounts/{account}/balances", 3000, false },
 		{ "/v1/chains/{chain}/accounts/{account}/entries", 3000, false },
 		{ "/v1/chains/{chain}/statistics", 30000, true },
+		{ "/v1/chains/{chain}/statistics/history", 30000, true },
+		{ "/v1/chains/{chain}/accounts/{account}/statistics", 30000, true },
+		{ "/v1/chains/{chain}/assets/{asset}/statistics", 30000, true },
 		{ "/v1/chains/{chain}/assets/{asset}", 60000, true },
 	};
 	for (size_t i = 0; i < sizeof tiers / sizeof tiers[0]; i++)
