@@ -53,7 +53,8 @@ struct bus_options {
 /* Connects lazily; fails only on a malformed url, on memory:// without LuaJIT, or on kafka:// without librdkafka (WEIR_UNSUPPORTED). */
 int bus_open(const struct bus_options *, struct bus **ret, struct error *);
 void bus_close(struct bus **);
-/* Server version >= 7.0, maxmemory-policy noeviction (else WEIR_CONFIG), persistence (warning): for preflight. */
+/* For preflight: server version 7.0 or newer (else WEIR_VERSION), maxmemory-policy noeviction (else WEIR_CONFIG), what the account may do. Warns in the
+ * log when Redis keeps less than an append-only file that is written every second; docs/bus.md says what survives what. */
 int bus_check(struct bus *, struct error *);
 int bus_ping(struct bus *, struct error *);
 void bus_register_metrics(struct metrics *);

@@ -78,6 +78,41 @@ static int reach_a_master(struct bus *bus, struct error *err)
 	return r;
 }
 
+/* "name value, …" as CONFIG GET answers; empty: the account may not ask, or the server has no such command. */
+static void read_config(struct bus *bus, const char *name, char ret[64])
+{
+	struct bus_args a = { 0 };
+	redisReply *reply;
+	ret[0] = 0;
+	bus_args_add(&a, "CONFIG");
+	bus_args_add(&a, "GET");
+	bus_args_add(&a, name);
+	if (bus_run(bus, &a, 0, &reply, NULL) == 0) {
+		if (reply->elements == 2 && reply->element[1]->str)
+			snprintf(ret, 64, "%s \"%.48s\"", name, reply->element[1]->str);
+		freeReplyObject(reply);
+	}
+	bus_args_free(&a);
+}
+
+/* What of its data survives, where that is less than one would think. docs/bus.md has the table. */
+static void warn_of_losses(struct bus *bus, bool append_only, const char *url)
+{
+	char said[64];
+	read_config(bus, append_only ? "appendfsync" : "save", said);
+	const char *words = !append_only && strcmp(said, "save \"\"") == 0
+				    ? "Redis keeps nothing on disk: when it ends, all that is under way is gone; publishers are told, and publish again"
+			    : !append_only ? "Redis has no append-only file: when it ends, what came since its last snapshot is gone; publishers are told, and "
+					     "publish again"
+			    : strcmp(said, "appendfsync \"no\"") == 0
+				    ? "Redis leaves writing to the system: a killed Redis loses nothing, a lost power what the system held back (about 30 s)"
+				    : NULL;
+	if (words)
+		log_warn(&bus->log, append_only ? "redis_rarely_written" : "redis_not_persistent", words, LOG_S("redis", url),
+			 LOG_S("appendonly", append_only ? "yes" : "no"), LOG_S("setting", said), LOG_I("wait_replicas", bus->options.wait_replicas),
+			 LOG_S("action", append_only ? "set appendfsync to everysec or always" : "set appendonly to yes"));
+}
+
 int bus_check(struct bus *bus, struct error *err)
 {
 	redisReply *info;
@@ -98,9 +133,8 @@ int bus_check(struct bus *bus, struct error *err)
 			"Redis %s has maxmemory-policy %s: it would throw unread blocks away. Set it to noeviction (CONFIG SET maxmemory-policy "
 			"noeviction, and in redis.conf)",
 			shown, value);
-	else if (bus_info_field(info->str, "aof_enabled:", value) && strcmp(value, "1") != 0)
-		log_warn(&bus->log, "redis_not_persistent", "Redis has no append-only file: a restart loses what is under way; weir fetches it again",
-			 LOG_S("redis", shown));
+	else if (bus_info_field(info->str, "aof_enabled:", value))
+		warn_of_losses(bus, strcmp(value, "1") == 0, shown);
 	freeReplyObject(info);
 	if (r == 0) /* shows now whether the account may */
 		r = bus_load_functions(bus, clock_mono_ms() + bus->options.command_timeout_ms, err);

@@ -216,19 +216,6 @@ static void test_info(void **state)
 	bus_close(&bus);
 }
 
-static void test_check(void **state)
-{
-	(void)state;
-	struct bus *bus = fixture_bus("w");
-	struct error err = { 0 };
-	assert_int_equal(bus_check(bus, &err), 0);
-	fixture_ask("CONFIG SET maxmemory-policy allkeys-lru");
-	assert_int_equal(bus_check(bus, &err), WEIR_CONFIG);
-	assert_non_null(strstr(err.text, "noeviction"));
-	fixture_ask("CONFIG SET maxmemory-policy noeviction");
-	bus_close(&bus);
-}
-
 static void test_password_and_permissions(void **state)
 {
 	(void)state;
@@ -271,7 +258,6 @@ int main(void)
 		cmocka_unit_test_setup(test_undecodable_is_a_gap, fixture_flush),
 		fixture_threads(test_trim_never_passes_the_unread, fixture_flush, NULL, "redis#6941, redis#7059, dapr/components-contrib#1436, #3100, redis#9211, redis#5774, nats-server#5638"),
 		cmocka_unit_test_setup(test_info, fixture_flush),
-		cmocka_unit_test_setup(test_check, fixture_flush),
 		cmocka_unit_test_setup(test_password_and_permissions, fixture_flush),
 	};
 	return fixture_run(tests);
