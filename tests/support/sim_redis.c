@@ -3,22 +3,18 @@
 
 #include "base/clock.h"
 #include "bus/core/core.h"
-#include "bus/memory/memory_engine.h"
+#include "bus/memory/memory_link.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define COMMAND_NS 30000 /* what a command takes */
 #define START_NS INT64_C(1700000000000000000)
 
 struct link { /* one connection */
-	int id;
+	struct memory_link bytes;
 	bool broken;
-	struct buf in, out;
-	size_t taken;     /* of out */
 	int64_t ready_ns; /* of the bytes in out */
 };
 
@@ -112,11 +108,11 @@ static void serve(struct link *l)
 {
 	struct bytes *words;
 	size_t n, size;
-	while (!l->broken && (size = memory_engine_parse((struct bytes){ l->in.data, l->in.size }, &words, &n)) > 0) {
+	while (!l->broken && (size = memory_engine_parse((struct bytes){ l->bytes.in.data, l->bytes.in.size }, &words, &n)) > 0) {
 		if (happens(sim.faults.request_lost)) {
 			l->broken = true;
 		} else {
-			int64_t block = execute(l->id, words, n, &l->out);
+			int64_t block = execute(l->bytes.id, words, n, &l->bytes.out);
 			if (l->ready_ns < sim.now_ns + block * 1000000) /* one that waits holds up what was sent behind it */
 				l->ready_ns = sim.now_ns + block * 1000000;
 			if (happens(sim.faults.delayed))
@@ -124,8 +120,7 @@ static void serve(struct link *l)
 			l->broken = happens(sim.faults.reply_lost);
 		}
 		free(words);
-		memmove(l->in.data, l->in.data + size, l->in.size - size);
-		l->in.size -= size;
+		memory_link_done(&l->bytes, size);
 	}
 }
 
@@ -138,7 +133,7 @@ static ssize_t on_write(redisContext *c)
 		snprintf(c->errstr, sizeof c->errstr, "the connection broke");
 		return -1;
 	}
-	buf_add(&l->in, c->obuf, size);
+	buf_add(&l->bytes.in, c->obuf, size);
 	serve(l);
 	return (ssize_t)size;
 }
@@ -146,22 +141,12 @@ static ssize_t on_write(redisContext *c)
 static ssize_t on_read(redisContext *c, char *data, size_t room)
 {
 	struct link *l = c->privdata;
-	size_t size = l->out.size - l->taken;
 	if (l->broken) {
 		c->err = REDIS_ERR_EOF;
 		snprintf(c->errstr, sizeof c->errstr, "the connection broke");
 		return -1;
 	}
-	if (size == 0 || l->ready_ns > sim.now_ns)
-		return 0;
-	size = size < room ? size : room;
-	memcpy(data, l->out.data + l->taken, size);
-	l->taken += size;
-	if (l->taken == l->out.size) {
-		buf_reset(&l->out);
-		l->taken = 0;
-	}
-	return (ssize_t)size;
+	return l->ready_ns > sim.now_ns ? 0 : memory_link_read(&l->bytes, data, room);
 }
 
 static void on_close(redisContext *c)
@@ -170,14 +155,8 @@ static void on_close(redisContext *c)
 	for (struct client *k = sim.clients; k; k = k->next)
 		if (k->link == l)
 			k->link = NULL;
-	if (sim.engine)
-		memory_engine_disconnect(sim.engine, l->id);
-	buf_free(&l->in);
-	buf_free(&l->out);
+	memory_link_close(&l->bytes, c);
 	free(l);
-	if (c->fd >= 0)
-		close(c->fd);
-	c->fd = -1;
 }
 
 static redisContextFuncs funcs = { .close = on_close, .read = on_read, .write = on_write };
@@ -188,17 +167,8 @@ static redisContext *on_connect(void *arg)
 	sim.now_ns += 1000000;
 	if (k->dead || happens(sim.faults.refused))
 		return NULL;
-	redisContext *c = redisConnectFd(open("/dev/null", O_RDWR | O_CLOEXEC));
-	struct link *l = xmalloc(sizeof *l);
-	l->id = ++sim.next_link;
-	l->in = (struct buf)BUF_INIT(1u << 30);
-	l->out = (struct buf)BUF_INIT(1u << 30);
-	c->flags &= ~REDIS_BLOCK;
-	c->funcs = &funcs;
-	c->privdata = l;
-	k->link = l;
-	memory_engine_connect(sim.engine, l->id);
-	return c;
+	k->link = xmalloc(sizeof *k->link);
+	return memory_link_open(&k->link->bytes, sim.engine, ++sim.next_link, &funcs, k->link);
 }
 
 /* Time passes until the answer is there, or for all of it. */
@@ -206,7 +176,7 @@ static void on_wait(void *arg, int64_t ms)
 {
 	const struct client *k = arg;
 	int64_t until = sim.now_ns + ms * 1000000;
-	bool waiting = k->link && !k->link->broken && k->link->out.size > k->link->taken && k->link->ready_ns < until;
+	bool waiting = k->link && !k->link->broken && memory_link_has_answer(&k->link->bytes) && k->link->ready_ns < until;
 	sim.now_ns = waiting && k->link->ready_ns > sim.now_ns ? k->link->ready_ns : waiting ? sim.now_ns : until;
 }
 

@@ -2,8 +2,7 @@
 #include "bus/kafka/kafka_dead_letter.h"
 
 #include "bus/kafka/kafka_table.h"
-
-#include "weir/v1/dead_letter.pb-c.h"
+#include "bus/message/letter.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -94,21 +93,11 @@ static Weir__V1__DeadLetter *read_letter(const struct kafka_table *t, const stru
 	return letter;
 }
 
-static const char *kind_of(const Weir__V1__DeadLetter *l)
-{
-	return l->kind == WEIR__V1__DEAD_LETTER_KIND__DEAD_LETTER_KIND_FOLLOWER ? "follower" : "head";
-}
-
-static const char *reason_of(const Weir__V1__DeadLetter *l)
-{
-	return l->n_attempts > 0 ? l->attempts[l->n_attempts - 1]->error_code : "";
-}
-
 static bool fits(const Weir__V1__DeadLetter *l, const struct dead_letter_filter *f)
 {
 	int64_t at = (int64_t)l->parked_at_unix_ms;
-	return !f || ((!f->type || strcmp(f->type, l->type) == 0) && (!f->reason || strcmp(f->reason, reason_of(l)) == 0) &&
-		      (!f->key || strcmp(f->key, l->key) == 0) && (!f->kind || strcmp(f->kind, kind_of(l)) == 0) &&
+	return !f || ((!f->type || strcmp(f->type, l->type) == 0) && (!f->reason || strcmp(f->reason, bus_letter_reason(l)) == 0) &&
+		      (!f->key || strcmp(f->key, l->key) == 0) && (!f->kind || strcmp(f->kind, bus_letter_kind(l)) == 0) &&
 		      (f->from_ms <= 0 || at >= f->from_ms) && (f->to_ms <= 0 || at <= f->to_ms));
 }
 
@@ -234,7 +223,7 @@ struct counts {
 static bool count_by(struct letter *l, void *arg)
 {
 	struct counts *c = arg;
-	const char *kind = kind_of(l->whole), *reason = reason_of(l->whole);
+	const char *kind = bus_letter_kind(l->whole), *reason = bus_letter_reason(l->whole);
 	size_t i = 0;
 	while (i < c->n && (strcmp(c->rows[i].kind, kind) != 0 || strcmp(c->rows[i].type, l->whole->type) != 0 || strcmp(c->rows[i].reason, reason) != 0))
 		i++;

@@ -76,16 +76,11 @@ static bool give(const redisReply *entry, audit_line_fn *fn, void *arg)
 	return fn(&line, arg);
 }
 
-int bus_audit_list(struct bus *bus, const char *chain, const char *cursor, size_t limit, audit_line_fn *fn, void *arg, struct error *err)
+static int list(struct bus *bus, const char *chain, const char *command, const char *from, size_t limit, audit_line_fn *fn, void *arg,
+		struct error *err)
 {
-	char from[64] = "+";
-	uint64_t generation, sequence;
-	if (cursor && *cursor && !bus_parse_id(cursor, &generation, &sequence))
-		return error_set(err, WEIR_INVALID, "not a cursor of this list");
-	if (cursor && *cursor)
-		snprintf(from, sizeof from, "(%s", cursor);
 	redisReply *reply;
-	int r = read_page(bus, chain, "XREVRANGE", from, limit > 0 && limit < KEEP ? limit : KEEP, &reply, err);
+	int r = read_page(bus, chain, command, from, limit, &reply, err);
 	if (r != 0)
 		return r;
 	for (size_t i = 0; i < reply->elements; i++)
@@ -95,20 +90,23 @@ int bus_audit_list(struct bus *bus, const char *chain, const char *cursor, size_
 	return 0;
 }
 
+int bus_audit_list(struct bus *bus, const char *chain, const char *cursor, size_t limit, audit_line_fn *fn, void *arg, struct error *err)
+{
+	char from[64] = "+";
+	uint64_t generation, sequence;
+	if (cursor && *cursor && !bus_parse_id(cursor, &generation, &sequence))
+		return error_set(err, WEIR_INVALID, "not a cursor of this list");
+	if (cursor && *cursor)
+		snprintf(from, sizeof from, "(%s", cursor);
+	return list(bus, chain, "XREVRANGE", from, limit > 0 && limit < KEEP ? limit : KEEP, fn, arg, err);
+}
+
 int audit_tail_list(struct bus *bus, const char *chain, uint64_t from, size_t limit, audit_line_fn *fn, void *arg, struct error *err)
 {
 	char text[LETTER_ID_TEXT];
-	redisReply *reply;
 	if (bus->transport)
 		return error_set(err, WEIR_UNSUPPORTED, "over this transport there is no audit stream");
-	int r = read_page(bus, chain, "XRANGE", letter_id_text(from, text), limit, &reply, err);
-	if (r != 0)
-		return r;
-	for (size_t i = 0; i < reply->elements; i++)
-		if (!give(reply->element[i], fn, arg))
-			break;
-	freeReplyObject(reply);
-	return 0;
+	return list(bus, chain, "XRANGE", letter_id_text(from, text), limit, fn, arg, err);
 }
 
 /* -- verifying --------------------------------------------------------------------------------------------------------------- */

@@ -2,20 +2,10 @@
 #include "bus/letter/letters.h"
 
 #include "base/clock.h"
-#include "weir/v1/dead_letter.pb-c.h"
 #include "wire/digest.h"
 
 #include <stdio.h>
 #include <string.h>
-
-static char *text_of(const char *s)
-{
-	union { /* protobuf-c's packing only reads it */
-		const char *in;
-		char *out;
-	} text = { .in = s ? s : "" };
-	return text.out;
-}
 
 static ProtobufCBinaryData data_of(struct bytes bytes)
 {
@@ -53,8 +43,8 @@ static void make_pieces(struct bytes old, struct bytes new, const struct dead_le
 	frame.frame = data_of(new);
 	original.original_frame = data_of(old);
 	edit.at_unix_ms = (uint64_t)clock_wall_ms();
-	edit.who = text_of(e->who);
-	edit.why = text_of(e->why);
+	edit.who = bus_letter_text(e->who);
+	edit.why = bus_letter_text(e->why);
 	edit.before_sha256 = p->before;
 	edit.after_sha256 = p->after;
 	edited.n_edits = 1;

@@ -6,7 +6,6 @@
  */
 #include "bus/letter/letters.h"
 
-#include "weir/v1/dead_letter.pb-c.h"
 #include "wire/digest.h"
 #include "wire/json.h"
 
@@ -68,13 +67,6 @@ static void put_attempts(struct buf *out, const Weir__V1__DeadLetter *letter)
 	buf_add_byte(out, ']');
 }
 
-static const char *kind_name(Weir__V1__DeadLetterKind kind)
-{
-	return kind == WEIR__V1__DEAD_LETTER_KIND__DEAD_LETTER_KIND_FOLLOWER  ? "follower"
-	       : kind == WEIR__V1__DEAD_LETTER_KIND__DEAD_LETTER_KIND_SKIPPED ? "skipped"
-									      : "head";
-}
-
 static void put_line(struct buf *out, const char *chain, const char *subscription, const char *id, const redisReply *parts,
 		     const Weir__V1__DeadLetter *letter)
 {
@@ -91,8 +83,8 @@ static void put_line(struct buf *out, const char *chain, const char *subscriptio
 	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
 		put(out, texts[i].name, parts->element[texts[i].part]->str, parts->element[texts[i].part]->len);
 	put_text(out, "type", letter->type);
-	put_text(out, "reason", letter->n_attempts > 0 ? letter->attempts[letter->n_attempts - 1]->error_code : "");
-	put_text(out, "kind", kind_name(letter->kind));
+	put_text(out, "reason", bus_letter_reason(letter));
+	put_text(out, "kind", bus_letter_kind(letter));
 	put_number(out, "parked_at_unix_ms", letter->parked_at_unix_ms);
 	put_number(out, "replays", letter->replays);
 	put_attempts(out, letter);
@@ -187,15 +179,6 @@ static bool is_one_of(const char *text, const char *const *words)
 	return false;
 }
 
-static char *writable(const char *text)
-{
-	union { /* protobuf-c's packing only reads it */
-		const char *in;
-		char *out;
-	} u = { .in = text };
-	return u.out;
-}
-
 static void pack(const Weir__V1__DeadLetter *piece, struct buf *ret)
 {
 	size_t size = weir__v1__dead_letter__get_packed_size(piece);
@@ -214,9 +197,9 @@ static void pack_attempts(yyjson_val *line, Weir__V1__DeadLetter *ret)
 		Weir__V1__Attempt *t = xmalloc(sizeof *t);
 		weir__v1__attempt__init(t);
 		t->at_unix_ms = yyjson_get_uint(yyjson_obj_get(row, "at_unix_ms"));
-		t->error_code = writable(text_at(row, "error_code"));
-		t->error = writable(text_at(row, "error"));
-		t->worker = writable(text_at(row, "worker"));
+		t->error_code = bus_letter_text(text_at(row, "error_code"));
+		t->error = bus_letter_text(text_at(row, "error"));
+		t->worker = bus_letter_text(text_at(row, "worker"));
 		ret->attempts[ret->n_attempts++] = t;
 	}
 }
@@ -233,10 +216,10 @@ static void pack_edits(yyjson_val *line, struct buf *ret)
 		Weir__V1__Edit *e = xmalloc(sizeof *e);
 		weir__v1__edit__init(e);
 		e->at_unix_ms = yyjson_get_uint(yyjson_obj_get(row, "at_unix_ms"));
-		e->who = writable(text_at(row, "who"));
-		e->why = writable(text_at(row, "why"));
-		e->before_sha256 = writable(text_at(row, "before_sha256"));
-		e->after_sha256 = writable(text_at(row, "after_sha256"));
+		e->who = bus_letter_text(text_at(row, "who"));
+		e->why = bus_letter_text(text_at(row, "why"));
+		e->before_sha256 = bus_letter_text(text_at(row, "before_sha256"));
+		e->after_sha256 = bus_letter_text(text_at(row, "after_sha256"));
 		piece.edits[piece.n_edits++] = e;
 	}
 	pack(&piece, ret);
@@ -262,14 +245,14 @@ static void make_pieces(yyjson_val *line, const char *chain, const char *subscri
 	weir__v1__dead_letter__init(&one);
 	weir__v1__dead_letter__init(&history);
 	bus_stream(chain, in->topic, bus_class_of(in->klass), stream);
-	base.subscription = writable(subscription);
+	base.subscription = bus_letter_text(subscription);
 	base.kind = strcmp(in->kind, "follower") == 0 ? WEIR__V1__DEAD_LETTER_KIND__DEAD_LETTER_KIND_FOLLOWER
 						      : WEIR__V1__DEAD_LETTER_KIND__DEAD_LETTER_KIND_HEAD;
 	base.stream = stream;
-	base.entry_id = writable(in->entry);
+	base.entry_id = bus_letter_text(in->entry);
 	bus_printable((struct bytes){ (const uint8_t *)in->key, strlen(in->key) }, key, sizeof key);
 	base.key = key;
-	base.type = writable(in->type);
+	base.type = bus_letter_text(in->type);
 	base.parked_at_unix_ms = yyjson_get_uint(yyjson_obj_get(line, "parked_at_unix_ms"));
 	pack_attempts(line, &base);
 	pack(&base, &in->rest);

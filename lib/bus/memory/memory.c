@@ -8,18 +8,14 @@
 
 #include "base/clock.h"
 #include "base/cond.h"
-#include "bus/memory/memory_engine.h"
+#include "bus/memory/memory_link.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #define STORE_BYTES ((size_t)512 << 20) /* Lua holds so much at most: LuaJIT's own limit is 1 or 2 GiB */
-#define LINK_BYTES ((size_t)1 << 30)
 
 struct store {
 	char *name;
@@ -39,9 +35,7 @@ static struct store *stores;
 struct link { /* one connection */
 	struct store *store;
 	struct memory_client *client;
-	int id;
-	struct buf in, out;
-	size_t taken;       /* of out */
+	struct memory_link bytes;
 	size_t blocked;     /* size of the command at the front of in that waits; 0: none */
 	int64_t blocked_ms; /* until then */
 	uint64_t seen;      /* changes of the store when it was asked last */
@@ -66,8 +60,7 @@ static void look_at_size(struct store *s)
 
 static void forget_front(struct link *l, size_t size)
 {
-	memmove(l->in.data, l->in.data + size, l->in.size - size);
-	l->in.size -= size;
+	memory_link_done(&l->bytes, size);
 	l->blocked = 0;
 }
 
@@ -77,14 +70,14 @@ static void serve(struct link *l)
 	struct store *s = l->store;
 	struct bytes *words;
 	size_t n, size;
-	while ((size = memory_engine_parse((struct bytes){ l->in.data, l->in.size }, &words, &n)) > 0) {
-		size_t before = l->out.size;
-		int64_t block = memory_engine_execute(s->engine, l->id, clock_wall_ns() / 1000, words, n, &l->out), now = clock_mono_ms();
+	while ((size = memory_engine_parse((struct bytes){ l->bytes.in.data, l->bytes.in.size }, &words, &n)) > 0) {
+		size_t before = l->bytes.out.size;
+		int64_t block = memory_engine_execute(s->engine, l->bytes.id, clock_wall_ns() / 1000, words, n, &l->bytes.out), now = clock_mono_ms();
 		free(words);
 		if (block > 0 && !l->blocked)
 			l->blocked_ms = now + block;
 		if (block > 0 && now < l->blocked_ms) {
-			l->out.size = before;
+			l->bytes.out.size = before;
 			l->blocked = size;
 			l->seen = s->changes;
 			return;
@@ -101,7 +94,7 @@ static ssize_t on_write(redisContext *c)
 	struct link *l = c->privdata;
 	size_t size = sdslen(c->obuf);
 	pthread_mutex_lock(&l->store->lock);
-	buf_add(&l->in, c->obuf, size);
+	buf_add(&l->bytes.in, c->obuf, size);
 	if (!l->blocked)
 		serve(l);
 	pthread_mutex_unlock(&l->store->lock);
@@ -115,17 +108,7 @@ static ssize_t on_read(redisContext *c, char *data, size_t room)
 	if (l->blocked && (l->seen != l->store->changes || clock_mono_ms() >= l->blocked_ms))
 		serve(l);
 	pthread_mutex_unlock(&l->store->lock);
-	size_t size = l->out.size - l->taken;
-	size = size < room ? size : room;
-	if (size == 0)
-		return 0;
-	memcpy(data, l->out.data + l->taken, size);
-	l->taken += size;
-	if (l->taken == l->out.size) {
-		buf_reset(&l->out);
-		l->taken = 0;
-	}
-	return (ssize_t)size;
+	return memory_link_read(&l->bytes, data, room);
 }
 
 /* Until somebody has executed something, what waits has waited long enough, or the time has passed. */
@@ -133,7 +116,7 @@ static void on_wait(void *arg, int64_t ms)
 {
 	const struct memory_client *k = arg;
 	struct link *l = k->link;
-	if (!l || l->out.size > l->taken)
+	if (!l || memory_link_has_answer(&l->bytes))
 		return;
 	int64_t left = l->blocked ? l->blocked_ms - clock_mono_ms() : ms;
 	const struct timespec end = cond_deadline(left < ms ? left : ms);
@@ -149,15 +132,10 @@ static void on_close(redisContext *c)
 {
 	struct link *l = c->privdata;
 	pthread_mutex_lock(&l->store->lock);
-	memory_engine_disconnect(l->store->engine, l->id);
+	memory_link_close(&l->bytes, c);
 	pthread_mutex_unlock(&l->store->lock);
 	l->client->link = NULL;
-	buf_free(&l->in);
-	buf_free(&l->out);
 	free(l);
-	if (c->fd >= 0)
-		close(c->fd);
-	c->fd = -1;
 }
 
 static redisContextFuncs funcs = { .close = on_close, .read = on_read, .write = on_write };
@@ -166,20 +144,16 @@ static redisContext *on_connect(void *arg)
 {
 	struct memory_client *k = arg;
 	struct store *s = k->store;
-	redisContext *c = redisConnectFd(open("/dev/null", O_RDWR | O_CLOEXEC)); /* hiredis wants one */
-	if (!c || c->err)
-		return c;
 	struct link *l = xmalloc(sizeof *l);
-	*l = (struct link){ .store = s, .client = k, .in = BUF_INIT(LINK_BYTES), .out = BUF_INIT(LINK_BYTES) };
+	*l = (struct link){ .store = s, .client = k };
 	pthread_mutex_lock(&s->lock);
-	l->id = ++s->next_connection;
+	redisContext *c = memory_link_open(&l->bytes, s->engine, ++s->next_connection, &funcs, l);
 	l->seen = s->changes;
-	memory_engine_connect(s->engine, l->id);
 	pthread_mutex_unlock(&s->lock);
-	c->flags &= ~REDIS_BLOCK;
-	c->funcs = &funcs;
-	c->privdata = l;
-	k->link = l;
+	if (!c || c->err)
+		free(l);
+	else
+		k->link = l;
 	return c;
 }
 

@@ -1,8 +1,6 @@
 /* letter.c - dead letters as they are stored: a protobuf of pieces, one behind the other. */
 #include "bus/message/letter.h"
 
-#include "weir/v1/dead_letter.pb-c.h"
-
 #include "base/clock.h"
 
 #include <stdio.h>
@@ -52,9 +50,25 @@ static void pack(const Weir__V1__DeadLetter *letter, struct buf *ret)
 		ret->overflow = true;
 }
 
-static char *text_of(const char *s)
+char *bus_letter_text(const char *text)
 {
-	return (char *)(uintptr_t)s; /* protobuf-c's packing only reads it */
+	union {
+		const char *in;
+		char *out;
+	} u = { .in = text ? text : "" };
+	return u.out;
+}
+
+const char *bus_letter_kind(const Weir__V1__DeadLetter *letter)
+{
+	return letter->kind == WEIR__V1__DEAD_LETTER_KIND__DEAD_LETTER_KIND_FOLLOWER  ? "follower"
+	       : letter->kind == WEIR__V1__DEAD_LETTER_KIND__DEAD_LETTER_KIND_SKIPPED ? "skipped"
+										      : "head";
+}
+
+const char *bus_letter_reason(const Weir__V1__DeadLetter *letter)
+{
+	return letter->n_attempts > 0 ? letter->attempts[letter->n_attempts - 1]->error_code : "";
 }
 
 void bus_printable(struct bytes key, char *ret, size_t size)
@@ -73,12 +87,12 @@ void bus_letter_pack(const char *chain, const char *topic, const char *subscript
 	weir__v1__dead_letter__init(&letter);
 	bus_stream(chain, topic, m->klass, stream);
 	bus_printable(m->frame.key, key, sizeof key);
-	letter.subscription = text_of(subscription);
+	letter.subscription = bus_letter_text(subscription);
 	letter.kind = strcmp(kind, "head") == 0 ? WEIR__V1__DEAD_LETTER_KIND__DEAD_LETTER_KIND_HEAD : WEIR__V1__DEAD_LETTER_KIND__DEAD_LETTER_KIND_FOLLOWER;
 	letter.stream = stream;
-	letter.entry_id = text_of(m->id);
+	letter.entry_id = bus_letter_text(m->id);
 	letter.key = key;
-	letter.type = text_of(message_type_name(m->frame.type));
+	letter.type = bus_letter_text(message_type_name(m->frame.type));
 	letter.parked_at_unix_ms = (uint64_t)clock_wall_ms();
 	letter.frame = (ProtobufCBinaryData){ .len = frame.size, .data = (uint8_t *)(uintptr_t)frame.data };
 	pack(&letter, ret);
@@ -91,8 +105,8 @@ void bus_attempt_pack(const struct bus *bus, const struct error *why, struct buf
 	weir__v1__dead_letter__init(&fragment);
 	weir__v1__attempt__init(&attempt);
 	attempt.at_unix_ms = (uint64_t)clock_wall_ms();
-	attempt.error_code = text_of(error_name(why ? why->code : WEIR_INTERNAL));
-	attempt.error = text_of(why ? why->text : "");
+	attempt.error_code = bus_letter_text(error_name(why ? why->code : WEIR_INTERNAL));
+	attempt.error = bus_letter_text(why ? why->text : "");
 	attempt.worker = bus->worker;
 	fragment.n_attempts = 1;
 	fragment.attempts = attempts;
