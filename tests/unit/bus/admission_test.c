@@ -72,7 +72,7 @@ static void what_is_low_waits_first_when_memory_runs_out(void **state)
 	(void)state;
 	static const struct {
 		int percent, least;
-	} steps[] = { { 70, LOW }, { 83, NORMAL }, { 88, HIGH }, { 93, CRITICAL } };
+	} steps[] = { { 70, LOW }, { 83, NORMAL }, { 88, HIGH }, { 93, CRITICAL }, { 98, CRITICAL } };
 	fixture_ask("SETRANGE ballast 50000000 x"); /* so large that what connections take makes no difference */
 	for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
 		fixture_ask("CONFIG SET maxmemory %lld", used_memory() * 100 / steps[i].percent);
@@ -80,6 +80,26 @@ static void what_is_low_waits_first_when_memory_runs_out(void **state)
 	}
 	fixture_ask("CONFIG SET maxmemory 0");
 	assert_int_equal(least_allowed(0), LOW);
+}
+
+static void what_waited_for_memory_goes_on_when_there_is_some(void **state)
+{
+	(void)state;
+	struct bus *bus = open_bus(0);
+	struct bus_publisher *p;
+	const struct frame f = message(LOW, 0);
+	struct error err = { 0 };
+	int r;
+	fixture_ask("SETRANGE ballast 50000000 x");
+	fixture_ask("CONFIG SET maxmemory %lld", used_memory() * 100 / 90);
+	assert_int_equal(bus_publisher_open(bus, "test", "t", "waits", &p, NULL), 0);
+	assert_int_equal(bus_publish(p, &f, 1, &err), WEIR_FULL);
+	fixture_ask("CONFIG SET maxmemory 0");
+	for (int64_t end = clock_mono_ms() + 30000; (r = bus_publish(p, &f, 1, &err)) == WEIR_FULL && clock_mono_ms() < end;)
+		clock_sleep_ms(10); /* what was looked up holds for a second */
+	assert_int_equal(r, 0);
+	bus_publisher_close(&p);
+	bus_close(&bus);
 }
 
 static struct bus_owner *reader(struct bus *bus)
@@ -162,6 +182,7 @@ int main(void)
 	log_init(LOG_ERROR + 1, LOG_FORMAT_LOGFMT);
 	const struct CMUnitTest tests[] = {
 		fixture_threads(what_is_low_waits_first_when_memory_runs_out, fixture_flush, NULL, "debezium-server#314"),
+		cmocka_unit_test_setup(what_waited_for_memory_goes_on_when_there_is_some, fixture_flush),
 		cmocka_unit_test_setup(what_is_less_important_than_the_late_waits_until_they_are_read, fixture_flush),
 		cmocka_unit_test_setup(what_a_step_emits_waits_as_well, fixture_flush),
 	};
