@@ -4,7 +4,7 @@
  * failed. On an ordered lane the later messages of its key follow it, so that order is kept: the letter is then the head of its key and
  * they are followers. Nothing ever leaves the queue by itself, it has no size beyond which letters are forgotten.
  *
- *   find      dead_letter_list, _show, _counts, _count_matching: by type, key, reason, kind and time, all of it from indexes
+ *   find      dead_letter_list, _show, _counts, _count_matching: by type, key, reason, error class, kind and time, all of it from indexes
  *   change    dead_letter_edit: another body, checked by the type's schema; the original is kept
  *   retry     dead_letter_replay at once, or dead_letter_job_start: as fast as you say, stopping itself when it is of no use
  *   give up   dead_letter_skip: let those behind a head go on without it; dead_letter_purge: drop letters
@@ -32,6 +32,7 @@ struct bus;
 struct dead_letter_filter {
 	const char *type;   /* message type name, NULL: any */
 	const char *reason; /* name of the newest error's code, NULL: any; followers have none */
+	const char *error_class; /* of that code (retry.h): "transient", "dependency", "permanent", "crash"; NULL: any; followers have none */
 	const char *key;    /* NULL: any */
 	const char *kind;   /* "head", "follower", "skipped"; NULL: any */
 	int64_t from_ms, to_ms; /* when it was parked, inclusive; 0: open */
@@ -100,7 +101,7 @@ struct dead_letter_job {
 	char id[24], chain[40], subscription[64];
 	char state[12]; /* running, paused, done, canceled */
 	char who[64], why[256], note[256]; /* note: why it paused */
-	char type[64], reason[64], key[132], kind[16]; /* what it takes; empty: any */
+	char type[64], reason[64], error_class[16], key[132], kind[16]; /* what it takes; empty: any */
 	int64_t from_ms, to_ms;
 	bool named; /* takes letters by their ids */
 	int64_t rate, burst, concurrency, stop_percent;

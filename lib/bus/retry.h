@@ -39,6 +39,8 @@ extern const struct retry_policy RETRY_DEFAULT; /* 3 attempts, exponential from 
 
 enum retry_class retry_class_of(int code);
 const char *retry_class_name(enum retry_class);
+/* Of an error code's name ("timeout"); one that this build does not know is permanent. */
+enum retry_class retry_class_of_name(const char *code);
 /* The rule's policy; RETRY_DEFAULT where no rule fits, and "never again" for permanent failures that no rule names. *ret_rule: its index, or n. */
 const struct retry_policy *retry_choose(const struct retry_rule *, size_t n, const char *handler, uint16_t type, enum retry_class, size_t *ret_rule);
 /* After `failures` failures, the first at first_ms: false: no more, park it; true: *ret_due_ms is when. random: any number. */

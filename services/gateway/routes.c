@@ -76,6 +76,7 @@ const size_t client_route_count = sizeof client_routes / sizeof client_routes[0]
 #define LETTERS                                                         \
 	{ "type", PARAMETER_TEXT, 1, 64, false },                       \
 	{ "reason", PARAMETER_TEXT, 1, 64, false },                     \
+	{ "error_class", PARAMETER_TEXT, 1, 16, false },                \
 	{ "key", PARAMETER_TEXT, 1, 128, false },                       \
 	{ "kind", PARAMETER_TEXT, 1, 16, false },                       \
 	{ "from", PARAMETER_TEXT, 1, 40, false },                       \
@@ -92,7 +93,8 @@ const struct route admin_routes[] = {
 	  { CHAIN, SUBSCRIPTION(false), LETTERS, { "pattern", PARAMETER_TEXT, 1, 200, false }, PAGE } },
 	{ "GET", "/admin/v1/dlq/counts", ROLE_VIEWER, admin_dlq_counts, { CHAIN, SUBSCRIPTION(false) } },
 	{ "GET", "/admin/v1/dlq/groups", ROLE_VIEWER, admin_dlq_groups,
-	  { CHAIN, { "subscription", PARAMETER_TEXT, 1, 32, false }, { "type", PARAMETER_TEXT, 1, 64, false }, { "reason", PARAMETER_TEXT, 1, 64, false } } },
+	  { CHAIN, { "subscription", PARAMETER_TEXT, 1, 32, false }, { "type", PARAMETER_TEXT, 1, 64, false }, { "reason", PARAMETER_TEXT, 1, 64, false },
+	    { "error_class", PARAMETER_TEXT, 1, 16, false } } },
 	{ "GET", "/admin/v1/dlq/export", ROLE_OPERATOR, admin_dlq_export, { CHAIN, SUBSCRIPTION(true), LETTERS, PAGE } },
 	{ "POST", "/admin/v1/dlq/import", ROLE_ADMIN, admin_dlq_import, { CHAIN, SUBSCRIPTION(true), { "lines", PARAMETER_TEXT, 1, TEXT_MAX, true } } },
 	{ "GET", "/admin/v1/dlq/jobs", ROLE_VIEWER, admin_dlq_jobs, { CHAIN, SUBSCRIPTION(false) } },

@@ -157,6 +157,9 @@ def test_dead_letters(world, weirctl, redis):
     assert all(r["KEY"] == "key?[2J" and "elsewhere" in r["ERROR"] for r in rows), (rows, "a key from outside moves no cursor")
     assert len(weirctl.table("dlq", "list", subscription="reconciler")) == 0 == len(weirctl.table("dlq", "list", reason="timeout"))
     assert len(weirctl.table("dlq", "list", subscription="normalizer", reason=letters[0]["reason"])) == 3
+    by_class = {name: len(weirctl.table("dlq", "list", "--error-class", name, subscription="normalizer")) for name in ("transient", "dependency", "permanent", "crash")}
+    assert by_class == {"transient": 0, "dependency": 0, "permanent": 3, "crash": 0}
+    assert "error_class is transient" in weirctl.refused(USAGE, "dlq", "list", "--error-class", "bad")
     ids = [letter["id"] for letter in letters]
 
     shown = weirctl.json("dlq", "show", ids[0], subscription="normalizer")

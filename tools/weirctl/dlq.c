@@ -50,6 +50,7 @@ void add_letter_query(struct buf *path, const struct settings *s)
 	add_query(path, "subscription", s->subscription);
 	add_query(path, "type", s->type);
 	add_query(path, "reason", s->reason);
+	add_query(path, "error_class", s->error_class);
 	add_query(path, "key", s->message_key);
 	add_query(path, "kind", s->kind);
 	add_query(path, "from", s->from);
@@ -80,6 +81,7 @@ void add_letter_filters(yyjson_mut_doc *body, const struct settings *s)
 	add_text(body, "subscription", s->subscription);
 	add_text(body, "type", s->type);
 	add_text(body, "reason", s->reason);
+	add_text(body, "error_class", s->error_class);
 	add_text(body, "key", s->message_key);
 	add_text(body, "kind", s->kind);
 	add_text(body, "from", s->from);
@@ -138,7 +140,7 @@ int dlq_purge(struct settings *s, int argc, char **argv, struct error *err)
 {
 	if (!s->why)
 		return error_set(err, WEIR_USAGE, "dlq purge drops messages for good: say why with --why (it is written into the audit log)");
-	bool narrow = s->type || s->reason || s->message_key || s->kind || s->from || s->to;
+	bool narrow = s->type || s->reason || s->error_class || s->message_key || s->kind || s->from || s->to;
 	if (argc == 0 && !narrow && !s->all)
 		return error_set(err, WEIR_USAGE,
 				 "dlq purge: name ids or a filter (--type, --reason, …), or say --all to drop every dead letter of the subscription");

@@ -11,14 +11,14 @@
 #include <string.h>
 
 enum option_name {
-	API = 1, ADMIN, KEY, CHAIN, SUBSCRIPTION, TYPE, REASON, WHY, CURSOR, LIMIT, MESSAGE_KEY, KIND, FROM, TO, RATE, BURST, CONCURRENCY, STOP_PERCENT,
+	API = 1, ADMIN, KEY, CHAIN, SUBSCRIPTION, TYPE, REASON, ERROR_CLASS, WHY, CURSOR, LIMIT, MESSAGE_KEY, KIND, FROM, TO, RATE, BURST, CONCURRENCY, STOP_PERCENT,
 	IDEMPOTENCY_KEY, SHA256, ADDRESSES, EXPIRES_IN, ACCOUNT, ASSET, STATE, ALGORITHM, FROM_HEIGHT, OVERLAP, ALL, DRY_RUN, JSON, VERSION, HELP
 };
 #define TAKES(option) (UINT64_C(1) << (option))
 #define EVERYWHERE (TAKES(API) | TAKES(ADMIN) | TAKES(KEY) | TAKES(JSON))
 #define PAGES (TAKES(CURSOR) | TAKES(LIMIT))
 #define LETTERS                                                                                                                        \
-	(TAKES(CHAIN) | TAKES(SUBSCRIPTION) | TAKES(TYPE) | TAKES(REASON) | TAKES(MESSAGE_KEY) | TAKES(KIND) | TAKES(FROM) | TAKES(TO))
+	(TAKES(CHAIN) | TAKES(SUBSCRIPTION) | TAKES(TYPE) | TAKES(REASON) | TAKES(ERROR_CLASS) | TAKES(MESSAGE_KEY) | TAKES(KIND) | TAKES(FROM) | TAKES(TO))
 #define JOB (TAKES(RATE) | TAKES(BURST) | TAKES(CONCURRENCY) | TAKES(STOP_PERCENT) | TAKES(IDEMPOTENCY_KEY) | TAKES(DRY_RUN) | TAKES(WHY))
 #define LETTER (TAKES(CHAIN) | TAKES(SUBSCRIPTION))
 
@@ -26,6 +26,7 @@ static const struct option known[] = {
 	{ "api", required_argument, NULL, API },       { "admin", required_argument, NULL, ADMIN },
 	{ "key", required_argument, NULL, KEY },       { "chain", required_argument, NULL, CHAIN },
 	{ "subscription", required_argument, NULL, SUBSCRIPTION }, { "type", required_argument, NULL, TYPE },
+	{ "error-class", required_argument, NULL, ERROR_CLASS },
 	{ "reason", required_argument, NULL, REASON }, { "why", required_argument, NULL, WHY },
 	{ "cursor", required_argument, NULL, CURSOR }, { "limit", required_argument, NULL, LIMIT },
 	{ "message-key", required_argument, NULL, MESSAGE_KEY }, { "kind", required_argument, NULL, KIND },
@@ -129,8 +130,8 @@ static void usage(FILE *out)
 		     "  --key KEY      API key, or file:/path to read it from (WEIR_KEY)\n"
 		     "  --chain NAME   which chain (WEIR_CHAIN); needed only where there are several\n"
 		     "  --subscription NAME, --why TEXT, --all, --cursor C, --limit N\n"
-		     "  --type NAME, --reason CODE, --message-key KEY, --kind head|follower|skipped, --from TIME, --to TIME: which dead letters;\n"
-		     "                 times as 2026-01-31T12:00:00Z\n"
+		     "  --type NAME, --reason CODE, --error-class transient|dependency|permanent|crash, --message-key KEY, --kind head|follower|skipped, --from TIME, --to TIME:\n"
+		     "                 which dead letters; times as 2026-01-31T12:00:00Z\n"
 		     "  --rate N (letters per second), --burst N, --concurrency N, --stop-percent N, --dry-run: of a replay job\n"
 		     "  --idempotency-key KEY  what is done under a key is done once; again, it gets the first answer (for a day)\n"
 		     "  --addresses RANGES, --expires-in SECONDS: of a key that is made\n"
@@ -226,7 +227,7 @@ int main(int argc, char **argv)
 			      .admin = environment("WEIR_ADMIN", "http://127.0.0.1:8081"),
 			      .key = environment("WEIR_KEY", ""),
 			      .chain = environment("WEIR_CHAIN", NULL) };
-	const char **const targets[] = { NULL, &s.api, &s.admin, &s.key, &s.chain, &s.subscription, &s.type, &s.reason, &s.why, &s.cursor, &s.limit,
+	const char **const targets[] = { NULL, &s.api, &s.admin, &s.key, &s.chain, &s.subscription, &s.type, &s.reason, &s.error_class, &s.why, &s.cursor, &s.limit,
 					 &s.message_key, &s.kind, &s.from, &s.to, &s.rate, &s.burst, &s.concurrency, &s.stop_percent, &s.idempotency_key, &s.sha256,
 					 &s.addresses, &s.expires_in, &s.account, &s.asset, &s.state, &s.algorithm, &s.from_height, &s.overlap };
 	for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {

@@ -15,7 +15,7 @@
 struct settings {
 	const char *api, *admin, *key; /* addresses of the two listeners, and an API key */
 	const char *chain;             /* NULL: not said */
-	const char *subscription, *type, *reason, *why, *cursor, *limit; /* NULL: not said */
+	const char *subscription, *type, *reason, *error_class, *why, *cursor, *limit; /* NULL: not said */
 	const char *message_key, *kind, *from, *to;                     /* which dead letters */
 	const char *rate, *burst, *concurrency, *stop_percent; /* of a replay job */
 	const char *idempotency_key; /* of anything that is done */

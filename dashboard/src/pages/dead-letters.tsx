@@ -10,7 +10,7 @@ import { Await, Badge, Button, Empty, Page, Panel, Select, useNow } from '../ui/
 import { useChainNames } from './choose';
 import { Jobs } from './jobs';
 import { LetterActions } from './letter-actions';
-import { asQuery, everything, inWords, kinds, type Filter, type Letter } from './letters';
+import { asQuery, classes, everything, inWords, kinds, type Filter, type Letter } from './letters';
 
 type Group = Schema<'DeadLetterGroup'>;
 
@@ -29,6 +29,7 @@ function Narrow({ groups, f }: { groups: readonly Group[]; f: Filter }) {
   return (
     <form class="narrow" role="search" aria-label="Narrow the letters" onSubmit={(event) => { event.preventDefault(); filter({ key: key.trim() || undefined }); }}>
       <Select label="Reason" value={f.reason} options={among('reason')} onChange={(v) => filter({ reason: v || undefined, pattern: undefined })} />
+      <Select label="Error class" value={f.error_class} options={classes} onChange={(v) => filter({ error_class: v || undefined })} />
       <Select label="Message" value={f.type} options={among('type')} onChange={(v) => filter({ type: v || undefined })} />
       <Select label="Kind" value={f.kind} options={kinds} onChange={(v) => filter({ kind: v || undefined })} />
       <label class="field inline"><span>Key</span><input value={key} maxLength={128} spellcheck={false} onInput={(e) => setKey(e.currentTarget.value)} onBlur={() => filter({ key: key.trim() || undefined })} /></label>

@@ -4,9 +4,9 @@ import { get, type Schema } from '../api';
 export type Letter = Schema<'DeadLetter'>;
 export type Job = Schema<'ReplayJob'>;
 /** pattern: of the error, as the clusters tell it. from, to: when it was parked, as the API writes times. */
-export interface Filter { chain: string; subscription: string; type: string; reason: string; pattern: string; key: string; kind: Letter['kind'] | ''; from: string; to: string }
+export interface Filter { chain: string; subscription: string; type: string; reason: string; error_class: 'transient' | 'dependency' | 'permanent' | 'crash' | ''; pattern: string; key: string; kind: Letter['kind'] | ''; from: string; to: string }
 
-export const everything: Filter = { chain: '', subscription: '', type: '', reason: '', pattern: '', key: '', kind: '', from: '', to: '' };
+export const everything: Filter = { chain: '', subscription: '', type: '', reason: '', error_class: '', pattern: '', key: '', kind: '', from: '', to: '' };
 const IDS_MAX = 10_000; // that one request names
 
 export function asQuery(f: Filter): { [K in keyof Filter]?: Exclude<Filter[K], ''> } {
@@ -14,6 +14,8 @@ export function asQuery(f: Filter): { [K in keyof Filter]?: Exclude<Filter[K], '
 }
 
 export const kinds: readonly (readonly [Filter['kind'], string])[] = [['', 'all'], ['head', 'failed itself'], ['follower', 'waits behind'], ['skipped', 'skipped']];
+
+export const classes: readonly (readonly [Filter['error_class'], string])[] = [['', 'all'], ['transient', 'transient'], ['dependency', 'dependency down'], ['permanent', 'permanent'], ['crash', 'crash']];
 
 export function inWords(f: Filter): string {
   const { from, to, kind, ...rest } = f;

@@ -15,14 +15,9 @@
 /* What was parked while its dependency was down deserves another try. Best effort: an operator can do it as well. */
 static void try_parked_again(struct bus_subscription *s)
 {
-	static const int codes[] = { WEIR_UNAVAILABLE, WEIR_TIMEOUT, WEIR_RATE_LIMITED, WEIR_FULL };
+	const struct dead_letter_filter filter = { .error_class = retry_class_name(RETRY_DEPENDENCY) };
 	uint64_t all = 0;
-	for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
-		struct dead_letter_filter filter = { .reason = error_name(codes[i]) };
-		uint64_t n = 0;
-		(void)dead_letter_replay(s->bus, s->chain, s->name, &filter, NULL, 0, "breaker", &n, NULL);
-		all += n;
-	}
+	(void)dead_letter_replay(s->bus, s->chain, s->name, &filter, NULL, 0, "breaker", &all, NULL);
 	if (all > 0)
 		log_info(&s->bus->log, "bus_parked_tried_again", "what was parked while a dependency was down is tried again",
 			 LOG_S("chain", s->chain), LOG_S("subscription", s->name), LOG_U("letters", all));

@@ -3,6 +3,7 @@
 
 #include "bus/kafka/kafka_table.h"
 #include "bus/message/letter.h"
+#include "bus/retry.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -93,11 +94,17 @@ static Weir__V1__DeadLetter *read_letter(const struct kafka_table *t, const stru
 	return letter;
 }
 
+static bool is_of_class(const Weir__V1__DeadLetter *l, const char *error_class)
+{
+	const char *reason = l->kind == WEIR__V1__DEAD_LETTER_KIND__DEAD_LETTER_KIND_FOLLOWER ? "" : bus_letter_reason(l);
+	return !error_class || (*reason && strcmp(retry_class_name(retry_class_of_name(reason)), error_class) == 0);
+}
+
 static bool fits(const Weir__V1__DeadLetter *l, const struct dead_letter_filter *f)
 {
 	int64_t at = (int64_t)l->parked_at_unix_ms;
 	return !f || ((!f->type || strcmp(f->type, l->type) == 0) && (!f->reason || strcmp(f->reason, bus_letter_reason(l)) == 0) &&
-		      (!f->key || strcmp(f->key, l->key) == 0) && (!f->kind || strcmp(f->kind, bus_letter_kind(l)) == 0) &&
+		      is_of_class(l, f->error_class) && (!f->key || strcmp(f->key, l->key) == 0) && (!f->kind || strcmp(f->kind, bus_letter_kind(l)) == 0) &&
 		      (f->from_ms <= 0 || at >= f->from_ms) && (f->to_ms <= 0 || at <= f->to_ms));
 }
 

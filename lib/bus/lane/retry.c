@@ -29,6 +29,19 @@ const char *retry_class_name(enum retry_class klass)
 	return klass <= RETRY_CRASH ? names[klass] : "unknown";
 }
 
+enum retry_class retry_class_of_name(const char *code)
+{
+	static const int codes[] = {
+#define X(name, ...) WEIR_##name,
+		ERROR_CODES(X)
+#undef X
+	};
+	for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
+		if (strcmp(error_name(codes[i]), code) == 0)
+			return retry_class_of(codes[i]);
+	return RETRY_PERMANENT;
+}
+
 const struct retry_policy *retry_choose(const struct retry_rule *rules, size_t n, const char *handler, uint16_t type, enum retry_class klass,
 					size_t *ret_rule)
 {

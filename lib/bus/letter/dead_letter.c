@@ -2,6 +2,7 @@
 #include "bus/letter/letters.h"
 #include "bus/redis/connection.h"
 #include "bus/core/transport.h"
+#include "bus/retry.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -21,12 +22,34 @@ static void add_text_or_empty(struct bus_args *a, const char *text)
 	bus_args_add(a, text ? text : "");
 }
 
+/* As dead_letter.lua reads it: a class is its codes, or those that are not of it, because codes that this build does not know are permanent. */
+static void add_reason(struct bus_args *a, const struct dead_letter_filter *f)
+{
+	static const int all[] = {
+#define X(name, ...) WEIR_##name,
+		ERROR_CODES(X)
+#undef X
+	};
+	const char *class = f->error_class;
+	if (!class || (f->reason && strcmp(retry_class_name(retry_class_of_name(f->reason)), class) == 0)) {
+		add_text_or_empty(a, f->reason);
+		return;
+	}
+	bool but = strcmp(class, retry_class_name(RETRY_PERMANENT)) == 0;
+	struct buf codes = BUF_INIT(4096);
+	for (size_t i = 0; i < sizeof all / sizeof all[0] && !f->reason; i++)
+		if ((strcmp(retry_class_name(retry_class_of(all[i])), class) == 0) != but)
+			buf_printf(&codes, " %s ", error_name(all[i]));
+	bus_args_add_format(a, "\1%s\1%c\1%s", f->reason ? "none" : class, but && !f->reason ? '!' : '=', buf_str(&codes));
+	buf_free(&codes);
+}
+
 void dead_letter_add_filter(struct bus_args *a, const struct dead_letter_filter *f)
 {
 	static const struct dead_letter_filter any;
 	f = f ? f : &any;
 	add_text_or_empty(a, f->type);
-	add_text_or_empty(a, f->reason);
+	add_reason(a, f);
 	add_text_or_empty(a, f->key);
 	add_text_or_empty(a, f->kind);
 	for (int i = 0; i < 2; i++) {

@@ -66,6 +66,10 @@ static void read_row(const char *chain, const redisReply *row, struct dead_lette
 			memcpy(place, &n, sizeof n);
 		}
 	}
+	if (ret->reason[0] == '\1') { /* an error class: dead_letter_add_filter */
+		snprintf(ret->error_class, sizeof ret->error_class, "%.*s", (int)strcspn(ret->reason + 1, "\1"), ret->reason + 1);
+		ret->reason[0] = 0;
+	}
 	const redisReply *named = bus_reply_field(row, "named");
 	ret->named = named && named->str && strcmp(named->str, "1") == 0;
 }

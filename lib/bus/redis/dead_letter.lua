@@ -192,9 +192,16 @@ local function index_remove(a, sub, id, f)
   end
 end
 
--- Six arguments: type, reason, key, kind, from, to (milliseconds, inclusive); empty: any.
+-- Six arguments: type, reason, key, kind, from, to (milliseconds, inclusive); empty: any. reason may be an error class: \1<class>\1=\1, then
+-- codes, each between blanks; or ! and the codes that are not of it, which are fewer.
 local function filter_of(argv, at)
   return { type = argv[at], reason = argv[at + 1], key = argv[at + 2], kind = argv[at + 3], from = argv[at + 4], to = argv[at + 5] }
+end
+
+local function wants_reason(wanted, reason)
+  if wanted == '' or wanted == reason then return true end
+  local sign, codes = string.match(wanted, '^\1%a+\1([=!])\1(.*)$')
+  return sign ~= nil and reason ~= '' and (string.find(codes, ' ' .. reason .. ' ', 1, true) ~= nil) == (sign == '=')
 end
 
 -- The ranges of one index that a filter wants, behind a letter's id.
@@ -205,7 +212,7 @@ local function ranges(a, sub, f, after)
   if after ~= '' and padded(after) >= low then low, bracket = padded(after), '(' end
   for _, c in ipairs(redis.call('HKEYS', a .. ':dlqn:' .. sub)) do
     local kind, type, reason = string.match(c, '^([^%z]*)%z([^%z]*)%z([^%z]*)$')
-    if (f.kind == '' or f.kind == kind) and (f.type == '' or f.type == type) and (f.reason == '' or f.reason == reason) then
+    if (f.kind == '' or f.kind == kind) and (f.type == '' or f.type == type) and wants_reason(f.reason, reason) then
       local high = f.to ~= '' and '(' .. c .. '\0' .. padded(num(tonumber(f.to) + 1) .. '-0') or '(' .. c .. '\1'
       out[#out + 1] = { set = set, low = bracket .. c .. '\0' .. low, high = high, prefix = c }
     end

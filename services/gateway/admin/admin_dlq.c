@@ -190,18 +190,27 @@ bool admin_read_time(struct call *call, const char *name, int64_t *ret_ms)
 	return *ret_ms > 0 || call_problem(call, 400, "invalid_parameter", "%s lies before 1970", name);
 }
 
+/* Or not given. */
+static bool is_one_of(const char *text, const char *const *words)
+{
+	bool known = !text;
+	for (; *words && !known; words++)
+		known = strcmp(text, *words) == 0;
+	return known;
+}
+
 bool admin_letter_filter(struct call *call, struct dead_letter_filter *ret)
 {
-	static const char *const kinds[] = { "head", "follower", "skipped" };
+	static const char *const kinds[] = { "head", "follower", "skipped", NULL }, *const classes[] = { "transient", "dependency", "permanent", "crash", NULL };
 	*ret = (struct dead_letter_filter){ .type = call_text(call, "type"),
 					    .reason = call_text(call, "reason"),
+					    .error_class = call_text(call, "error_class"),
 					    .key = call_text(call, "key"),
 					    .kind = call_text(call, "kind") };
-	bool known = !ret->kind;
-	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0] && !known; i++)
-		known = strcmp(ret->kind, kinds[i]) == 0;
-	if (!known)
+	if (!is_one_of(ret->kind, kinds))
 		return call_problem(call, 400, "invalid_parameter", "kind is head, follower or skipped");
+	if (!is_one_of(ret->error_class, classes))
+		return call_problem(call, 400, "invalid_parameter", "error_class is transient, dependency, permanent or crash");
 	return admin_read_time(call, "from", &ret->from_ms) && admin_read_time(call, "to", &ret->to_ms);
 }
 
@@ -336,12 +345,12 @@ void admin_dlq_replay(struct call *call)
 
 void admin_dlq_purge(struct call *call)
 {
-	static const char *const filters[] = { "type", "reason", "key", "kind", "from", "to" };
+	static const char *const filters[] = { "type", "reason", "error_class", "key", "kind", "from", "to" };
 	bool narrow = call_value(call, "ids")->count > 0;
 	for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++)
 		narrow = narrow || call_text(call, filters[i]);
 	if (!narrow && !call_number(call, "all", 0)) {
-		call_problem(call, 400, "invalid_body", "name ids, type, reason, key, kind or a time, or say \"all\": true to drop every dead letter of the subscription");
+		call_problem(call, 400, "invalid_body", "name ids, type, reason, error_class, key, kind or a time, or say \"all\": true to drop every dead letter of the subscription");
 		return;
 	}
 	if (call_value(call, "ids")->given && call_value(call, "ids")->count == 0) {

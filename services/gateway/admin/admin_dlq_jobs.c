@@ -26,6 +26,7 @@ static void put_job(struct buf *out, const char *key, const struct dead_letter_j
 	put_bool(out, "named", j->named);
 	put_or_null(out, "type", j->type);
 	put_or_null(out, "reason", j->reason);
+	put_or_null(out, "error_class", j->error_class);
 	put_or_null(out, "key", j->key);
 	put_or_null(out, "kind", j->kind);
 	put_milliseconds(out, "from", j->from_ms);

@@ -114,10 +114,10 @@ static void put_groups(struct buf *out, const struct grouping *g)
 void admin_dlq_groups(struct call *call)
 {
 	const char *chain = call_text(call, "chain"), *subscription = call_text(call, "subscription");
-	const struct dead_letter_filter filter = { .type = call_text(call, "type"), .reason = call_text(call, "reason") };
+	struct dead_letter_filter filter;
 	struct error err = { 0 };
 	int code = 0;
-	if (!admin_check_letters(call, subscription, chain))
+	if (!admin_check_letters(call, subscription, chain) || !admin_letter_filter(call, &filter))
 		return;
 	struct grouping *g = xmalloc(sizeof *g);
 	struct bus *bus = control_take(call->gateway->control);
