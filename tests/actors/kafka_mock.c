@@ -3,13 +3,15 @@
  *	kafka_mock serve                        its first line of output is host:port; then standard input says, a line each, and is answered with "ok":
  *	                                          topic NAME PARTITIONS · forbid NAME (asking makes no such topic) · allow NAME (it has 4 partitions) · up 0|1 · delay MS
  *	                                          hold 0|1 (it says nothing) · refuse CODE (the next that is produced)
- *	kafka_mock read HOSTS TOPIC PARTITIONS  every record from the beginning on, as a line of JSON: partition, offset, key, and the value, which is JSON itself
+ *	kafka_mock read HOSTS TOPIC PARTITIONS [N]  every record from the beginning on, as a line of JSON: partition, offset, key, and the value, which is JSON
+ *	                                        itself; N of them, or until it is killed
  */
 #include "bus/kafka/kafka_api.h"
 #include "base/mem.h"
 #include "support/kafka_broker.h"
 #include "wire/json.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,7 +77,7 @@ static void print(const rd_kafka_message_t *m)
 	buf_free(&line);
 }
 
-static int read_all(const char *hosts, const char *topic, int partitions)
+static int read_some(const char *hosts, const char *topic, int partitions, long n)
 {
 	struct error err = { 0 };
 	if (kafka_api_load(&err) != 0) {
@@ -91,13 +93,18 @@ static int read_all(const char *hosts, const char *topic, int partitions)
 	if (rdk.assign(client, list) != 0)
 		return 69;
 	rdk.topic_partition_list_destroy(list);
-	for (;;) { /* until it is killed */
+	while (n > 0) {
 		rd_kafka_message_t *m = rdk.consumer_poll(client, 200);
-		if (m && m->err == 0)
+		if (m && m->err == 0) {
 			print(m);
+			n--;
+		}
 		if (m)
 			rdk.message_destroy(m);
 	}
+	(void)rdk.consumer_close(client);
+	rdk.destroy(client);
+	return 0;
 }
 
 int main(int argc, char **argv)
@@ -105,8 +112,8 @@ int main(int argc, char **argv)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (argc == 2 && strcmp(argv[1], "serve") == 0)
 		return serve();
-	if (argc == 5 && strcmp(argv[1], "read") == 0)
-		return read_all(argv[2], argv[3], atoi(argv[4]));
-	fprintf(stderr, "kafka_mock serve | read HOSTS TOPIC PARTITIONS\n");
+	if ((argc == 5 || argc == 6) && strcmp(argv[1], "read") == 0)
+		return read_some(argv[2], argv[3], atoi(argv[4]), argc == 6 ? atol(argv[5]) : LONG_MAX);
+	fprintf(stderr, "kafka_mock serve | read HOSTS TOPIC PARTITIONS [N]\n");
 	return 64;
 }

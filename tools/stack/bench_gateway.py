@@ -2,7 +2,7 @@
 
 Each server has one core, the load generator (tests/bench) the others, with Redis and PostgreSQL. The figure is the CPU of the server's process for
 each operation, which a busy machine changes less than rates; wall-clock figures are said with the load. BENCH_GATEWAY: parts to run ("rest users
-overload idle fanout delivery"; "hundred" only where it is named). BENCH_ROUNDS (3), BENCH_SECONDS of each measurement (4). BENCH_PEERS=0:
+overload idle fanout delivery kafka"; "hundred" only where it is named). BENCH_ROUNDS (3), BENCH_SECONDS of each measurement (4). BENCH_PEERS=0:
 without nginx, nchan, Node, Bun; those that are not installed are left out. BENCH_OUT: a file for the document, too.
 """
 import contextlib
@@ -18,11 +18,13 @@ import time
 import urllib.request
 
 import bench_report
-from bench_servers import CLIENT_CORES, SERVER_CORE, Clients, Server, cpu_us, javascript, nginx, on_clients_cores, resident_kb
+from bench_servers import CLIENT_CORES, SERVER_CORE, Clients, Server, cpu_us, javascript, nginx, on_clients_cores, pin, resident_kb
 from stack import ROOT, http_json, wait_until
 
 sys.path.append(str(ROOT / "tests" / "service"))
 from gateway_alone import Stores  # noqa: E402
+from journal import APPLIED, SEEN, Journal, number, text  # noqa: E402
+from kafka_mock import ACTOR, Kafka  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("WEIR_BIN", ROOT / "build" / "bin")).absolute().parent
 PROGRAMS = BUILD / "tests" / "bench"
@@ -321,6 +323,58 @@ def delivery():
             "us_each_event": middle([r["server_us"] for r in rounds]), "rounds": rounds}
 
 
+def ledger_of_entries(stores, blocks, each):
+    """Blocks of so many entries each, of 1,000 accounts, and their journal."""
+    journal = Journal(stores)
+    for height in range(1, blocks + 1):
+        applied = journal.apply(height.to_bytes(32, "big"))
+        journal.sequence -= 1
+        applied[1] = journal._event(APPLIED, height, height.to_bytes(32, "big"), 0,
+                                    text(2, (height - 1).to_bytes(32, "big") if height > 1 else b"\x11" * 32) + number(4, 0) + number(5, SEEN) + number(7, each) + number(13, 1))
+        journal.write(applied)
+    stores.sql("create table weir.entries_dev partition of weir.entries default")
+    stores.sql("insert into weir.accounts (chain, address) select c.id, decode(lpad(to_hex(n), 40, '0'), 'hex') from weir.chains c, generate_series(1, 1000) n")
+    stores.sql("insert into weir.assets (chain, standard, contract, first_height) select id, 1, '', 0 from weir.chains")
+    stores.sql("insert into weir.entries (chain, height, branch, ordinal, tx_index, kind, asset, account, delta, balance, path)"
+               " select c.id, h, 0, n, -1, 1, s.id, a.id, n + 1, 0, '' from weir.chains c, weir.assets s, generate_series(1, %s) h, generate_series(0, %s) n"
+               " join weir.accounts a on a.id = (select min(id) from weir.accounts) + n %% 1000", blocks, each - 1)
+    stores.sql("analyze weir.entries")
+
+
+def kafka():
+    """The whole ledger to Kafka (librdkafka's mock cluster, which has the other core, as PostgreSQL has), beside a bare producer with the same records."""
+    blocks, each, topic, partitions = 100, 800, "weir.dev.ledger", 12
+    cluster, rounds = Kafka(), []
+    with World() as world, tempfile.TemporaryFile() as records:
+        try:
+            ledger_of_entries(world.stores, blocks, each)
+            for name in (topic, "bare"):
+                cluster.tell(f"topic {name} {partitions}")
+            gateway = world.stores.gateway(SETTINGS | {"kafka": {"url": cluster.url}})
+            pin(gateway.process.pid, {SERVER_CORE})
+
+            def sent(at_least=blocks * (each + 1)):
+                status = gateway.operate("GET", "status")[1]["chains"][0].get("kafka")
+                return status and status["lag"] == 0 and status["records"] >= at_least and status["records"]
+            so_far = wait_until("the ledger in Kafka", 120, sent, 0.01)
+            subprocess.run([ACTOR, "read", cluster.hosts, topic, str(partitions), str(so_far)], check=True, stdout=records)
+            for _ in range(ROUNDS):
+                records.seek(0)
+                bare = json.loads(subprocess.run([PROGRAMS / "kafka_produce", cluster.hosts, "bare"], check=True, stdin=records, stdout=subprocess.PIPE,
+                                                 preexec_fn=lambda: os.sched_setaffinity(0, {SERVER_CORE})).stdout)
+                began, before, until = time.monotonic(), cpu_us(gateway.process.pid), so_far + blocks * (each + 1)
+                gateway.operate("POST", "chains/dev/kafka/restart", {"why": "bench"})
+                so_far = wait_until("the ledger in Kafka again", 120, lambda until=until: sent(until), 0.01)
+                seconds, cpu = time.monotonic() - began, (cpu_us(gateway.process.pid) - before) / bare["records"]
+                rounds.append({"a_second": bare["records"] / seconds, "bare_a_second": bare["records"] / bare["seconds"], "us": cpu,
+                               "bare_us": bare["cpu_us"] / bare["records"], "bytes": bare["bytes"] / bare["records"]})
+        finally:
+            cluster.close()
+    facts = {name: middle([r[name] for r in rounds]) for name in rounds[0]}
+    return facts | {"over_bare": middle([r["a_second"] / r["bare_a_second"] for r in rounds]), "us_over_bare": middle([r["us"] / r["bare_us"] for r in rounds]),
+                    "rounds": rounds}
+
+
 def hundred():
     """100,000 connections over six gateways, and one event to all of them."""
     each, facts = 16700, {}
@@ -372,6 +426,12 @@ TARGETS = [
     ("delivery", "p99_ms", "published to frame, 10,000 clients, 1,000 events/s, P99, ms", "<=", 10),
     ("delivery", "p50_ms", "the same, P50, ms", None, None),
     ("delivery", "us_each_event", "the same, CPU for each event, us", None, None),
+    ("kafka", "over_bare", "the ledger to Kafka, records a second / a bare producer with the same records", None, None),
+    ("kafka", "us_over_bare", "the same, CPU of the gateway / the bare producer's", None, None),
+    ("kafka", "a_second", "records a second to Kafka", None, None),
+    ("kafka", "bare_a_second", "the bare producer's, a second", None, None),
+    ("kafka", "us", "a record to Kafka, CPU of the gateway, us", None, None),
+    ("kafka", "bare_us", "the bare producer's, CPU, us", None, None),
     ("hundred", "connections", "WebSockets over six processes", ">=", 100000),
     ("hundred", "kb_each", "the same, KB each", None, None),
     ("hundred", "lost", "the same, of 20 events to each: lost", "<=", 0),
@@ -379,7 +439,7 @@ TARGETS = [
 
 
 def main():
-    parts = {f.__name__: f for f in (rest, users, overload, idle, fanout, delivery, hundred)}
+    parts = {f.__name__: f for f in (rest, users, overload, idle, fanout, delivery, kafka, hundred)}
     wanted = os.environ.get("BENCH_GATEWAY", " ".join(name for name in parts if name != "hundred")).split()
     bench_report.run("bench-gateway", parts, wanted, TARGETS, {"rounds": ROUNDS})
 
