@@ -1,4 +1,5 @@
 """Reads of one row are made together (call/reader.h): everybody has the answer to the own question, whatever the others asked and whatever happens meanwhile."""
+import hashlib
 import http.client
 import itertools
 import json
@@ -18,6 +19,15 @@ def stores(tmp_path_factory):
     made = Stores(tmp_path_factory.mktemp("together"))
     made.sql("insert into weir.blocks (chain, height, branch, hash, parent_hash, timestamp, canonical, transaction_count, entry_count, gas_used, endpoints) "
              "select c.id, n, 0, sha256(n::text::bytea), sha256((n - 1)::text::bytea), n, true, 0, 0, n, '{}' from weir.chains c, generate_series(1, %s) n", HEIGHTS)
+    # In each block one transaction with two entries of an asset, which is named after the height.
+    made.sql("create table weir.entries_dev partition of weir.entries default")
+    made.sql("insert into weir.transactions (chain, height, branch, tx_index, hash, type, sender, recipient, value, nonce, gas_used, effective_gas_price, succeeded, log_count) "
+             "select c.id, n, 0, 0, sha256(('t' || n)::bytea), 2, %s, null, n, n, 21000, 7, true, 0 from weir.chains c, generate_series(1, %s) n", b"\x22" * 20, HEIGHTS)
+    made.sql("insert into weir.assets (chain, standard, contract, first_height, decimals) "
+             "select c.id, 2, decode(lpad(to_hex(n), 40, '0'), 'hex'), n, n %% 19 from weir.chains c, generate_series(1, %s) n", HEIGHTS)
+    made.sql("insert into weir.accounts (chain, address) select c.id, %s from weir.chains c", b"\x22" * 20)
+    made.sql("insert into weir.entries (chain, height, branch, ordinal, tx_index, kind, asset, account, delta, balance, path) "
+             "select a.chain, s.first_height, 0, o, 0, 9, s.id, a.id, o - s.first_height, 0, '' from weir.assets s, weir.accounts a, generate_series(0, 1) o where s.first_height <= %s", HEIGHTS - 1)
     made.sql("update weir.chains set watermark_height = %s, finalized_height = %s, safe_height = %s", HEIGHTS, HEIGHTS // 2, HEIGHTS // 2)
     yield made
     made.stop()
@@ -35,15 +45,31 @@ class Reader(threading.Thread):
         try:
             connection = http.client.HTTPConnection(self.host, timeout=60)
             for what in self.questions:
-                connection.request("GET", PATH + what, headers=self.headers)
+                connection.request("GET", what if what.startswith("/") else PATH + what, headers=self.headers)
                 answer = connection.getresponse()
                 self.answers.append((what, answer.status, answer.read(), answer.headers.get("ETag")))
         except (OSError, http.client.HTTPException) as failure:
             self.failure = failure
 
 
+def transaction_hash(n):
+    return "0x" + hashlib.sha256(f"t{n}".encode()).hexdigest()
+
+
+def contract(n):
+    return f"0x{n:040x}"
+
+
+TRANSACTIONS = {f"/v1/chains/dev/transactions/{transaction_hash(n)}": n for n in range(1, HEIGHTS + 1)}
+ASSETS = {f"/v1/chains/dev/assets/{contract(n)}": n for n in range(1, HEIGHTS + 1)}
+WRONG = {"/v1/chains/dev/transactions/0x" + "ee" * 32: (404, "transaction_unknown"), "/v1/chains/dev/transactions/0x12": (400, "invalid_hash"),
+         "/v1/chains/dev/assets/" + contract(HEIGHTS + 1): (404, "asset_unknown"), "/v1/chains/dev/assets/nothing": (400, "invalid_asset"),
+         "9" * 17: (404, "block_unknown"), "0x" + "ee" * 32: (404, "block_unknown"), "0x12": (400, "invalid_block"), "x": (400, "invalid_block")}
+
+
 def ask_together(gateway, readers, count, headers=None):
-    names = itertools.cycle([str(n) for n in range(1, HEIGHTS + 1)] + ["latest", "9" * 17, "0x" + "ee" * 32, "0x12", "x", "0x" + "11" * 32])
+    blocks = [str(n) for n in range(1, HEIGHTS + 1)]
+    names = itertools.cycle([*itertools.chain(*zip(blocks, TRANSACTIONS, ASSETS)), "latest", *WRONG, "0x" + "11" * 32])
     asked = [Reader(gateway, [next(names) for _ in range(count)], headers) for _ in range(readers)]
     for reader in asked:
         reader.join(120)
@@ -52,16 +78,21 @@ def ask_together(gateway, readers, count, headers=None):
 
 def check(what, status, body):
     answer = json.loads(body)
-    if what.isdigit() and int(what) <= HEIGHTS:
-        assert status == 200 and answer["height"] == answer["gas_used"] == int(what), (what, body)
+    if what in WRONG:
+        assert (status, answer["code"]) == WRONG[what], (what, body)
+    elif what in TRANSACTIONS:
+        n = TRANSACTIONS[what]
+        entries = [(e["ordinal"], e["delta"], e["asset"].lower()) for e in answer["entries"]]
+        assert status == 200 and (answer["block"]["height"], answer["value"], answer["entries_truncated"]) == (n, str(n), False), (what, body)
+        assert entries == ([(o, str(o - n), contract(n)) for o in (0, 1)] if n < HEIGHTS else []), (what, body)
+    elif what in ASSETS:
+        assert status == 200 and (answer["first_height"], answer["decimals"]) == (ASSETS[what], ASSETS[what] % 19), (what, body)
     elif what == "latest":
         assert status == 200 and answer["height"] == HEIGHTS
     elif what == "0x" + "11" * 32:
         assert status == 200 and answer["height"] == 0
-    elif what in ("9" * 17, "0x" + "ee" * 32):
-        assert (status, answer["code"]) == (404, "block_unknown")
     else:
-        assert (status, answer["code"]) == (400, "invalid_block"), (what, body)
+        assert status == 200 and answer["height"] == answer["gas_used"] == int(what), (what, body)
 
 
 def read_once(gateway, what, headers=None):
@@ -73,10 +104,23 @@ def read_once(gateway, what, headers=None):
 
 def test_everybody_has_the_own_answer(stores):
     gateway = stores.gateway(SETTINGS)
+    together = {}
     for reader in ask_together(gateway, 24, 30):
         assert reader.failure is None and len(reader.answers) == 30
-        for what, status, body, _ in reader.answers:
+        for what, status, body, etag in reader.answers:
             check(what, status, body)
+            together[what] = (status, etag, body)
+    for what in [*list(together)[:9], "/v1/chains/dev/transactions/" + transaction_hash(7), "/v1/chains/dev/assets/" + contract(7), "7"]:
+        _, status, body, etag = read_once(gateway, what)
+        if status == 200: # a problem names its request
+            assert together.get(what, (status, etag, body)) == (status, etag, body), "alone as together"
+        path = what if what.startswith("/") else PATH + what
+        part = stack.http_json(gateway.api + "/v1/batch", "POST", {"paths": [path]})[1]["items"][0] # which are a worker's
+        if status == 200:
+            assert (part["status"], part["body"]) == (200, json.loads(body)), "and as a worker reads it"
+        else:
+            assert (part["status"], part["body"]["code"]) == (status, json.loads(body)["code"])
+        assert status != 200 or read_once(gateway, what, {"If-None-Match": etag})[1:3] == (304, b"")
     _, _, body, etag = read_once(gateway, "7")
     assert read_once(gateway, "7", {"If-None-Match": etag})[1:3] == (304, b"") and json.loads(body)["height"] == 7
     assert read_once(gateway, "8", {"If-None-Match": etag})[1] == 200

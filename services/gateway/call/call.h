@@ -29,12 +29,13 @@ struct call {
 	bool transaction;
 };
 
-/* A read of one row in two halves, between which it is asked for together with others (reader.h): what to ask for, and the answer from the row. */
+/* A read of one row, or of the few that belong to one thing, in two halves, between which it is asked for together with others (reader.h): what to ask for, and the answer from the row. */
 struct row_ask {
 	const char *name, *sql;
-	struct pg_param params[2];
+	struct pg_param params[4];
 	size_t n;
-	uint8_t bytes[32]; /* that a parameter may point to: a filled one stays where it is */
+	uint8_t bytes[32]; /* that parameters may point to: a filled one stays where it is */
+	char text[U256_DEC_MAX];
 };
 struct route_row {
 	bool (*ask)(struct call *, struct row_ask *ret); /* must not wait. False: answered */

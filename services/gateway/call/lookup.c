@@ -167,18 +167,37 @@ bool find_account(struct call *call, struct bytes account, int64_t *ret)
 	return true;
 }
 
+#define ASSET_OF_KEY " from weir_api.assets where chain = $1 and contract = $2 and coalesce(token_id, -1) = $3::numeric"
+
+static void put_key(struct call *call, const struct chain_asset *asset, struct row_ask *ret)
+{
+	pg_i32(&ret->params[0], atomic_load(&call->chain->id));
+	memcpy(ret->bytes, asset->contract, asset->contract_size);
+	pg_bytea(&ret->params[1], (struct bytes){ ret->bytes, asset->contract_size });
+	snprintf(ret->text, sizeof ret->text, "-1");
+	if (asset->has_token_id)
+		u256_to_dec(asset->token_id, ret->text);
+	pg_text(&ret->params[2], ret->text);
+	ret->n = 3;
+}
+
+bool ask_asset(struct call *call, const char *text, struct row_ask *ret)
+{
+	struct chain_asset asset;
+	if (!read_asset(call, text, &asset))
+		return false;
+	put_key(call, &asset, ret);
+	ret->name = "asset";
+	ret->sql = "select standard, symbol, decimals, non_conserving, (extract(epoch from non_conserving_since) * 1000)::int8, evidence::text, first_height" ASSET_OF_KEY;
+	return true;
+}
+
 bool find_asset(struct call *call, const struct chain_asset *asset, int32_t *ret)
 {
-	struct pg_param p[3];
+	struct row_ask ask = { .name = "asset_id", .sql = "select id" ASSET_OF_KEY };
 	struct pg_result *r = NULL;
-	char id[U256_DEC_MAX];
-	static const uint8_t none[1];
-	u256_to_dec(asset->token_id, id);
-	pg_i32(&p[0], atomic_load(&call->chain->id));
-	pg_bytea(&p[1], (struct bytes){ asset->contract_size ? asset->contract : none, asset->contract_size });
-	pg_text(&p[2], asset->has_token_id ? id : "-1");
-	if (!call_query(call, "asset_id",
-			"select id from weir_api.assets where chain = $1 and contract = $2 and coalesce(token_id, -1) = $3::numeric", p, 3, &r))
+	put_key(call, asset, &ask);
+	if (!call_ask(call, &ask, &r))
 		return false;
 	*ret = pg_rows(r) == 1 ? (int32_t)pg_get_i64(r, 0, 0) : 0;
 	pg_result_free(&r);

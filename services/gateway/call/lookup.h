@@ -41,6 +41,7 @@ bool read_kind(struct call *, int *ret);
 bool read_range(struct call *, int64_t *ret_from, int64_t *ret_to);
 /* The ledger's ids; *ret 0 where it never saw them. */
 bool find_account(struct call *, struct bytes account, int64_t *ret);
+bool ask_asset(struct call *, const char *text, struct row_ask *ret); /* its columns, as rest_transactions.c reads them */
 bool find_asset(struct call *, const struct chain_asset *, int32_t *ret);
 
 /* The watermark and start of the call's chain, in the call's snapshot. */
