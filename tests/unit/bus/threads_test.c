@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "bus/dead_letter.h"
 #include "bus/subscription.h"
 #include "support/bus_fixture.h"
 
@@ -281,6 +282,140 @@ static void redis_12998_a_read_that_the_server_holds_ends_by_itself(void **state
 	bus_close(&bus);
 }
 
+static void wait_for_blocked(long long n)
+{
+	char *info;
+	long long blocked;
+	int64_t end = clock_mono_ms() + 30000;
+	do {
+		info = fixture_text("INFO clients");
+		blocked = info ? strtoll(strstr(info, "blocked_clients:") + strlen("blocked_clients:"), NULL, 10) : 0;
+		free(info);
+		assert_true(clock_mono_ms() < end);
+	} while (blocked < n);
+}
+
+/* Several readers that block on one stream, served by one write: the server held all of them for ever. */
+static void redis_12290_one_message_wakes_all_who_wait_for_it(void **state)
+{
+	(void)state;
+	enum { READERS = 3 };
+	static const uint16_t types[] = { MESSAGE_CHAIN_HEAD };
+	static const struct bus_handler handlers[] = { { "count", types, 1, count, NULL, NULL } };
+	static const char *const names[READERS] = { "a", "b", "c" };
+	struct bus *buses[READERS], *writer = fixture_bus("w");
+	struct bus_subscription *s[READERS];
+	struct error err = { 0 };
+	atomic_store(&handled, 0);
+	for (int i = 0; i < READERS; i++) {
+		const struct bus_subscription_options o = { .chain = "test", .topic = TOPIC_BLOCKS, .subscription = names[i], .order = BUS_ORDERED,
+							    .handlers = handlers, .handler_count = 1 };
+		buses[i] = fixture_bus(names[i]);
+		assert_int_equal(bus_subscription_open(buses[i], &o, &s[i], &err), 0);
+		assert_int_equal(bus_subscription_start(s[i], 1000, &err), 0);
+	}
+	for (unsigned n = 1; n <= 20; n++) {
+		wait_for_blocked(READERS);
+		publish_many(writer, 1);
+		for (int64_t end = clock_mono_ms() + 30000; atomic_load(&handled) < n * READERS; clock_sleep_ms(1))
+			assert_true(clock_mono_ms() < end);
+	}
+	for (int i = 0; i < READERS; i++) {
+		assert_int_equal(bus_subscription_join(s[i], &err), 0);
+		bus_subscription_close(&s[i]);
+		bus_close(&buses[i]);
+	}
+	bus_close(&writer);
+}
+
+/* What is said behind a blocking read waits for its end, where one connection is everybody's: here each thread has a bus of its own. */
+static void ioredis_984_node_redis_2021_who_waits_holds_nobody_up(void **state)
+{
+	(void)state;
+	static const uint16_t types[] = { MESSAGE_CHAIN_HEAD };
+	static const struct bus_handler handlers[] = { { "count", types, 1, count, NULL, NULL } };
+	struct bus *reader = fixture_bus("r"), *writer = fixture_bus("w");
+	const struct bus_subscription_options o = { .chain = "test", .topic = TOPIC_BLOCKS, .subscription = SUB, .order = BUS_ORDERED,
+						    .handlers = handlers, .handler_count = 1 };
+	struct bus_subscription *s;
+	struct error err = { 0 };
+	atomic_store(&handled, 0);
+	assert_int_equal(bus_subscription_open(reader, &o, &s, &err), 0);
+	assert_int_equal(bus_ping(writer, &err), 0);
+	assert_int_equal(bus_subscription_start(s, 1000, &err), 0);
+	for (int i = 0; i < 20; i++) {
+		wait_for_blocked(1);
+		assert_int_equal(bus_ping(writer, &err), 0); /* beside the reader that waits, not behind it */
+		assert_int_equal(atomic_load(&handled), 0);
+	}
+	wait_for_blocked(1);
+	publish_many(writer, 1);
+	for (int64_t end = clock_mono_ms() + 30000; atomic_load(&handled) < 1; clock_sleep_ms(1))
+		assert_true(clock_mono_ms() < end);
+	assert_int_equal(bus_subscription_join(s, &err), 0);
+	bus_subscription_close(&s);
+	bus_close(&reader);
+	bus_close(&writer);
+}
+
+static void park_many(struct bus *bus, unsigned n)
+{
+	struct bus_worker *w = worker(bus, NULL);
+	struct bus_message *m;
+	const struct error why = { .code = WEIR_INVALID, .text = "no" };
+	(void)take(w, 1, 0, &m);
+	publish_many(bus, n);
+	for (size_t done = 0; done < n;) {
+		size_t got = take(w, 1000, 20000, &m);
+		struct bus_step *s = bus_step_begin(w);
+		for (size_t i = 0; i < got; i++)
+			bus_step_settle(s, &m[i], BUS_REJECT, &why);
+		assert_int_equal(bus_step_commit(&s, NULL), 0);
+		done += got;
+	}
+	bus_worker_close(&w);
+}
+
+static void on_count(const char *kind, const char *type, const char *reason, uint64_t n, void *arg)
+{
+	(void)kind;
+	(void)type;
+	(void)reason;
+	*(uint64_t *)arg += n;
+}
+
+/* Commands that Redis executed, also inside of scripts, while all letters are counted. */
+static unsigned long long commands_of_counting(struct bus *bus, uint64_t letters)
+{
+	uint64_t all = 0, matching = 0;
+	const struct dead_letter_filter filter = { .type = "chain_head", .error_class = "permanent" };
+	unsigned long long calls = 0;
+	fixture_ask("CONFIG RESETSTAT");
+	assert_int_equal(dead_letter_counts(bus, "test", SUB, on_count, &all, NULL), 0);
+	assert_int_equal(dead_letter_count_matching(bus, "test", SUB, &filter, &matching, NULL), 0);
+	assert_int_equal(all, letters);
+	assert_int_equal(matching, letters);
+	char *stats = fixture_text("INFO commandstats");
+	for (const char *at = stats; (at = strstr(at, ":calls=")); at++)
+		calls += strtoull(at + strlen(":calls="), NULL, 10);
+	free(stats);
+	return calls;
+}
+
+/* Counting what is in which state took longer the more there was. */
+static void river_746_counting_costs_the_same_however_many_there_are(void **state)
+{
+	(void)state;
+	struct bus *bus = fixture_bus("w");
+	assert_int_equal(bus_ping(bus, NULL), 0);
+	park_many(bus, 10);
+	(void)commands_of_counting(bus, 10);
+	unsigned long long few = commands_of_counting(bus, 10);
+	park_many(bus, 2990);
+	assert_int_equal(commands_of_counting(bus, 3000), few);
+	bus_close(&bus);
+}
+
 int main(void)
 {
 	log_init(LOG_ERROR + 1, LOG_FORMAT_LOGFMT);
@@ -294,6 +429,9 @@ int main(void)
 		TEST(dapr_4599_celery_5935_what_is_in_hand_or_waits_is_nobody_elses),
 		TEST(redis_6887_a_blocked_reader_survives_the_end_of_its_stream),
 		TEST(redis_12998_a_read_that_the_server_holds_ends_by_itself),
+		TEST(redis_12290_one_message_wakes_all_who_wait_for_it),
+		TEST(ioredis_984_node_redis_2021_who_waits_holds_nobody_up),
+		TEST(river_746_counting_costs_the_same_however_many_there_are),
 	};
 	return fixture_run(tests);
 }
