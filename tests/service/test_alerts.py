@@ -184,7 +184,7 @@ def test_a_mail_is_not_sent_in_the_clear_unless_said(tmp_path, world):
     try:
         base, head = f"http://127.0.0.1:{port}{ALERTS}", {"Authorization": f"Bearer {stack.ADMIN_KEY}"}
         stack.wait_until("the gateway", 60, lambda: stack.http_json(base, headers=head)[0] == 200)
-        status, answer = stack.http_json(base + "/test", "POST", {"destination": "mail"}, head)
+        status, answer, _ = stack.http_json(base + "/test", "POST", {"destination": "mail"}, head)
         assert status == 200, answer
         assert not answer["items"][0]["taken"] and answer["items"][0]["error"]
         assert smtp.connections > 0, "it was asked for TLS"
