@@ -117,6 +117,7 @@ export function AccountPage({ chain, account, query }: { chain: string; account:
   const held = (asked.data?.items ?? []).map((b) => b.asset).filter((a) => a !== 'native').slice(0, ASSETS_MAX);
   const facts = useAsked(held.length > 0 ? `assets ${chain} ${held.join(' ')}` : null, async (signal) => new Map(
     await Promise.all(held.map(async (asset) => [asset, await get('/v1/chains/{chain}/assets/{asset}', { path: { chain, asset }, signal })] as const))));
+  const named = [...(facts.data?.values() ?? [])].some((f) => f.symbol !== null);
   const top = status?.chains.find((c) => c.name === chain)?.watermark?.height;
   // The window stays where it was when the page was opened: movements must not leave it while they are read.
   const [opened] = useState<{ top?: number }>({});
@@ -130,12 +131,12 @@ export function AccountPage({ chain, account, query }: { chain: string; account:
             <div class="scroll">
               <table>
                 <caption class="sr">Balances of the account</caption>
-                <thead><tr><th scope="col">Asset</th><th scope="col">Symbol</th><th scope="col" class="num">Balance</th><th scope="col">Finality</th><th scope="col">Proof</th><th scope="col"><span class="sr">Movements</span></th></tr></thead>
+                <thead><tr><th scope="col">Asset</th>{named && <th scope="col">Symbol</th>}<th scope="col" class="num">Balance</th><th scope="col">Finality</th><th scope="col">Proof</th><th scope="col"><span class="sr">Movements</span></th></tr></thead>
                 <tbody>
                   {page.items.map((b) => (
                     <tr key={b.asset} class={(query.get('asset') ?? page.items[0]?.asset) === b.asset ? 'chosen' : undefined}>
                       <th scope="row"><AssetName asset={b.asset} /></th>
-                      <td>{facts.data?.get(b.asset)?.symbol ? <span title="As the contract says: not to be trusted">“{facts.data.get(b.asset)?.symbol}”</span> : <span class="muted">–</span>}</td>
+                      {named && <td>{facts.data?.get(b.asset)?.symbol ? <span title="As the contract says: not to be trusted">“{facts.data.get(b.asset)?.symbol}”</span> : <span class="muted">–</span>}</td>}
                       <td class="num"><Amount raw={b.amount} asset={b.asset} decimals={facts.data?.get(b.asset)?.decimals} /></td>
                       <td>{b.finality}</td>
                       <td>{reconciled(b)}{!b.opening_known && <> <Badge tone="warn" title="No node had the state before the ledger's first block.">change only</Badge></>}</td>

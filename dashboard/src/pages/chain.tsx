@@ -110,7 +110,7 @@ export function ChainPage({ chain: name }: { chain: string }) {
         <Panel label="Lag"><TimeChart title="Lag in blocks" height={180} series={[
           { name: 'behind the head', tone: 'c', area: true, points: samples.map((s) => ({ at: s.at, value: s.lagBlocks })) }]} /></Panel>
         <Panel label="Entries per block"><TimeChart title="Entries per block" height={180} end={end} series={[{ name: 'entries', tone: 'a', area: true, points: applied((b) => b.entry_count) }]} /></Panel>
-        <Panel label="Age of blocks when applied"><TimeChart title="Age of blocks when applied" height={180} end={end} unit=" s" whole={false} format={(n) => (n < 10 ? n.toFixed(1) : count(Math.round(n)))} series={[
+        <Panel label="Age of blocks when applied"><TimeChart title="Age of blocks when applied" height={180} end={end} unit=" s" whole={false} apart={0.1} format={(n) => (n < 10 ? n.toFixed(1) : count(Math.round(n)))} series={[
           { name: 'block time to ledger', tone: 'b', points: applied((b) => Math.max(0, Date.parse(b.applied_at) / 1000 - b.timestamp)) }]} /></Panel>
       </div>
       <div class="grid two-up">

@@ -133,7 +133,7 @@ export function DeadLetters({ query }: { query: URLSearchParams }) {
                         <tr key={id(l)} class={selected.has(id(l)) ? 'chosen' : undefined}>
                           <td class="tick-cell"><input type="checkbox" aria-label={`Select letter ${l.id}`} checked={selected.has(id(l))} onChange={(e) => toggle(l, e.currentTarget.checked)} /></td>
                           <th scope="row"><a href={to(['dead-letters', l.chain, l.subscription, l.id])}>{l.id}</a><br /><small class="muted">{l.chain} · {l.subscription}</small></th>
-                          <td class="words"><Badge tone={l.kind === 'head' ? 'bad' : 'quiet'}>{l.kind === 'head' ? l.reason || 'unknown' : l.kind === 'skipped' ? 'skipped' : 'waits behind'}</Badge> <span class="clip" title={l.error}>{l.error}</span></td>
+                          <td class="words"><span class="error-line"><Badge tone={l.kind === 'head' ? 'bad' : 'quiet'}>{l.kind === 'head' ? l.reason || 'unknown' : l.kind === 'skipped' ? 'skipped' : 'waits behind'}</Badge> <span class="clip" title={l.error}>{l.error}</span></span></td>
                           <td>{l.type}<br /><small class="muted">{bytes(l.bytes)}</small></td>
                           <td class="clip-cell"><button type="button" class="link clip" title={`Only this key: ${l.key}`} onClick={() => filter({ key: l.key })}>{l.key || '–'}</button></td>
                           <td class="num">{count(l.attempt_count)}{l.replays > 0 && <><br /><small class="muted">{plural(l.replays, 'replay')}</small></>}</td>

@@ -72,7 +72,7 @@ export function Pipeline({ chain: named }: { chain?: string | undefined }) {
         <Flow topic="raw" streams={of('raw')} carries="blocks as told" />
         <Stage icon="check" title="Normalizer" what="Proves and reads it" rows={[['Blocks/s', speed('Normalized')]]} {...letters('normalizer')} />
         <Flow topic="blocks" streams={of('blocks')} carries="proven blocks" />
-        <Stage icon="blocks" title="Reconciler" what="Writes the ledger" rows={[['Ledger', count(chain.watermark?.height)], ['Blocks/s', speed('Applied')]]} {...letters('reconciler')}
+        <Stage icon="blocks" title="Reconciler" what="Writes the ledger" rows={[['Ledger', count(chain.watermark?.height)], ['Blocks/s', speed('Applied')], ...((chain.gaps ?? 0) > 0 ? [['Open gaps', count(chain.gaps)] as [string, string]] : [])]} {...letters('reconciler')}
           state={!status.postgres.ok ? 'bad' : (chain.gaps ?? 0) > 0 ? 'warn' : 'good'} />
         <Flow topic="ledger" streams={of('ledger')} carries="events" />
         <Stage icon="account" title="Gateway" what="Serves clients" rows={[['Live at', brief(Number.parseInt(chain.live_offset, 10))], ['Events/s', speed('Published')], ['Clients', count(status.websockets.connections)], ['Following', count(status.websockets.subscriptions)]]} />

@@ -25,7 +25,7 @@ export function StageCharts({ samples, height = 92, children }: { samples: reado
   return (
     <div class="stage-charts" role="group" aria-label="Rate of each stage">
       {stages.map((stage, i) => (
-        <TimeChart key={stage.title} title={stage.title} height={height} unit="/s" whole={false} lines={3} format={perSecond}
+        <TimeChart key={stage.title} title={stage.title} height={height} unit="/s" whole={false} apart={0.1} lines={3} format={perSecond}
           series={[{ name: stage.what, tone: i === 3 ? 'b' : 'a', area: true, points: rates(samples, stage.figure, RATE_SECONDS) }]} />
       ))}
       {children}

@@ -89,10 +89,10 @@ export function Webhooks() {
   ];
   return (
     <Page title="Webhooks" lead="Receivers that are told of the ledger's events"
-      actions={may('admin') && !off && <Button icon="connections" kind="primary" onClick={() => setOpen(true)}>Register</Button>}>
+      actions={may('admin') && !off && <Button icon="hook" kind="primary" onClick={() => setOpen(true)}>Register</Button>}>
       <Panel label="Webhooks" flush>
         {off ? <Empty icon="key" title="There are no webhooks here.">{list.error?.detail}</Empty> : (
-          <List list={list} caption="Webhooks, newest first" columns={columns} id={(w) => w.id} empty={<Empty icon="connections" title="No receiver is registered." />} />
+          <List list={list} caption="Webhooks, newest first" columns={columns} id={(w) => w.id} empty={<Empty icon="hook" title="No receiver is registered.">Each one is posted the events that it wants, signed and in order, and again until it takes them.</Empty>} />
         )}
       </Panel>
       {open && <Register onClose={() => setOpen(false)} onDone={(hook) => { setOpen(false); setMade(hook); list.reload(); }} />}

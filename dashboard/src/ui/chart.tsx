@@ -36,10 +36,12 @@ export function ticks(low: number, high: number, least = 0, most = 4): number[] 
   return found;
 }
 
-export function TimeChart({ title, series, height = 150, unit = '', fromZero = true, span = 300_000, format = brief, end, axis = 'time', whole = true, top, lines = 4 }: {
+export function TimeChart({ title, series, height = 150, unit = '', fromZero = true, span = 300_000, format = brief, end, axis = 'time', whole = true, apart = whole ? 1 : 0, top, lines = 4 }: {
   title: string; series: readonly Series[]; height?: number; unit?: string; fromZero?: boolean; span?: number; format?: (n: number) => string; end?: number; axis?: 'time' | 'ordinal'; whole?: boolean;
   /** The highest value there can be: the scale ends there. */
   top?: number;
+  /** Of two lines at least: what the format can tell. */
+  apart?: number;
   /** Lines of the grid, at most. */
   lines?: number;
 }) {
@@ -90,7 +92,7 @@ export function TimeChart({ title, series, height = 150, unit = '', fromZero = t
       <div ref={box}>
         {width > 0 && (
           <svg width={width} height={height} role="img" aria-label={`${title}. ${summary}.`} onPointerMove={move} onPointerLeave={() => setHover(undefined)}>
-            {ticks(low, high, whole ? 1 : 0, lines).map((v) => (
+            {ticks(low, high, apart, lines).map((v) => (
               <g key={v}>
                 <line class="grid" x1={LEFT} x2={LEFT + inner.width} y1={y(v)} y2={y(v)} />
                 <text class="tick" x={LEFT - 8} y={y(v) + 3.5} text-anchor="end">{format(v)}</text>
