@@ -193,8 +193,8 @@ def test_the_schedule_ends_and_a_replay_begins_it_again(world, hooks):
     bad = set()
     id, receiver = hooks.add(lambda message, n: 500 if message.id in bad else 200, topic="chain_status")
     assert hooks.post(f"/{id}/test")["message"]
-    stack.wait_until("the test message", 60, lambda: [m for m in receiver.taken if m.type == "test"])
-    assert receiver.taken[-1].data == {"type": "test", "endpoint": id}
+    tests = stack.wait_until("the test message", 60, lambda: [m for m in receiver.taken if m.type == "test"])
+    assert [m.data for m in tests] == [{"type": "test", "endpoint": id}]
     hooks.post(f"/{id}/disable", {"why": "to prepare"})
     sent = hooks.post(f"/{id}/test")
     first = sent["message"]

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from conftest import FULL, ledger_faults
-from stack import CHAIN_LAB, Node, dev_chain, http_json, wait_until
+from stack import CHAIN_LAB, Node, dev_chain, http_json, PATIENCE, wait_until
 
 # At least one for each way to be caught, and each kind of lie that the promise names.
 SMALL = """
@@ -144,7 +144,7 @@ class Scene:
             self.restart("fetcher")
             before = {what: value for what, value in before.items() if not what.startswith("fetcher weir")}  # its counters begin anew
         try:
-            wait_until("the lie told", TOLD_SECONDS, lambda: self.liar.told(name) > told, 0.1)
+            wait_until("the lie told", TOLD_SECONDS / PATIENCE, lambda: self.liar.told(name) > told, 0.1)
         except TimeoutError:
             pass
         outcome = {"healed": True}

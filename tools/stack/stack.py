@@ -26,10 +26,12 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CHAIN_LAB = ROOT / "tests" / "support" / "chain"
 SERVICES = ("reconciler", "normalizer", "fetcher", "gateway")
 ADMIN_KEY = "weir-local-admin-key-0123456789"
+PATIENCE = float(os.environ.get("WEIR_PATIENCE", "1"))  # so many times as long as on a calm machine may everything take that is waited for
 
 
 def wait_until(what, seconds, predicate, every=0.05):
     """Polls until predicate() is true (its value is returned); says what it waited for when time is up."""
+    seconds *= PATIENCE
     deadline = time.monotonic() + seconds
     last = None
     while True:
@@ -40,7 +42,7 @@ def wait_until(what, seconds, predicate, every=0.05):
         except (OSError, ValueError, KeyError, urllib.error.URLError) as error:
             last = error
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{what}: not within {seconds} s" + (f" ({last})" if last else ""))
+            raise TimeoutError(f"{what}: not within {seconds:g} s" + (f" ({last})" if last else ""))
         time.sleep(every)
 
 
