@@ -14,9 +14,11 @@
 #include <unistd.h>
 
 #define PRODUCE 0 /* the request's number in Kafka's protocol */
+#define LIST_OFFSETS 2
+#define FOREVER_MS (3600 * 1000)
 
 struct word {
-	char verb; /* t: a topic, f: no topic, a: the topic after all, u: up or down, d: delay, e: an error */
+	char verb; /* t: a topic, f: no topic, a: the topic after all, u: up or down, d: delay, e: an error, s: silence to the next ListOffsets */
 	int number;
 	char name[200];
 };
@@ -44,6 +46,7 @@ static void serve(int words, int answers)
 	__typeof__(rd_kafka_mock_broker_set_down) *set_down;
 	__typeof__(rd_kafka_mock_broker_set_rtt) *set_rtt;
 	__typeof__(rd_kafka_mock_push_request_errors_array) *push_errors;
+	__typeof__(rd_kafka_mock_broker_push_request_error_rtts) *push_error_rtts;
 #define LOAD(slot, name) *(void **)(&(slot)) = symbol(library, name)
 	LOAD(conf_new, "rd_kafka_conf_new");
 	LOAD(new, "rd_kafka_new");
@@ -55,6 +58,7 @@ static void serve(int words, int answers)
 	LOAD(set_down, "rd_kafka_mock_broker_set_down");
 	LOAD(set_rtt, "rd_kafka_mock_broker_set_rtt");
 	LOAD(push_errors, "rd_kafka_mock_push_request_errors_array");
+	LOAD(push_error_rtts, "rd_kafka_mock_broker_push_request_error_rtts");
 	rd_kafka_t *client = new(RD_KAFKA_PRODUCER, conf_new(), NULL, 0);
 	rd_kafka_mock_cluster_t *cluster = client ? cluster_new(client, 1) : NULL;
 	char hosts[256] = "";
@@ -72,6 +76,8 @@ static void serve(int words, int answers)
 			bad = topic_create(cluster, w.name, w.number, 1);
 		else if (w.verb == 'd')
 			bad = set_rtt(cluster, 1, w.number);
+		else if (w.verb == 's')
+			bad = push_error_rtts(cluster, 1, LIST_OFFSETS, 1, RD_KAFKA_RESP_ERR_NO_ERROR, FOREVER_MS);
 		else if (w.verb == 'e')
 			push_errors(cluster, PRODUCE, 1, &(rd_kafka_resp_err_t){ (rd_kafka_resp_err_t)w.number });
 		else
@@ -147,6 +153,11 @@ void kafka_broker_hold(struct kafka_broker *b, int held)
 	kill(b->pid, held ? SIGSTOP : SIGCONT);
 	if (held && waitpid(b->pid, &status, WUNTRACED) != b->pid)
 		abort();
+}
+
+void kafka_broker_silence_offsets(struct kafka_broker *b)
+{
+	tell(b, 's', 0, "");
 }
 
 void kafka_broker_refuse(struct kafka_broker *b, int code)

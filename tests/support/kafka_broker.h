@@ -21,6 +21,7 @@ void kafka_broker_allow(struct kafka_broker *, const char *name); /* there is, a
 void kafka_broker_up(struct kafka_broker *, int up); /* 0: connections break and are refused */
 void kafka_broker_delay(struct kafka_broker *, int ms); /* of each answer */
 void kafka_broker_hold(struct kafka_broker *, int held); /* 1: it accepts connections and says nothing, until 0 */
+void kafka_broker_silence_offsets(struct kafka_broker *); /* who asks next where a partition begins or ends: no more answers on that connection */
 void kafka_broker_refuse(struct kafka_broker *, int code); /* a librdkafka error: its answer to what is produced next, which it does not take */
 void kafka_broker_stop(struct kafka_broker *); /* kill -9 */
 

@@ -327,6 +327,33 @@ int kafka_topic(struct kafka *k, const char *name, enum kafka_use use, struct ka
 	return t->partitions > 0 ? 0 : ask_partitions(k, t, use, err);
 }
 
+/* Not by query_watermark_offsets: its time-out ends with the first request, and it keeps its caller for as long as the brokers say nothing. */
+static rd_kafka_resp_err_t ask_offsets(rd_kafka_t *client, rd_kafka_topic_partition_list_t *list, int64_t which, int timeout_ms)
+{
+	for (int i = 0; i < list->cnt; i++) {
+		list->elems[i].offset = which;
+		list->elems[i].err = 0;
+	}
+	rd_kafka_resp_err_t e = rdk.offsets_for_times(client, list, timeout_ms);
+	for (int i = 0; i < list->cnt && e == 0; i++)
+		e = list->elems[i].err ? list->elems[i].err : list->elems[i].offset < 0 ? RD_KAFKA_RESP_ERR__TIMED_OUT : 0; /* that time ran out it does not say */
+	return e;
+}
+
+int kafka_offsets(struct kafka *k, rd_kafka_t *client, rd_kafka_topic_partition_list_t *list, int64_t which, int64_t deadline_ms, struct error *err)
+{
+	rd_kafka_resp_err_t e = 0;
+	if (list->cnt == 0)
+		return 0;
+	do
+		e = ask_offsets(client, list, which, slice(deadline_ms));
+	while (goes_on(k, e, deadline_ms));
+	hear_trouble(k, e);
+	if (transient(e) && bus_canceled(k->bus))
+		return error_set(err, WEIR_CANCELED, "stopping");
+	return e ? kafka_error(k, e, list->elems[0].topic, err) : 0;
+}
+
 static int ask_all(struct kafka *k, int topics, const struct rd_kafka_metadata **ret, struct error *err)
 {
 	int64_t deadline = kafka_deadline(k);

@@ -68,6 +68,8 @@ int kafka_names(const struct kafka *, const char *const *names, size_t n, struct
 void kafka_letters_name(const char *chain, const char *topic, const char *subscription, char ret[KEY_MAX]);
 void kafka_topic_name(const char *chain, const char *topic, int klass, char ret[KEY_MAX]);
 int kafka_reader(struct kafka *, struct error *);
+/* Where partitions begin (RD_KAFKA_OFFSET_BEGINNING) or end (RD_KAFKA_OFFSET_END): each element's offset; below 0: unknown, also after an error. */
+int kafka_offsets(struct kafka *, rd_kafka_t *client, rd_kafka_topic_partition_list_t *, int64_t which, int64_t deadline_ms, struct error *);
 int kafka_client(struct kafka *, rd_kafka_type_t, const struct kafka_setting *, size_t n,
 		 void (*on_rebalance)(rd_kafka_t *, rd_kafka_resp_err_t, rd_kafka_topic_partition_list_t *, void *), void *opaque, rd_kafka_t **ret,
 		 struct error *);

@@ -45,14 +45,11 @@ static void tell_loss(struct kafka_lane *l, const rd_kafka_topic_partition_t *at
 	bus_count(l->kafka->bus, "weir_bus_loss_suspected_total", l->chain, l->topic, l->subscription, 1);
 }
 
-/* Reading begins at the committed place, or, where there is none or it is gone, at the oldest message. */
-static void choose_offset(struct kafka_lane *l, rd_kafka_topic_partition_t *at, int64_t deadline)
+/* Reading begins at the committed place, or, where there is none or it is gone, at the oldest message. low and high below 0: unknown. */
+static void choose_offset(struct kafka_lane *l, rd_kafka_topic_partition_t *at, int64_t low, int64_t high)
 {
-	int64_t low = 0, high = INT64_MAX, left = deadline - clock_mono_ms();
 	int c = class_of(l, at->topic);
-	if (at->offset >= 0 && left > 0 && rdk.query_watermark_offsets(l->consumer, at->topic, at->partition, &low, &high, (int)left) != 0)
-		high = INT64_MAX;
-	if (at->offset >= 0 && (at->offset < low || at->offset > high)) {
+	if (at->offset >= 0 && (at->offset < low || (high >= 0 && at->offset > high))) {
 		tell_loss(l, at, low, high);
 		at->offset = low;
 	}
@@ -65,13 +62,19 @@ static void choose_offset(struct kafka_lane *l, rd_kafka_topic_partition_t *at, 
 /* What cannot be asked now librdkafka asks itself. */
 static void choose_offsets(struct kafka_lane *l, rd_kafka_topic_partition_list_t *list)
 {
-	int64_t deadline = kafka_deadline(l->kafka);
+	const int64_t deadline = kafka_deadline(l->kafka);
+	rd_kafka_topic_partition_list_t *lows = rdk.topic_partition_list_copy(list), *highs = rdk.topic_partition_list_copy(list);
+	struct error err = { 0 };
 	rd_kafka_resp_err_t e = rdk.committed(l->consumer, list, (int)l->kafka->bus->options.command_timeout_ms);
+	if (e == 0 && kafka_offsets(l->kafka, l->consumer, lows, RD_KAFKA_OFFSET_BEGINNING, deadline, &err) == 0)
+		(void)kafka_offsets(l->kafka, l->consumer, highs, RD_KAFKA_OFFSET_END, deadline, &err);
 	for (int i = 0; i < list->cnt; i++)
 		if (e == 0 && list->elems[i].err == 0)
-			choose_offset(l, &list->elems[i], deadline);
+			choose_offset(l, &list->elems[i], lows->elems[i].offset, highs->elems[i].offset);
 		else
 			list->elems[i].offset = RD_KAFKA_OFFSET_STORED;
+	rdk.topic_partition_list_destroy(lows);
+	rdk.topic_partition_list_destroy(highs);
 }
 
 /* Its messages come by the queue of their class. Done before it is assigned: then nothing comes by another way. */

@@ -93,17 +93,22 @@ static int add_class(struct kafka *k, const char *group, const char *name, int32
 	rd_kafka_topic_partition_list_t *list = rdk.topic_partition_list_new(partitions);
 	for (int32_t p = 0; p < partitions; p++)
 		(void)rdk.topic_partition_list_add(list, name, p);
+	rd_kafka_topic_partition_list_t *lows = rdk.topic_partition_list_copy(list), *highs = rdk.topic_partition_list_copy(list);
 	int r = *group ? ask_committed(k, group, list, err) : 0;
+	const int64_t deadline = kafka_deadline(k);
+	if (r == 0)
+		r = kafka_offsets(k, k->reader, lows, RD_KAFKA_OFFSET_BEGINNING, deadline, err);
+	if (r == 0)
+		r = kafka_offsets(k, k->reader, highs, RD_KAFKA_OFFSET_END, deadline, err);
 	for (int32_t p = 0; p < partitions && r == 0; p++) {
-		int64_t low = 0, high = 0, at = list->elems[p].offset;
-		rd_kafka_resp_err_t e = rdk.query_watermark_offsets(k->reader, name, p, &low, &high, (int)k->bus->options.command_timeout_ms);
-		if (e != 0)
-			r = kafka_error(k, e, name, err);
+		const int64_t low = lows->elems[p].offset, high = highs->elems[p].offset, at = list->elems[p].offset;
 		info->length += (uint64_t)(high - low);
 		if (*group)
 			info->lag += (uint64_t)(high - (at > low ? at : low));
 	}
 	rdk.topic_partition_list_destroy(list);
+	rdk.topic_partition_list_destroy(lows);
+	rdk.topic_partition_list_destroy(highs);
 	return r;
 }
 

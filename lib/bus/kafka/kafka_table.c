@@ -212,15 +212,17 @@ static int read_until(struct kafka_table *t, int64_t end, int64_t deadline, stru
 
 int kafka_table_load(struct kafka_table *t, struct error *err)
 {
-	int64_t low = 0, high = 0, deadline = kafka_deadline(t->kafka);
+	const int64_t deadline = kafka_deadline(t->kafka);
 	int r = start(t, err);
 	if (r != 0)
 		return r;
-	rd_kafka_resp_err_t e = rdk.query_watermark_offsets(t->kafka->reader, t->topic->name, t->partition, &low, &high,
-							    (int)t->kafka->bus->options.command_timeout_ms);
-	if (e != 0)
-		return kafka_error(t->kafka, e, t->topic->name, err);
-	return read_until(t, high, deadline, err);
+	rd_kafka_topic_partition_list_t *list = rdk.topic_partition_list_new(1);
+	const rd_kafka_topic_partition_t *end = rdk.topic_partition_list_add(list, t->topic->name, t->partition);
+	r = kafka_offsets(t->kafka, t->kafka->reader, list, RD_KAFKA_OFFSET_END, deadline, err);
+	if (r == 0)
+		r = read_until(t, end->offset, deadline, err);
+	rdk.topic_partition_list_destroy(list);
+	return r;
 }
 
 int kafka_table(struct kafka *k, const char *topic, int32_t partition, struct kafka_table **ret, struct error *err)

@@ -18,6 +18,7 @@
 #include "support/bus_fixture.h"
 #include "support/kafka_broker.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -160,10 +161,15 @@ static void what_was_published_is_read_in_order_and_what_was_committed_is_not_re
 /* All that the topic's only partition has, by a table of its own kind: records, not messages. */
 static int64_t records(struct bus *bus, const char *topic)
 {
-	int64_t low, high;
+	struct kafka *k = kafka_of(bus);
 	struct error err = { 0 };
-	assert_int_equal(kafka_reader(kafka_of(bus), &err), 0);
-	assert_int_equal(rdk.query_watermark_offsets(kafka_of(bus)->reader, topic, 0, &low, &high, 5000), 0);
+	rd_kafka_topic_partition_list_t *list = rdk.topic_partition_list_new(1);
+	const rd_kafka_topic_partition_t *end = rdk.topic_partition_list_add(list, topic, 0);
+	assert_int_equal(kafka_reader(k, &err), 0);
+	if (kafka_offsets(k, k->reader, list, RD_KAFKA_OFFSET_END, clock_mono_ms() + PATIENCE_MS, &err) != 0)
+		fail_msg("%s", err.text);
+	const int64_t high = end->offset;
+	rdk.topic_partition_list_destroy(list);
 	return high;
 }
 
@@ -583,6 +589,124 @@ static void a_producer_that_cannot_go_on_is_told_and_followed_by_another(void **
 	bus_close(&bus);
 }
 
+/* -- no call outlasts its time ------------------------------------------------------------------------------------------------------------ */
+
+#define SHORT_MS 500 /* a call's time, which is to run out */
+
+struct call {
+	struct bus *bus;
+	struct kafka_table *table; /* or */
+	struct bus_owner *owner;   /* or neither: figures of a topic */
+	int code;
+	atomic_bool over;
+};
+
+static void *make_call(void *arg)
+{
+	struct call *c = arg;
+	struct bus_stream_info info[4];
+	size_t n;
+	struct error err = { 0 };
+	if (c->table)
+		c->code = kafka_table_load(c->table, &err);
+	else if (c->owner)
+		c->code = bus_owner_acquire(c->owner, &err);
+	else
+		c->code = bus_info(c->bus, "c", "basic", NULL, info, &n, &err);
+	atomic_store(&c->over, true);
+	return NULL;
+}
+
+/* Its result; it comes long before the brokers say anything. */
+static int call_ends(struct call *c)
+{
+	pthread_t thread;
+	atomic_store(&c->over, false);
+	assert_int_equal(pthread_create(&thread, NULL, make_call, c), 0);
+	for (int64_t deadline = clock_mono_ms() + PATIENCE_MS / 2; !atomic_load(&c->over); clock_sleep_ms(5))
+		assert_true(clock_mono_ms() < deadline);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	return c->code;
+}
+
+static void tables_are_read_in_time_while_brokers_say_nothing(void **state)
+{
+	(void)state;
+	struct call call = { 0 };
+	struct error err = { 0 };
+	int r;
+	kafka_broker_topic(&broker, "weir.c.silent", 1);
+	call.bus = open_bus("a", SHORT_MS);
+	while ((r = kafka_table(kafka_of(call.bus), "weir.c.silent", 0, &call.table, &err)) != 0 || (r = kafka_table_load(call.table, &err)) != 0)
+		assert_true(error_retriable(r));
+	kafka_broker_hold(&broker, 1);
+	assert_int_equal(call_ends(&call), WEIR_TIMEOUT);
+	kafka_broker_hold(&broker, 0);
+	for (int64_t deadline = clock_mono_ms() + PATIENCE_MS; kafka_table_load(call.table, &err) != 0;)
+		assert_true(clock_mono_ms() < deadline);
+	bus_close(&call.bus);
+}
+
+static void figures_are_told_in_time_while_brokers_say_nothing(void **state)
+{
+	(void)state;
+	struct call call = { 0 };
+	struct error err = { 0 };
+	struct bus_stream_info info[4];
+	size_t n;
+	make_topics("basic", "s");
+	call.bus = open_bus("a", SHORT_MS);
+	for (int64_t deadline = clock_mono_ms() + PATIENCE_MS; bus_info(call.bus, "c", "basic", NULL, info, &n, &err) != 0;)
+		assert_true(clock_mono_ms() < deadline);
+	kafka_broker_hold(&broker, 1);
+	assert_int_equal(call_ends(&call), WEIR_TIMEOUT);
+	kafka_broker_hold(&broker, 0);
+	for (int64_t deadline = clock_mono_ms() + PATIENCE_MS; bus_info(call.bus, "c", "basic", NULL, info, &n, &err) != 0;)
+		assert_true(clock_mono_ms() < deadline);
+	bus_close(&call.bus);
+}
+
+/* It then reads from the place that was committed. */
+static void an_owner_acquires_in_time_while_brokers_do_not_say_what_they_have(void **state)
+{
+	(void)state;
+	struct call call = { 0 };
+	struct error err = { 0 };
+	unsigned times[30] = { 0 }, seen = 0;
+	int r;
+	make_topics("basic", "s");
+	struct bus *bus = open_bus("a", 5000);
+	struct bus_publisher *p = publisher(bus, "basic");
+	assert_int_equal(publish(p, 0, 20, 7, &err), 0);
+	struct bus_owner *o = owner(bus, "basic");
+	acquire(o);
+	read_all(o, 20, times, true);
+	bus_owner_close(&o);
+	assert_int_equal(publish(p, 20, 10, 7, &err), 0);
+	call.bus = open_bus("b", SHORT_MS);
+	call.owner = owner(call.bus, "basic");
+	kafka_broker_silence_offsets(&broker);
+	for (int64_t deadline = clock_mono_ms() + PATIENCE_MS; (r = call_ends(&call)) != 0; clock_sleep_ms(20))
+		assert_true((r == WEIR_CONFLICT || error_retriable(r)) && clock_mono_ms() < deadline);
+	kafka_broker_up(&broker, 0);
+	kafka_broker_up(&broker, 1);
+	for (int64_t deadline = clock_mono_ms() + PATIENCE_MS; seen < 10;) {
+		struct bus_message *m;
+		size_t count = 0;
+		if (bus_owner_read(call.owner, 100, 50, &m, &count, &err) != 0)
+			(void)bus_owner_acquire(call.owner, &err);
+		for (size_t i = 0; i < count; i++)
+			seen += times[number_in(m[i].frame.body)]++ == 0;
+		assert_true(clock_mono_ms() < deadline);
+	}
+	for (unsigned i = 0; i < 20; i++)
+		assert_int_equal(times[i], 1);
+	bus_owner_close(&call.owner);
+	bus_publisher_close(&p);
+	bus_close(&call.bus);
+	bus_close(&bus);
+}
+
 static struct CMUnitTest tests[] = {
 	cmocka_unit_test(what_was_published_is_read_in_order_and_what_was_committed_is_not_read_again),
 	cmocka_unit_test(a_call_that_ran_out_of_time_is_repeated_and_is_once),
@@ -595,6 +719,9 @@ static struct CMUnitTest tests[] = {
 	cmocka_unit_test(a_reader_that_fell_out_of_retention_is_told),
 	cmocka_unit_test(two_instances_share_the_partitions_and_one_takes_all_when_the_other_goes),
 	cmocka_unit_test(what_is_no_frame_becomes_a_letter_that_can_be_purged),
+	cmocka_unit_test(tables_are_read_in_time_while_brokers_say_nothing),
+	cmocka_unit_test(figures_are_told_in_time_while_brokers_say_nothing),
+	cmocka_unit_test(an_owner_acquires_in_time_while_brokers_do_not_say_what_they_have),
 };
 #define TESTS (sizeof tests / sizeof tests[0])
 
