@@ -1,9 +1,16 @@
 /* apart.c - see apart.h. */
 #include "support/apart.h"
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/types.h>
 #include <sys/wait.h>
@@ -59,8 +66,9 @@ void apart_start(const bool *which, size_t n, const char *program)
 	start_some(0);
 }
 
-bool apart_wait(size_t at)
+void apart_case(void **state)
 {
+	const size_t at = (size_t)(uintptr_t)*state;
 	struct process *p = &processes[at];
 	char line[512];
 	int status = -1;
@@ -70,5 +78,19 @@ bool apart_wait(size_t at)
 	while ((!ended || status != 0) && fgets(line, sizeof line, p->output))
 		fputs(line, stderr);
 	fclose(p->output);
-	return ended && status == 0;
+	assert_true(ended && status == 0);
+}
+
+int apart_main(int argc, char **argv, const char *program, struct CMUnitTest *tests, size_t n, int (*run)(size_t at))
+{
+	static bool all[APART_MAX];
+	if (argc > 1) {
+		size_t at = strtoul(argv[1], NULL, 10);
+		return at < n ? run(at) : 2;
+	}
+	memset(all, true, sizeof all);
+	apart_start(all, n, program);
+	for (size_t i = 0; i < n; i++)
+		tests[i] = (struct CMUnitTest){ tests[i].name, apart_case, NULL, NULL, (void *)(uintptr_t)i };
+	return _cmocka_run_group_tests(program, tests, n, NULL, NULL);
 }

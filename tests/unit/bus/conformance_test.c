@@ -703,11 +703,6 @@ static void add_case(const struct row *row, CMUnitTestFunction promise, const ch
 
 /* -- cases that are processes ---------------------------------------------------------------------------------------------------------------- */
 
-static void wait_for_process(void **state)
-{
-	assert_true(apart_wait((size_t)(uintptr_t)*state));
-}
-
 static int run_case(size_t at)
 {
 	static const char *const topics[] = { "notes", "results" }, *const subscriptions[] = { "s", "t", "r" };
@@ -748,7 +743,7 @@ int main(int argc, char **argv)
 	apart_start(apart, test_count, "conformance_test");
 	for (size_t i = 0; i < test_count; i++)
 		if (apart[i])
-			tests[i] = (struct CMUnitTest){ tests[i].name, wait_for_process, NULL, NULL, (void *)(uintptr_t)i };
+			tests[i] = (struct CMUnitTest){ tests[i].name, apart_case, NULL, NULL, (void *)(uintptr_t)i };
 	redis_server_start(&fixture_server);
 	return fixture_end(_cmocka_run_group_tests("conformance", tests, test_count, NULL, NULL));
 }

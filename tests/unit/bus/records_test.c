@@ -588,11 +588,6 @@ static struct CMUnitTest tests[] = {
 };
 #define TESTS (sizeof tests / sizeof tests[0])
 
-static void wait_for_process(void **state)
-{
-	assert_true(apart_wait((size_t)(uintptr_t)*state));
-}
-
 static int run_case(size_t at)
 {
 	kafka_broker_start(&broker);
@@ -605,15 +600,6 @@ static int run_case(size_t at)
 
 int main(int argc, char **argv)
 {
-	static bool apart[TESTS];
 	log_init(LOG_ERROR + 1, LOG_FORMAT_LOGFMT);
-	if (argc > 1) {
-		size_t at = strtoul(argv[1], NULL, 10);
-		return at < TESTS ? run_case(at) : 2;
-	}
-	memset(apart, true, sizeof apart);
-	apart_start(apart, TESTS, "records_test");
-	for (size_t i = 0; i < TESTS; i++)
-		tests[i] = (struct CMUnitTest){ tests[i].name, wait_for_process, NULL, NULL, (void *)(uintptr_t)i };
-	return _cmocka_run_group_tests("records", tests, TESTS, NULL, NULL);
+	return apart_main(argc, argv, "records_test", tests, TESTS, run_case);
 }
