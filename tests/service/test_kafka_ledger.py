@@ -66,20 +66,42 @@ def blocks_of(records):
     return [(r.event["type"], r.event.get("hash") or r.event["block_hash"]) for r in records]
 
 
-def test_a_journal_of_many_pieces_and_a_block_of_many(place):
-    stores, journal = place.stores, place.journal
-    journal.write(*[journal.apply(hash_of(h)) for h in range(1, 601)])
+def make_accounts(stores):
     stores.sql("create table weir.entries_dev partition of weir.entries default")
     stores.sql("insert into weir.accounts (chain, address) select c.id, decode(lpad(to_hex(n), 40, '0'), 'hex') from weir.chains c, generate_series(1, 7) n")
     stores.sql("insert into weir.assets (chain, standard, contract, first_height) select id, 1, '', 0 from weir.chains")
-    height, hash = 601, hash_of(601)
+
+
+def block_of_entries(place, height, count):
+    """Applied, with so many entries, of seven accounts in turn."""
+    journal, hash = place.journal, hash_of(height)
     applied = journal.apply(hash)
-    stores.sql("insert into weir.entries (chain, height, branch, ordinal, tx_index, kind, asset, account, delta, balance, path)"
-               " select c.id, %s, 0, n, -1, 1, s.id, a.id, n + 1, 0, '' from weir.chains c, weir.assets s, generate_series(0, %s) n"
-               " join weir.accounts a on a.id = (select min(id) from weir.accounts) + n %% 7", height, LARGE - 1)
+    place.stores.sql("insert into weir.entries (chain, height, branch, ordinal, tx_index, kind, asset, account, delta, balance, path)"
+                     " select c.id, %s, 0, n, -1, 1, s.id, a.id, n + 1, 0, '' from weir.chains c, weir.assets s, generate_series(0, %s) n"
+                     " join weir.accounts a on a.id = (select min(id) from weir.accounts) + n %% 7", height, count - 1)
     journal.sequence -= 1
-    applied[1] = journal._event(APPLIED, height, hash, 0, text(2, hash_of(600)) + number(4, 0) + number(5, SEEN) + number(7, LARGE) + number(13, 1))
-    journal.write(applied)
+    applied[1] = journal._event(APPLIED, height, hash, 0, text(2, hash_of(height - 1)) + number(4, 0) + number(5, SEEN) + number(7, count) + number(13, 1))
+    return applied
+
+
+def test_blocks_that_fill_pieces_together_come_whole_and_once(place):
+    counts = {height: 1000 if height <= 8 else 700 for height in range(1, 15)}  # 4,000 entries are a piece: two end with a block, one within
+    make_accounts(place.stores)
+    place.journal.write(*[block_of_entries(place, height, count) for height, count in counts.items()])
+    place.gateway()
+    records = place.read(sum(counts.values()) + len(counts))
+    chain = [r for r in records if r.key == "dev"]
+    assert blocks_of(chain) == [("block", hexed(hash_of(height))) for height in counts]
+    entries = sorted((r for r in records if r.key != "dev"), key=lambda r: r.order)
+    assert [(r.event["block_hash"], r.event["ordinal"]) for r in entries] == [(hexed(hash_of(h)), n) for h, count in counts.items() for n in range(count)]
+
+
+def test_a_journal_of_many_pieces_and_a_block_of_many(place):
+    stores, journal = place.stores, place.journal
+    journal.write(*[journal.apply(hash_of(h)) for h in range(1, 601)])
+    make_accounts(stores)
+    height, hash = 601, hash_of(601)
+    journal.write(block_of_entries(place, height, LARGE))
     gateway = place.gateway()
     records = place.read(600 + LARGE + 1)
     chain = [r for r in records if r.key == "dev"]

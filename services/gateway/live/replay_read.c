@@ -109,6 +109,14 @@ static void event_window(const struct event *event, int32_t *ret_first, int32_t 
 	*ret_last = (int32_t)(event->kind == APPLIED ? event->message->block_applied->entry_count : event->message->block_retracted->entry_count) - 1;
 }
 
+/* … behind what was given already. */
+static void wanted_window(const struct replay_job *job, const struct event *event, int32_t *ret_first, int32_t *ret_last)
+{
+	event_window(event, ret_first, ret_last);
+	if (event->sequence == job->offset.sequence && job->offset.index >= *ret_first)
+		*ret_first = (int32_t)job->offset.index + 1;
+}
+
 /* Of those whose account belonged to the list for the event that applied the block. */
 static const char *const watched_sql =
 	"with e as (select w.seq, e.* from unnest($2::int8[], $3::int8[], $4::int4[], $5::int4[], $6::int4[], $7::int8[]) w(seq, height, branch, lo, hi, applied)"
@@ -128,6 +136,25 @@ static const char *const entries_sql =
 	"   and ($8::bytea is null or e.asset = (select id from weir_api.assets where chain = $1 and contract = $8 and coalesce(token_id, -1) = $9::numeric))"
 	"   order by e.ordinal) e order by w.seq, e.ordinal limit $10)"
 	" select e.seq, " ENTRY_COLUMNS " from e" ENTRY_JOINS " order by e.seq, e.ordinal";
+
+/* All entries of all events are wanted: then it is known how many they are, and the piece ends with the event that fills it. PostgreSQL would look up the entries of
+ * those behind it, too, before it leaves them out. */
+static void end_when_full(struct piece *piece)
+{
+	const struct replay_job *job = piece->job;
+	int64_t entries = 0;
+	if (job->filter.has_account || job->filter.has_asset || job->filter.watchlist)
+		return;
+	for (size_t i = 0; i < piece->count; i++) {
+		int32_t first, last;
+		if (!piece->wanted[i])
+			continue;
+		wanted_window(job, piece->events[i], &first, &last);
+		entries += last - first + 1;
+		if (entries >= ENTRIES_MAX)
+			piece->count = i + 1;
+	}
+}
 
 static int read_entries(struct piece *piece, struct pg *pg, const uint64_t *applied, struct error *err)
 {
@@ -149,9 +176,7 @@ static int read_entries(struct piece *piece, struct pg *pg, const uint64_t *appl
 			int32_t first, last;
 			if (!piece->wanted[i])
 				continue;
-			event_window(event, &first, &last);
-			if (event->sequence == job->offset.sequence && job->offset.index >= first)
-				first = (int32_t)job->offset.index + 1;
+			wanted_window(job, event, &first, &last);
 			n += c == 0;
 			if (c < 2)
 				pg_array_i64(&a[c], c == 0 ? (int64_t)event->sequence : event->height);
@@ -407,8 +432,10 @@ int replay_read(struct replay_job *job, struct pg *pg, struct error *err)
 	uint64_t *applied = xcalloc(ROWS_MAX, sizeof *applied);
 	piece->job = job;
 	int code = read_events(piece, pg, applied, err);
-	if (!code)
+	if (!code) {
+		end_when_full(piece);
 		code = read_entries(piece, pg, applied, err);
+	}
 	if (!code)
 		push_all(piece, applied);
 	for (size_t i = 0; i < ROWS_MAX; i++)
