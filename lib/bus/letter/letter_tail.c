@@ -116,9 +116,12 @@ static bool take_found(redisReply *found, struct letter_news *n)
 	return true;
 }
 
+/* What somebody else wrote there is passed over. */
 static void give(const redisReply *entry, letter_news_fn *fn, void *arg)
 {
 	const redisReply *words = entry->element[1];
+	if (words->elements != 4)
+		return;
 	struct letter_news n = { .place = letter_id_pack(entry->element[0]->str), .what = words->element[0]->str, .subscription = words->element[1]->str, .letter = words->element[2]->str };
 	n.at_ms = (int64_t)(n.place / NUMBERS);
 	if (take_found(words->element[3], &n))
