@@ -235,7 +235,8 @@ def test_every_answer_is_one_that_the_document_promises(world):
     kafka_is_off(api)
     alerts_go_nowhere(api)
     assert api.ok("/v1/poll?chain=dev&topic=blocks&height=1")["items"]
-    api.ok(f"{C}/statistics")
+    for path in ("statistics", "statistics/history?step=hour", f"accounts/{address}/statistics", "assets/native/statistics"):
+        api.ok(f"{C}/{path}")
     status, batch, headers = stack.http_json(world.suite.api + "/v1/batch", "POST", {"paths": [C]})
     api.document.answer("POST", "/v1/batch", status, batch, headers)
     api.asked.add("readBatch")

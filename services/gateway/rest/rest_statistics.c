@@ -88,9 +88,10 @@ static bool read_history(struct call *call, int64_t *ret_from, int64_t *ret_to)
 	bool bounded = call_value(call, "from")->given || call_value(call, "since")->given;
 	if (!bounded && *ret_to - *ret_from >= HISTORY_BLOCKS)
 		*ret_from = *ret_to - HISTORY_BLOCKS + 1;
-	return *ret_to - *ret_from < HISTORY_BLOCKS ||
+	const int64_t blocks = *ret_to - *ret_from + 1;
+	return blocks <= HISTORY_BLOCKS ||
 	       call_problem(call, 400, "range_too_large", "one answer is of at most %d blocks, these would be %lld: ask for less with from and to, or since and until", HISTORY_BLOCKS,
-			    (long long)(*ret_to - *ret_from + 1));
+			    (long long)blocks);
 }
 
 void rest_statistics_history(struct call *call)
