@@ -618,11 +618,12 @@ def test_P6_stores_go_and_come_back_and_nothing_is_lost(own_world):
     stack.wait_until("readiness says no", 60, lambda: not world.suite.ready("gateway"))
     world.postgres.start()
     stack.wait_until("readiness says yes", 60, lambda: world.suite.ready("gateway"))
-    while busy.child.poll() is None: # who reads nothing for a minute looks dead
+    settling = threading.Thread(target=lambda: (busy.child.wait(), world.settle()))
+    settling.start()
+    while settling.is_alive(): # who reads nothing for a minute looks dead
         with contextlib.suppress(websocket.WebSocketTimeoutException):
             books.take(0.2)
     assert busy.child.wait() == 0, busy.tail()
-    world.settle()
     ledger = set(world.ledger_ids(api))
     books.read_until(lambda: set(books.held) == ledger)
     assert set(books.held) == ledger
