@@ -31,6 +31,17 @@ static const struct error_row *row_of(int code)
 	return row_of(WEIR_INTERNAL);
 }
 
+const int *error_codes(size_t *ret_n)
+{
+	static const int codes[] = {
+#define X(name, ...) WEIR_##name,
+		ERROR_CODES(X)
+#undef X
+	};
+	*ret_n = sizeof codes / sizeof codes[0];
+	return codes;
+}
+
 int error_set(struct error *err, int code, const char *format, ...)
 {
 	if (!err)

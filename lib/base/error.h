@@ -73,6 +73,7 @@ int error_set(struct error *err, int code, const char *format, ...) __attribute_
  * Without err there is no code to keep: returns WEIR_INTERNAL. */
 int error_prefix(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+const int *error_codes(size_t *ret_n); /* all there are, in the table's order */
 const char *error_name(int code);       /* "timeout"-like lower-case identifier: "RATE_LIMITED" -> "rate_limited" */
 const char *error_title(int code);      /* for people */
 const char *error_suggestion(int code); /* what to do */

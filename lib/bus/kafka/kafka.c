@@ -269,6 +269,15 @@ static void hear_trouble(struct kafka *k, rd_kafka_resp_err_t e)
 		(void)rdk.poll(k->reader, 0);
 }
 
+/* How a question ended that was asked until it was answered, its time was up or weir stops. */
+static int ended(struct kafka *k, rd_kafka_resp_err_t e, const char *doing, struct error *err)
+{
+	hear_trouble(k, e);
+	if (transient(e) && bus_canceled(k->bus))
+		return error_set(err, WEIR_CANCELED, "stopping");
+	return e ? kafka_error(k, e, doing, err) : 0;
+}
+
 static int ask_partitions(struct kafka *k, struct kafka_topic *t, enum kafka_use use, struct error *err)
 {
 	static const char *const advice[] = {
@@ -290,19 +299,15 @@ static int ask_partitions(struct kafka *k, struct kafka_topic *t, enum kafka_use
 			rdk.metadata_destroy(md);
 		md = NULL;
 	} while (goes_on(k, e, deadline));
-	hear_trouble(k, e);
-	if (transient(e) && bus_canceled(k->bus))
-		return error_set(err, WEIR_CANCELED, "stopping");
 	if (e == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || e == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC)
 		return error_set(err, WEIR_CONFIG,
 				 "Kafka %s has no topic %s; make it: kafka-topics.sh --bootstrap-server %s --create --topic %s --partitions <n>%s", k->hosts,
 				 t->name, k->hosts, t->name, advice[use]);
-	if (e != 0)
-		return kafka_error(k, e, t->name, err);
-	if (t->partitions < 1 || t->partitions > KAFKA_PARTITIONS_MAX)
-		return error_set(err, WEIR_CONFIG, "Kafka %s: topic %s has %d partitions; 1 to %d can be", k->hosts, t->name, (int)t->partitions,
-				 KAFKA_PARTITIONS_MAX);
-	return 0;
+	int r = ended(k, e, t->name, err);
+	if (r == 0 && (t->partitions < 1 || t->partitions > KAFKA_PARTITIONS_MAX))
+		r = error_set(err, WEIR_CONFIG, "Kafka %s: topic %s has %d partitions; 1 to %d can be", k->hosts, t->name, (int)t->partitions,
+			      KAFKA_PARTITIONS_MAX);
+	return r;
 }
 
 int kafka_topic(struct kafka *k, const char *name, enum kafka_use use, struct kafka_topic **ret, struct error *err)
@@ -348,10 +353,22 @@ int kafka_offsets(struct kafka *k, rd_kafka_t *client, rd_kafka_topic_partition_
 	do
 		e = ask_offsets(client, list, which, slice(deadline_ms));
 	while (goes_on(k, e, deadline_ms));
-	hear_trouble(k, e);
-	if (transient(e) && bus_canceled(k->bus))
-		return error_set(err, WEIR_CANCELED, "stopping");
-	return e ? kafka_error(k, e, list->elems[0].topic, err) : 0;
+	return ended(k, e, list->elems[0].topic, err);
+}
+
+int kafka_ends(struct kafka *k, rd_kafka_t *client, const rd_kafka_topic_partition_list_t *list, struct kafka_ends *ret, struct error *err)
+{
+	const int64_t deadline = kafka_deadline(k);
+	*ret = (struct kafka_ends){ rdk.topic_partition_list_copy(list), rdk.topic_partition_list_copy(list) };
+	int r = kafka_offsets(k, client, ret->lows, RD_KAFKA_OFFSET_BEGINNING, deadline, err);
+	int r_highs = kafka_offsets(k, client, ret->highs, RD_KAFKA_OFFSET_END, deadline, r ? NULL : err);
+	return r ? r : r_highs;
+}
+
+void kafka_ends_free(struct kafka_ends *ends)
+{
+	rdk.topic_partition_list_destroy(ends->lows);
+	rdk.topic_partition_list_destroy(ends->highs);
 }
 
 static int ask_all(struct kafka *k, int topics, const struct rd_kafka_metadata **ret, struct error *err)
@@ -364,10 +381,7 @@ static int ask_all(struct kafka *k, int topics, const struct rd_kafka_metadata *
 	do
 		e = rdk.metadata(k->reader, topics, NULL, ret, slice(deadline));
 	while (goes_on(k, e, deadline));
-	hear_trouble(k, e);
-	if (transient(e) && bus_canceled(k->bus))
-		return error_set(err, WEIR_CANCELED, "stopping");
-	return e ? kafka_error(k, e, "asking for the brokers", err) : 0;
+	return ended(k, e, "asking for the brokers", err);
 }
 
 int kafka_all_topics(struct kafka *k, const struct rd_kafka_metadata **ret, struct error *err)

@@ -70,6 +70,12 @@ void kafka_topic_name(const char *chain, const char *topic, int klass, char ret[
 int kafka_reader(struct kafka *, struct error *);
 /* Where partitions begin (RD_KAFKA_OFFSET_BEGINNING) or end (RD_KAFKA_OFFSET_END): each element's offset; below 0: unknown, also after an error. */
 int kafka_offsets(struct kafka *, rd_kafka_t *client, rd_kafka_topic_partition_list_t *, int64_t which, int64_t deadline_ms, struct error *);
+/* Both of each partition, in the order of the list; to be freed also after an error. */
+struct kafka_ends {
+	rd_kafka_topic_partition_list_t *lows, *highs;
+};
+int kafka_ends(struct kafka *, rd_kafka_t *client, const rd_kafka_topic_partition_list_t *, struct kafka_ends *ret, struct error *);
+void kafka_ends_free(struct kafka_ends *);
 int kafka_client(struct kafka *, rd_kafka_type_t, const struct kafka_setting *, size_t n,
 		 void (*on_rebalance)(rd_kafka_t *, rd_kafka_resp_err_t, rd_kafka_topic_partition_list_t *, void *), void *opaque, rd_kafka_t **ret,
 		 struct error *);

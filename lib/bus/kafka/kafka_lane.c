@@ -62,19 +62,15 @@ static void choose_offset(struct kafka_lane *l, rd_kafka_topic_partition_t *at, 
 /* What cannot be asked now librdkafka asks itself. */
 static void choose_offsets(struct kafka_lane *l, rd_kafka_topic_partition_list_t *list)
 {
-	const int64_t deadline = kafka_deadline(l->kafka);
-	rd_kafka_topic_partition_list_t *lows = rdk.topic_partition_list_copy(list), *highs = rdk.topic_partition_list_copy(list);
-	struct error err = { 0 };
-	rd_kafka_resp_err_t e = rdk.committed(l->consumer, list, (int)l->kafka->bus->options.command_timeout_ms);
-	if (e == 0 && kafka_offsets(l->kafka, l->consumer, lows, RD_KAFKA_OFFSET_BEGINNING, deadline, &err) == 0)
-		(void)kafka_offsets(l->kafka, l->consumer, highs, RD_KAFKA_OFFSET_END, deadline, &err);
+	struct kafka_ends ends;
+	rd_kafka_resp_err_t e = rdk.committed(l->consumer, list, (int)l->kafka->bus->options.command_timeout_ms); /* first: the end does not lie before it */
+	(void)kafka_ends(l->kafka, l->consumer, list, &ends, NULL);
 	for (int i = 0; i < list->cnt; i++)
 		if (e == 0 && list->elems[i].err == 0)
-			choose_offset(l, &list->elems[i], lows->elems[i].offset, highs->elems[i].offset);
+			choose_offset(l, &list->elems[i], ends.lows->elems[i].offset, ends.highs->elems[i].offset);
 		else
 			list->elems[i].offset = RD_KAFKA_OFFSET_STORED;
-	rdk.topic_partition_list_destroy(lows);
-	rdk.topic_partition_list_destroy(highs);
+	kafka_ends_free(&ends);
 }
 
 /* Its messages come by the queue of their class. Done before it is assigned: then nothing comes by another way. */

@@ -93,22 +93,19 @@ static int add_class(struct kafka *k, const char *group, const char *name, int32
 	rd_kafka_topic_partition_list_t *list = rdk.topic_partition_list_new(partitions);
 	for (int32_t p = 0; p < partitions; p++)
 		(void)rdk.topic_partition_list_add(list, name, p);
-	rd_kafka_topic_partition_list_t *lows = rdk.topic_partition_list_copy(list), *highs = rdk.topic_partition_list_copy(list);
+	struct kafka_ends ends;
+	/* Committed first: the end asked for afterwards does not lie before it. */
 	int r = *group ? ask_committed(k, group, list, err) : 0;
-	const int64_t deadline = kafka_deadline(k);
-	if (r == 0)
-		r = kafka_offsets(k, k->reader, lows, RD_KAFKA_OFFSET_BEGINNING, deadline, err);
-	if (r == 0)
-		r = kafka_offsets(k, k->reader, highs, RD_KAFKA_OFFSET_END, deadline, err);
+	int r_ends = kafka_ends(k, k->reader, list, &ends, r ? NULL : err);
+	r = r ? r : r_ends;
 	for (int32_t p = 0; p < partitions && r == 0; p++) {
-		const int64_t low = lows->elems[p].offset, high = highs->elems[p].offset, at = list->elems[p].offset;
+		const int64_t low = ends.lows->elems[p].offset, high = ends.highs->elems[p].offset, at = list->elems[p].offset;
 		info->length += (uint64_t)(high - low);
 		if (*group)
 			info->lag += (uint64_t)(high - (at > low ? at : low));
 	}
 	rdk.topic_partition_list_destroy(list);
-	rdk.topic_partition_list_destroy(lows);
-	rdk.topic_partition_list_destroy(highs);
+	kafka_ends_free(&ends);
 	return r;
 }
 

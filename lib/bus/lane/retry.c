@@ -31,12 +31,9 @@ const char *retry_class_name(enum retry_class klass)
 
 enum retry_class retry_class_of_name(const char *code)
 {
-	static const int codes[] = {
-#define X(name, ...) WEIR_##name,
-		ERROR_CODES(X)
-#undef X
-	};
-	for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
+	size_t n;
+	const int *codes = error_codes(&n);
+	for (size_t i = 0; i < n; i++)
 		if (strcmp(error_name(codes[i]), code) == 0)
 			return retry_class_of(codes[i]);
 	return RETRY_PERMANENT;

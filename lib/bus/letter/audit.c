@@ -3,6 +3,7 @@
 #include "bus/letter_tail.h"
 
 #include "bus/core/transport.h"
+#include "bus/letter/letters.h"
 #include "bus/message/message.h"
 #include "bus/redis/command.h"
 
@@ -32,18 +33,11 @@ int bus_audit(struct bus *bus, const char *chain, const char *who, const char *a
 	return code;
 }
 
-static int read_page(struct bus *bus, const char *chain, const char *command, const char *from, size_t n, redisReply **ret, struct error *err)
+static int read_page(struct bus *bus, const char *chain, enum page_order order, const char *from, size_t n, redisReply **ret, struct error *err)
 {
-	struct bus_args a = { 0 };
-	bus_args_add(&a, command);
-	bus_args_add_format(&a, AUDIT_KEY_FORMAT, chain);
-	bus_args_add(&a, from);
-	bus_args_add(&a, strcmp(command, "XRANGE") == 0 ? "+" : "-");
-	bus_args_add(&a, "COUNT");
-	bus_args_add_u64(&a, n);
-	int r = bus_run(bus, &a, 0, ret, err);
-	bus_args_free(&a);
-	return r;
+	char key[KEY_MAX];
+	snprintf(key, sizeof key, AUDIT_KEY_FORMAT, chain);
+	return bus_read_page(bus, key, order, from, n, ret, err);
 }
 
 static const char *word(const redisReply *line, const char *name)
@@ -76,11 +70,11 @@ static bool give(const redisReply *entry, audit_line_fn *fn, void *arg)
 	return fn(&line, arg);
 }
 
-static int list(struct bus *bus, const char *chain, const char *command, const char *from, size_t limit, audit_line_fn *fn, void *arg,
+static int list(struct bus *bus, const char *chain, enum page_order order, const char *from, size_t limit, audit_line_fn *fn, void *arg,
 		struct error *err)
 {
 	redisReply *reply;
-	int r = read_page(bus, chain, command, from, limit, &reply, err);
+	int r = read_page(bus, chain, order, from, limit, &reply, err);
 	if (r != 0)
 		return r;
 	for (size_t i = 0; i < reply->elements; i++)
@@ -98,7 +92,7 @@ int bus_audit_list(struct bus *bus, const char *chain, const char *cursor, size_
 		return error_set(err, WEIR_INVALID, "not a cursor of this list");
 	if (cursor && *cursor)
 		snprintf(from, sizeof from, "(%s", cursor);
-	return list(bus, chain, "XREVRANGE", from, limit > 0 && limit < KEEP ? limit : KEEP, fn, arg, err);
+	return list(bus, chain, NEWEST_FIRST, from, limit > 0 && limit < KEEP ? limit : KEEP, fn, arg, err);
 }
 
 int audit_tail_list(struct bus *bus, const char *chain, uint64_t from, size_t limit, audit_line_fn *fn, void *arg, struct error *err)
@@ -106,7 +100,7 @@ int audit_tail_list(struct bus *bus, const char *chain, uint64_t from, size_t li
 	char text[LETTER_ID_TEXT];
 	if (bus->transport)
 		return error_set(err, WEIR_UNSUPPORTED, "over this transport there is no audit stream");
-	return list(bus, chain, "XRANGE", letter_id_text(from, text), limit, fn, arg, err);
+	return list(bus, chain, OLDEST_FIRST, letter_id_text(from, text), limit, fn, arg, err);
 }
 
 /* -- verifying --------------------------------------------------------------------------------------------------------------- */
@@ -196,7 +190,7 @@ static int check_lines(struct bus *bus, const char *chain, struct chain_state *s
 	s->met = false;
 	for (size_t n = PAGE; n == PAGE;) {
 		redisReply *reply;
-		int r = read_page(bus, chain, "XRANGE", from, PAGE, &reply, err);
+		int r = read_page(bus, chain, OLDEST_FIRST, from, PAGE, &reply, err);
 		if (r != 0)
 			return r;
 		n = reply->elements;

@@ -25,23 +25,20 @@ static void add_text_or_empty(struct bus_args *a, const char *text)
 /* As dead_letter.lua reads it: a class is its codes, or those that are not of it, because codes that this build does not know are permanent. */
 static void add_reason(struct bus_args *a, const struct dead_letter_filter *f)
 {
-	static const int all[] = {
-#define X(name, ...) WEIR_##name,
-		ERROR_CODES(X)
-#undef X
-	};
+	size_t n;
+	const int *codes = error_codes(&n);
 	const char *class = f->error_class;
 	if (!class || (f->reason && strcmp(retry_class_name(retry_class_of_name(f->reason)), class) == 0)) {
 		add_text_or_empty(a, f->reason);
 		return;
 	}
 	bool but = strcmp(class, retry_class_name(RETRY_PERMANENT)) == 0;
-	struct buf codes = BUF_INIT(4096);
-	for (size_t i = 0; i < sizeof all / sizeof all[0] && !f->reason; i++)
-		if ((strcmp(retry_class_name(retry_class_of(all[i])), class) == 0) != but)
-			buf_printf(&codes, " %s ", error_name(all[i]));
-	bus_args_add_format(a, "\1%s\1%c\1%s", f->reason ? "none" : class, but && !f->reason ? '!' : '=', buf_str(&codes));
-	buf_free(&codes);
+	struct buf names = BUF_INIT(4096);
+	for (size_t i = 0; i < n && !f->reason; i++)
+		if ((strcmp(retry_class_name(retry_class_of(codes[i])), class) == 0) != but)
+			buf_printf(&names, " %s ", error_name(codes[i]));
+	bus_args_add_format(a, "\1%s\1%c\1%s", f->reason ? "none" : class, but && !f->reason ? '!' : '=', buf_str(&names));
+	buf_free(&names);
 }
 
 void dead_letter_add_filter(struct bus_args *a, const struct dead_letter_filter *f)

@@ -2,8 +2,8 @@
 #include "bus/letter_tail.h"
 
 #include "bus/core/core.h"
+#include "bus/letter/letters.h"
 #include "bus/message/message.h"
-#include "bus/redis/command.h"
 
 #include "weir/streams.h"
 
@@ -63,6 +63,20 @@ static int stream_end(struct bus *bus, const char *key, uint64_t *ret, struct er
 	*ret = last && last->str ? letter_id_pack(last->str) : 0;
 	freeReplyObject(info);
 	return 0;
+}
+
+int bus_read_page(struct bus *bus, const char *key, enum page_order order, const char *from, size_t n, redisReply **ret, struct error *err)
+{
+	struct bus_args a = { 0 };
+	bus_args_add(&a, order == NEWEST_FIRST ? "XREVRANGE" : "XRANGE");
+	bus_args_add(&a, key);
+	bus_args_add(&a, from);
+	bus_args_add(&a, order == NEWEST_FIRST ? "-" : "+");
+	bus_args_add(&a, "COUNT");
+	bus_args_add_u64(&a, n);
+	int r = bus_run(bus, &a, 0, ret, err);
+	bus_args_free(&a);
+	return r;
 }
 
 int letter_tail_end(struct bus *bus, const char *chain, uint64_t *ret, struct error *err)
@@ -130,20 +144,12 @@ static void give(const redisReply *entry, letter_news_fn *fn, void *arg)
 
 int letter_tail_list(struct bus *bus, const char *chain, uint64_t behind, size_t limit, letter_news_fn *fn, void *arg, struct error *err)
 {
-	struct bus_args a = { 0 };
 	char key[KEY_MAX], text[LETTER_ID_TEXT];
 	redisReply *reply;
 	snprintf(key, sizeof key, DEAD_NEWS_KEY_FORMAT, chain);
 	if (bus->transport)
 		return error_set(err, WEIR_UNSUPPORTED, "over this transport nobody can watch dead letters");
-	bus_args_add(&a, "XRANGE");
-	bus_args_add(&a, key);
-	bus_args_add(&a, letter_id_text(behind, text));
-	bus_args_add(&a, "+");
-	bus_args_add(&a, "COUNT");
-	bus_args_add_u64(&a, limit + 1);
-	int code = bus_run(bus, &a, 0, &reply, err);
-	bus_args_free(&a);
+	int code = bus_read_page(bus, key, OLDEST_FIRST, letter_id_text(behind, text), limit + 1, &reply, err);
 	if (code)
 		return code;
 	const size_t known = behind ? 1 : 0; /* its own entry must still be there: then so is all behind it */

@@ -16,6 +16,10 @@ bool dead_letter_is_id(const char *);
 void dead_letter_call(struct bus_args *, const char *function, const char *chain, const char *subscription);
 void dead_letter_add_filter(struct bus_args *, const struct dead_letter_filter *); /* six arguments; NULL: any */
 
+/* Up to n entries of a stream, beginning at an id ("(" before it: behind it). */
+enum page_order { OLDEST_FIRST, NEWEST_FIRST };
+int bus_read_page(struct bus *, const char *key, enum page_order, const char *from, size_t n, redisReply **ret, struct error *);
+
 /* Letters to try again, as messages. token NULL: a shared lane. */
 int bus_take_replays(struct bus *, const char *chain, const char *topic, const char *subscription, const char *token, size_t max,
 		     struct bus_batch *, struct error *);

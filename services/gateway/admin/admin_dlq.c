@@ -190,26 +190,29 @@ bool admin_read_time(struct call *call, const char *name, int64_t *ret_ms)
 	return *ret_ms > 0 || call_problem(call, 400, "invalid_parameter", "%s lies before 1970", name);
 }
 
-/* Or not given. */
-static bool is_one_of(const char *text, const char *const *words)
+static bool is_kind(const char *text)
 {
-	bool known = !text;
-	for (; *words && !known; words++)
-		known = strcmp(text, *words) == 0;
+	return strcmp(text, "head") == 0 || strcmp(text, "follower") == 0 || strcmp(text, "skipped") == 0;
+}
+
+static bool is_error_class(const char *text)
+{
+	bool known = false;
+	for (int k = RETRY_ANY + 1; k <= RETRY_CRASH && !known; k++)
+		known = strcmp(text, retry_class_name((enum retry_class)k)) == 0;
 	return known;
 }
 
 bool admin_letter_filter(struct call *call, struct dead_letter_filter *ret)
 {
-	static const char *const kinds[] = { "head", "follower", "skipped", NULL }, *const classes[] = { "transient", "dependency", "permanent", "crash", NULL };
 	*ret = (struct dead_letter_filter){ .type = call_text(call, "type"),
 					    .reason = call_text(call, "reason"),
 					    .error_class = call_text(call, "error_class"),
 					    .key = call_text(call, "key"),
 					    .kind = call_text(call, "kind") };
-	if (!is_one_of(ret->kind, kinds))
+	if (ret->kind && !is_kind(ret->kind))
 		return call_problem(call, 400, "invalid_parameter", "kind is head, follower or skipped");
-	if (!is_one_of(ret->error_class, classes))
+	if (ret->error_class && !is_error_class(ret->error_class))
 		return call_problem(call, 400, "invalid_parameter", "error_class is transient, dependency, permanent or crash");
 	return admin_read_time(call, "from", &ret->from_ms) && admin_read_time(call, "to", &ret->to_ms);
 }
