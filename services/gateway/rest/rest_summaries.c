@@ -109,10 +109,10 @@ void rest_account_statistics(struct call *call)
 
 /* ---- an asset -------------------------------------------------------------------------------------------------------------------------- */
 
-/* $1 asset, $2 accounts read at most, $3 how many to name. The zero address holds nothing: what it has is what was burned, less what was minted. */
+/* $1 asset (as the index of holders has it: bigint), $2 accounts read at most, $3 how many to name. The zero address holds nothing: what it has is what was burned, less what was minted. */
 static const char *const holders_sql =
 	"with held as (select b.account, b.amount, b.opening_known, a.address, a.address = decode(repeat('00', length(a.address)), 'hex') as zero"
-	"   from (select account, amount, opening_known from weir_api.balances where asset = $1 limit $2) b join weir_api.accounts a on a.id = b.account)"
+	"   from (select account, amount, opening_known from weir_api.balances where asset::bigint = $1 limit $2) b join weir_api.accounts a on a.id = b.account)"
 	" select count(*), count(*) filter (where amount > 0 and not zero), coalesce(sum(amount) filter (where not zero), 0)::text,"
 	"  count(*) filter (where not opening_known), null::bytea, null::text from held"
 	" union all (select null, null, null, null, address, amount::text from held where amount > 0 and not zero order by held.amount desc, address limit $3)";
@@ -193,7 +193,7 @@ void rest_asset_statistics(struct call *call)
 	const int64_t blocks = call_number(call, "blocks", BLOCKS_DEFAULT);
 	if (!call_chain(call) || !read_asset(call, call->places[1], &asset) || !call_begin(call) || !read_heights(call, &heights) || !find_facts(call, &asset, &facts))
 		return;
-	pg_i32(&p[0], facts.id);
+	pg_i64(&p[0], facts.id);
 	pg_i64(&p[1], HOLDERS_MAX + 1);
 	pg_i64(&p[2], call_number(call, "top", TOP_DEFAULT));
 	if (!facts.non_conserving && !call_query(call, "asset_holders", holders_sql, p, 3, &held))
