@@ -47,7 +47,7 @@ struct chain_config { /* chains[] */
 	int64_t finality_depth; /* blocks below head that a `finalized` tag must at least have, default 0 */
 	int64_t poll_interval_ms; /* head polling, 20..60000, default 1000 */
 	int64_t request_timeout_ms; /* of one attempt to ask an endpoint, 100..600000, default 10000 */
-	int64_t backfill_workers; /* parallel block downloads, 1..100, default 8 */
+	int64_t backfill_workers; /* parallel block downloads, 1..100, default 24 */
 	int64_t window;           /* blocks that may be in flight beyond the watermark, 16..65536, default 512 */
 	char *traces;             /* auto | trace_block | call_tracer | none */
 	bool state_diff;          /* also fetch prestateTracer diff, default false */

@@ -237,7 +237,7 @@ const struct setting settings[] = {
 	{ OWNER_CHAIN, "poll_interval", SETTING_DURATION_MS, CH(poll_interval_ms), "1s", 20, 60000, NULL, "How often the head is asked for." },
 	{ OWNER_CHAIN, "request_timeout", SETTING_DURATION_MS, CH(request_timeout_ms), "10s", 100, 600000, NULL,
 	  "How long an endpoint may take to answer; for a block that it could not answer in time twice as long with each try, up to sixteen times." },
-	{ OWNER_CHAIN, "backfill_workers", SETTING_INT, CH(backfill_workers), "8", 1, 100, NULL, "Blocks downloaded at a time." },
+	{ OWNER_CHAIN, "backfill_workers", SETTING_INT, CH(backfill_workers), "24", 1, 100, NULL, "Blocks downloaded at a time, at most: fewer while endpoints refuse, and 8 while blocks are large." },
 	{ OWNER_CHAIN, "window", SETTING_INT, CH(window), "512", 16, 65536, NULL, "Blocks that may be under way beyond the ledger's watermark." },
 	{ OWNER_CHAIN, "traces", SETTING_STRING, CH(traces), "auto", 0, 0, trace_kinds,
 	  "Where internal transfers come from: trace_block, debug_traceBlockByHash with callTracer, whichever the node has, or none." },

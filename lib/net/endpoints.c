@@ -416,7 +416,7 @@ static bool blames_endpoint(int code)
 	return code == WEIR_TIMEOUT || code == WEIR_UNAVAILABLE || code == WEIR_PROTOCOL || code == WEIR_PERMISSION || code == WEIR_IO;
 }
 
-void endpoints_end(struct endpoints *set, size_t index, int code, const char *words, double seconds, int64_t retry_after_ms, size_t bytes)
+void endpoints_end(struct endpoints *set, size_t index, int code, const char *words, double seconds, size_t calls, int64_t retry_after_ms, size_t bytes)
 {
 	pthread_mutex_lock(&set->lock);
 	struct endpoint *e = &set->list[index];
@@ -435,7 +435,8 @@ void endpoints_end(struct endpoints *set, size_t index, int code, const char *wo
 		bucket_success(&e->bucket);
 		if (!e->breaker.open)
 			breaker_success(&e->breaker, clock_mono_ms());
-		e->learnt.latency_ms += SMOOTHING * (seconds * 1000 - e->learnt.latency_ms);
+		const double call_ms = seconds * 1000 / (double)calls;
+		e->learnt.call_ms += (e->learnt.call_ms > 0 ? SMOOTHING : 1) * (call_ms - e->learnt.call_ms);
 	}
 	pthread_mutex_unlock(&set->lock);
 }

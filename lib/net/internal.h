@@ -23,8 +23,9 @@ void endpoints_assign(struct endpoints *, size_t index, int calls); /* load that
 
 /* One HTTP request. Begin answers how many of `want` calls may go in it (0: none now); end tells how it went. */
 int64_t endpoints_begin(struct endpoints *, size_t index, int64_t want, bool probe);
-void endpoints_end(struct endpoints *, size_t index, int code, const char *words, double seconds, int64_t retry_after_ms, size_t bytes);
+void endpoints_end(struct endpoints *, size_t index, int code, const char *words, double seconds, size_t calls, int64_t retry_after_ms, size_t bytes);
 int64_t endpoints_slots(struct endpoints *, size_t index); /* HTTP requests that may still start */
+size_t rpc_group(size_t queued, int64_t slots, double call_ms); /* rpc.c: how many of the queued calls the next request takes along */
 void endpoints_learn_batch(struct endpoints *, size_t index, int64_t calls); /* it refused more than so many */
 
 /* An endpoint whose identity must be checked now: the caller probes it and reports the end. -1: none. */

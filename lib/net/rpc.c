@@ -9,7 +9,11 @@
 #include <string.h>
 
 #define CALLS_MAX 4096
-#define GROUP_MIN 4 /* queued calls that share a request although the endpoint would take more requests */
+/* How many queued calls share a request although the endpoint would take more requests: so many that it has REQUEST_MS of work. A request
+ * costs a node as much as a small answer does; answers that take long come sooner side by side, and many nodes answer a batch one by one. */
+#define GROUP_MIN 4
+#define GROUP_MAX 24
+#define REQUEST_MS 40
 #define PROBE_TIMEOUT_MS 5000
 #define LOOK_MAX 256 /* queued calls that can't go now, before a turn gives up */
 #define SHARED_MS 50 /* another thread may free an endpoint that a queued call waits for */
@@ -339,7 +343,7 @@ static void on_http_done(const struct http_result *result, void *arg)
 	struct error err = { 0 };
 	int code = result->code == 0 ? read_answer(x, result->answer, &err) : read_failure(x, result, &err);
 	bool split = code == WEIR_LIMIT && x->count > 1;
-	endpoints_end(rpc->options.endpoints, x->endpoint, split ? 0 : code, err.text, result->seconds, result->retry_after_ms, result->answer.size);
+	endpoints_end(rpc->options.endpoints, x->endpoint, split ? 0 : code, err.text, result->seconds, x->count, result->retry_after_ms, result->answer.size);
 	for (size_t i = 0; i < x->count; i++) {
 		struct call *c = x->calls[i];
 		endpoints_assign(rpc->options.endpoints, x->endpoint, -1);
@@ -425,6 +429,14 @@ static bool may_join(const struct call *c, size_t endpoint, const struct endpoin
 	       c->request.needs_height <= status->head_height;
 }
 
+size_t rpc_group(size_t queued, int64_t slots, double call_ms)
+{
+	const size_t share = queued / (size_t)(slots > 0 ? slots : 1) + 1;
+	const double worth = call_ms > 0 ? REQUEST_MS / call_ms : GROUP_MIN;
+	const size_t least = worth < GROUP_MIN ? GROUP_MIN : worth > GROUP_MAX ? GROUP_MAX : (size_t)worth;
+	return share > least ? share : least;
+}
+
 /* The first call and those behind it that may go along, spread over the requests that the endpoint takes at a time. */
 static size_t gather(struct rpc *rpc, struct call *first, size_t endpoint, int64_t now, struct call *ret[BATCH_MAX])
 {
@@ -432,12 +444,9 @@ static size_t gather(struct rpc *rpc, struct call *first, size_t endpoint, int64
 	ret[n++] = first;
 	if (first->probe || first->request.tip || first->alone)
 		return n;
-	int64_t slots = endpoints_slots(rpc->options.endpoints, endpoint);
-	size_t group = rpc->normal.count / (size_t)(slots > 0 ? slots : 1) + 1;
-	if (group < GROUP_MIN)
-		group = GROUP_MIN;
 	struct endpoint_status status;
 	endpoints_status(rpc->options.endpoints, endpoint, &status);
+	const size_t group = rpc_group(rpc->normal.count, endpoints_slots(rpc->options.endpoints, endpoint), status.call_ms);
 	size_t looked = 0;
 	for (struct call *c = first->next; c && n < group && n < BATCH_MAX && looked < 4 * BATCH_MAX; c = c->next, looked++)
 		if (may_join(c, endpoint, &status, now))

@@ -40,7 +40,7 @@ struct endpoint_status {
 	uint64_t head_height;      /* highest it has told */
 	int64_t batch_max;         /* learnt: calls per HTTP batch that it accepts */
 	uint64_t consecutive_errors;
-	double latency_ms;         /* smoothed */
+	double call_ms;            /* smoothed: a request's time shared among its calls; 0: none was answered yet */
 	char last_error[200];
 	unsigned roles;            /* enum endpoint_role bits, as configured */
 	uint64_t rate_limited, timeouts; /* how often, since the start */

@@ -98,6 +98,7 @@ struct follower { /* one chain: its thread's whole state */
 	struct job *ready[READY_MAX];
 	size_t ready_count;
 	double limit; /* adaptive: jobs in flight */
+	double block_bytes; /* of a block's answers: the largest lately; 0: none yet */
 	uint64_t generation; /* grows with each fork or restart: results of older jobs are dropped */
 	bool fork_suspected;
 	size_t fork_endpoint; /* who told what contradicts: it has to show its branch … */
@@ -161,6 +162,9 @@ struct job_request {
 bool job_under_way(const struct follower *, uint64_t height); /* is it being asked for, or will be again? */
 bool job_start(struct follower *, const struct job_request *); /* false: too many */
 void jobs_schedule(struct follower *);                          /* starts what the window allows */
+/* How many blocks may be under way: no more than the nodes take (limit), nor, beyond the eight that always may, than 24 MiB of answers as large as
+ * the last ones (0: none yet). */
+size_t jobs_room(double limit, double block_bytes);
 void job_free(struct job **);
 uint64_t job_generation(const struct job *);
 void job_tell(struct job *); /* its span: the block is published */

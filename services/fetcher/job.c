@@ -19,6 +19,9 @@
 #define RECEIPTS_MAX (256u << 20)
 #define ATTEMPTS 3 /* to ask one thing, each of another endpoint while there are others */
 #define DOUBLINGS_MAX 4
+#define IN_FLIGHT_BYTES (24.0 * (1 << 20))
+#define LIMIT_LEAST 8    /* blocks under way whatever their size: RPC_ANSWER_MAX bounds them */
+#define SHRINKING 0.01   /* large blocks are remembered for hundreds of small ones */
 #define LACKING_TRIES 3 /* then an optional part is left out, even though an endpoint that is away now may have it */
 
 void job_free(struct job **job)
@@ -389,6 +392,14 @@ static void join_receipts(struct job *j, struct job_part *part)
 
 /* -- the end of a try -------------------------------------------------------------------------------------------------------- */
 
+static void learn_size(const struct job *j)
+{
+	double size = 0;
+	for (size_t i = 0; i < j->part_count; i++)
+		size += (double)j->parts[i].size;
+	j->f->block_bytes += (size - j->f->block_bytes) * (size > j->f->block_bytes ? 1 : SHRINKING);
+}
+
 static void to_ready(struct job *j)
 {
 	struct follower *f = j->f;
@@ -396,6 +407,7 @@ static void to_ready(struct job *j)
 		if (f->jobs[i] == j)
 			f->jobs[i] = f->jobs[--f->job_count];
 	f->ready[f->ready_count++] = j;
+	learn_size(j);
 	f->limit += 1.0 / f->limit;
 	if (f->limit > (double)f->config->backfill_workers)
 		f->limit = (double)f->config->backfill_workers;
@@ -466,6 +478,13 @@ bool job_under_way(const struct follower *f, uint64_t height)
 	return false;
 }
 
+size_t jobs_room(double limit, double block_bytes)
+{
+	const double by_size = block_bytes > 0 ? IN_FLIGHT_BYTES / block_bytes : LIMIT_LEAST;
+	const double most = by_size > LIMIT_LEAST ? by_size : LIMIT_LEAST;
+	return (size_t)(limit < most ? limit : most);
+}
+
 static size_t active(const struct follower *f)
 {
 	size_t n = 0;
@@ -516,7 +535,7 @@ void jobs_schedule(struct follower *f)
 	uint64_t limit = next + (uint64_t)f->config->window - 1;
 	if (last > limit)
 		last = limit;
-	size_t room = (size_t)f->limit, n = active(f);
+	size_t room = jobs_room(f->limit, f->block_bytes), n = active(f);
 	for (uint64_t height = next; height <= last && n < room; height++) {
 		struct height *h = fetch_window_at(&f->window, height);
 		if (h->state != HEIGHT_WANTED)
@@ -533,5 +552,5 @@ void jobs_schedule(struct follower *f)
 		n++;
 	}
 	fetcher_gauge(f, "weir_fetcher_jobs", (double)n);
-	fetcher_gauge(f, "weir_fetcher_job_limit", f->limit);
+	fetcher_gauge(f, "weir_fetcher_job_limit", (double)room);
 }

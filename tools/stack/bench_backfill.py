@@ -127,7 +127,8 @@ def lift_limiter(modules):
 def install_peers(folder, say):
     if not (PEERS / "node_modules").exists():
         say("installing the peers from npm (development only)")
-        subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], cwd=PEERS, check=True)
+        # The lock decides the versions here as well; "npm ci" of npm 11 also wants builds for foreign systems in it, which not every registry has.
+        subprocess.run(["npm", "install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], cwd=PEERS, check=True)
     copy = folder / "peers"
     shutil.copytree(PEERS, copy, symlinks=True)
     lift_limiter(copy / "node_modules")

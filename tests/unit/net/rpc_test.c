@@ -1,5 +1,5 @@
 /* rpc_test.c - calls over several endpoints of which some misbehave: every way in which a node can fail, and what the caller sees. */
-#include "net/rpc.h"
+#include "net/internal.h"
 
 #include "base/clock.h"
 #include "support/anvil_node.h"
@@ -286,6 +286,18 @@ static void one_node(struct node *n, struct endpoint_options options, int64_t ti
 	options.url = scripted_node_url(n->server);
 	options.roles = ENDPOINT_HEAD;
 	client_open(&options, 1, timeout_ms);
+}
+
+static void calls_share_a_request_by_what_they_cost(void **state)
+{
+	(void)state;
+	assert_int_equal(rpc_group(1, 8, 0), 4);    /* nothing known yet */
+	assert_int_equal(rpc_group(79, 8, 0), 10);  /* a share for each free request */
+	assert_int_equal(rpc_group(10, 8, 5), 8);   /* 40 ms of work */
+	assert_int_equal(rpc_group(10, 8, 0.1), 24); /* but others may want the node's answers, too */
+	assert_int_equal(rpc_group(10, 8, 500), 4);
+	assert_int_equal(rpc_group(400, 8, 0.1), 51); /* more than that only where the requests would not suffice */
+	assert_int_equal(rpc_group(10, 0, 500), 11);
 }
 
 static void batches_form_and_limits_are_learnt(void **state)
@@ -579,6 +591,7 @@ int main(void)
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_habit_heals_on_the_second),
+		cmocka_unit_test(calls_share_a_request_by_what_they_cost),
 		cmocka_unit_test(batches_form_and_limits_are_learnt),
 		cmocka_unit_test(too_many_requests_wait),
 		cmocka_unit_test(a_dead_node_is_probed_until_it_answers),
