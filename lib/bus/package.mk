@@ -47,8 +47,9 @@ bus-library: $(BUS_PACKAGE)/libweir-bus.a $(BUS_PACKAGE)/libweir-bus.so
 BUS_EXAMPLES := $(patsubst examples/bus/%.c,$(BUILD)/examples/bus/%,$(sort $(wildcard examples/bus/*.c)))
 $(BUILD)/examples/bus/%: examples/bus/%.c $(BUS_PACKAGE)/libweir-bus.so
 	$(call say,LINK,$@)
-	$(Q)mkdir -p $(@D) && $(CC) $(BASE_CFLAGS) $(WARN) $(INC_bus) $(CFLAGS) $< -o $@ $(if $(SANITIZER),-fsanitize=$(SANITIZER)) -pie -L$(BUS_PACKAGE) -lweir-bus \
+	$(Q)mkdir -p $(@D) && $(CC) $(BASE_CFLAGS) $(WARN) $(INC_bus) $(CFLAGS) $< -o $@ $(if $(SANITIZER),-fsanitize=$(SANITIZER)) -pie -L$(BUS_PACKAGE) -lweir-bus $(EXAMPLE_NEEDS) \
 	  -Wl,-rpath,$(abspath $(BUS_PACKAGE)):$(DEPS_LIB) -Wl,-rpath-link,$(DEPS_LIB)
+$(BUILD)/examples/bus/traces: EXAMPLE_NEEDS := -lcurl
 bus-examples: $(BUS_EXAMPLES)
 
 install-bus: bus-library

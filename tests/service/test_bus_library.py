@@ -1,10 +1,13 @@
 """libweir-bus as a stranger gets it: installed, found by pkg-config, linked both ways, and the examples run."""
+import http.server
+import json
 import os
 import pathlib
 import re
 import shutil
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -15,6 +18,7 @@ import stack  # noqa: E402
 
 EXAMPLES = {"basic": "hello, Barbara", "everything": "every order was paid, then shipped, once", "misbehaving": "nothing is missing",
             "switch": "there and back, each event once"}
+CURL = ["-lcurl"]  # what traces.c needs beside the library
 
 
 def run(*command, **options):
@@ -56,18 +60,117 @@ def test_the_version_is_one(installed):
     assert f"libweir-bus.so.{version.split('.')[0]}" in run("readelf", "-d", installed / "lib/libweir-bus.so")
 
 
-@pytest.mark.parametrize("linking", ["shared", "static"])
-@pytest.mark.parametrize("example", EXAMPLES)
-def test_example(installed, redis, tmp_path, example, linking):
-    program = tmp_path / example
+def build(installed, folder, example, linking="shared", *more):
+    program = folder / example
     libraries = flags(installed, "--libs") if linking == "shared" else [
         installed / "lib/libweir-bus.a", *[f for f in flags(installed, "--static", "--libs") if f != "-lweir-bus"]]
     rpaths = [f"-Wl,-rpath,{installed}/lib", f"-Wl,-rpath,{installed}/lib/weir-bus", f"-Wl,-rpath-link,{installed}/lib/weir-bus"]
     run("gcc", "-std=gnu17", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", *flags(installed, "--cflags"), ROOT / f"examples/bus/{example}.c",
-        "-o", program, *libraries, *rpaths)
+        "-o", program, *libraries, *more, *rpaths)
     assert ("libweir-bus" in run("readelf", "-d", program)) == (linking == "shared")
+    return program
+
+
+@pytest.mark.parametrize("linking", ["shared", "static"])
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_example(installed, redis, tmp_path, example, linking):
+    program = build(installed, tmp_path, example, linking)
     redis.command("FLUSHALL")
     assert EXAMPLES[example] in run(program, redis.url)
+
+
+class Collector(http.server.ThreadingHTTPServer):
+    """Takes OTLP/HTTP JSON as a collector does; refuses the first requests for the moment where it is told to."""
+
+    def __init__(self, refusals=0):
+        super().__init__(("127.0.0.1", 0), CollectorRequest)
+        self.url, self.refusals, self.refused, self.requests, self.spans = f"http://127.0.0.1:{self.server_port}", refusals, 0, [], []
+        self.thread = threading.Thread(target=self.serve_forever)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.shutdown()
+        self.thread.join()
+        self.server_close()
+
+
+class CollectorRequest(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        collector = self.server
+        refuse = collector.refused < collector.refusals
+        collector.refused += refuse
+        if not refuse:
+            collector.requests.append((self.path, self.headers["Content-Type"]))
+            for resource in body["resourceSpans"]:
+                service = attributes(resource["resource"])["service.name"]
+                collector.spans += [{**span, "service": service} for scope in resource["scopeSpans"] for span in scope["spans"]]
+        self.send_response(503 if refuse else 200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_):
+        pass
+
+
+def attributes(holder):
+    return {a["key"]: next(iter(a["value"].values())) for a in holder["attributes"]}
+
+
+def test_spans_of_a_program_reach_a_collector(installed, redis, tmp_path):
+    program = build(installed, tmp_path, "traces", "shared", *CURL)
+    redis.command("FLUSHALL")
+    with Collector(refusals=2) as collector:
+        assert "3 orders paid, 0 spans dropped" in run(program, redis.url, collector.url)
+    assert collector.refused == 2 and set(collector.requests) == {("/v1/traces", "application/json")}
+    spans = collector.spans
+    assert {s["service"] for s in spans} == {"shop"}
+    assert all(re.fullmatch("[0-9a-f]{32}", s["traceId"]) and re.fullmatch("[0-9a-f]{16}", s["spanId"]) for s in spans)
+    assert len({s["spanId"] for s in spans}) == len(spans), "each span was told once"
+    assert all(int(s["startTimeUnixNano"]) <= int(s["endTimeUnixNano"]) for s in spans)
+
+    def below(parent, name):
+        found = [s for s in spans if s["parentSpanId"] == parent["spanId"] and s["name"] == name]
+        assert all(s["traceId"] == parent["traceId"] for s in found)
+        return sorted(found, key=lambda s: int(s["startTimeUnixNano"]))
+
+    first, second = sorted((s for s in spans if s["name"] == "place order"), key=lambda s: int(s["startTimeUnixNano"]))
+    assert first["parentSpanId"] == second["parentSpanId"] == "" and first["traceId"] != second["traceId"]
+
+    # One message: refused twice, parked, replayed. All tries are below the one publish span, and the handler's own spans below them.
+    publish, = below(first, "publish orders")
+    assert publish["kind"] == 4 and attributes(publish)["messaging.operation.type"] == "send" and publish["status"] == {}
+    assert attributes(publish)["messaging.destination.name"] == "shop.orders" and attributes(publish)["messaging.system"] == "redis"
+    tries = below(publish, "process orders")
+    assert [s["kind"] for s in tries] == [5, 5, 5]
+    assert [s["status"].get("code") for s in tries] == [2, 2, None] and tries[0]["status"]["message"] == "the bank is closed"
+    assert [attributes(s).get("error.type") for s in tries] == ["conflict", "conflict", None]
+    assert [bool(attributes(s).get("weir.letter")) for s in tries] == [False, False, True]
+    assert {attributes(s)["messaging.message.id"] for s in [publish, *tries]} == {attributes(publish)["messaging.message.id"]}
+    charges = [below(s, "charge card")[0] for s in tries]
+    assert [s["status"].get("message") for s in charges] == ['the bank says "closed"'] * 2 + [None]
+
+    # Two messages in one call: a create span each, and one publish span of a trace of its own that links to them.
+    created = below(second, "create orders")
+    batch, = (s for s in spans if s["name"] == "publish orders" and s["links"])
+    assert len(created) == 2 and batch["traceId"] not in {first["traceId"], second["traceId"]}
+    assert {(k["traceId"], k["spanId"]) for k in batch["links"]} == {(s["traceId"], s["spanId"]) for s in created}
+    assert attributes(batch)["messaging.batch.message_count"] == "2"
+    assert all(len(below(s, "process orders")) == 1 for s in created)
+    assert len(spans) == 2 + 1 + 3 + 3 + 2 + 1 + 2 + 2
+
+
+def test_a_program_does_not_wait_for_a_collector_that_is_away(installed, redis, tmp_path):
+    program = build(installed, tmp_path, "traces", "static", *CURL)
+    redis.command("FLUSHALL")
+    with Collector() as gone:
+        pass
+    done = subprocess.run([program, redis.url, gone.url], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and "3 orders paid" in done.stdout and "does not take spans" in done.stderr
 
 
 def test_an_example_without_redis_says_what_to_do(installed, tmp_path):
