@@ -24,6 +24,7 @@
 	{ "chain", PARAMETER_TEXT, 1, 32, true },                       \
 	{ "account", PARAMETER_TEXT, 1, 80, false },                    \
 	{ "asset", PARAMETER_TEXT, 1, 160, false },                     \
+	KIND,                                                           \
 	{ "watchlist", PARAMETER_TEXT, 1, 18, false },                  \
 	{ "offset", PARAMETER_TEXT, 1, 99, false },                     \
 	{ "height", PARAMETER_INT, 0, HEIGHT_MAX, false },              \
@@ -141,7 +142,7 @@ const struct route admin_routes[] = {
 	{ "GET", "/admin/v1/webhooks", ROLE_VIEWER, admin_webhooks_list, { PAGE } },
 	{ "POST", "/admin/v1/webhooks", ROLE_ADMIN, admin_webhook_add,
 	  { { "url", PARAMETER_TEXT, 1, 2048, true }, CHAIN, { "topic", PARAMETER_TEXT, 1, 32, true }, { "account", PARAMETER_TEXT, 1, 80, false },
-	    { "asset", PARAMETER_TEXT, 1, 160, false }, { "watchlist", PARAMETER_TEXT, 1, 18, false }, { "description", PARAMETER_TEXT, 0, 200, false }, WEBHOOK_SECRET,
+	    { "asset", PARAMETER_TEXT, 1, 160, false }, KIND, { "watchlist", PARAMETER_TEXT, 1, 18, false }, { "description", PARAMETER_TEXT, 0, 200, false }, WEBHOOK_SECRET,
 	    { "from_height", PARAMETER_INT, 0, HEIGHT_MAX, false } }, .secret = true },
 	{ "GET", "/admin/v1/webhooks/{id}", ROLE_VIEWER, admin_webhook_show, { { 0 } } },
 	{ "POST", "/admin/v1/webhooks/{id}/enable", ROLE_OPERATOR, admin_webhook_enable, { { "from_height", PARAMETER_INT, 0, HEIGHT_MAX, false }, WHY(false) } },

@@ -67,6 +67,8 @@ def test_what_cannot_be_followed_is_a_problem_with_its_name(world):
             ("topic=blocks", 400, "invalid_parameter"), ("chain=dev", 400, "invalid_parameter"), ("chain=dev&topic=x", 400, "invalid_parameter"),
             ("chain=none&topic=blocks", 404, "chain_unknown"), ("chain=dev&topic=accounts", 400, "invalid_parameter"),
             ("chain=dev&topic=blocks&account=0x00", 400, "invalid_parameter"), ("chain=dev&topic=entries&account=0x00", 400, "invalid_request"),
+            ("chain=dev&topic=entries&kind=gold", 400, "invalid_kind"), ("chain=dev&topic=entries&kind=unknown", 400, "invalid_kind"),
+            ("chain=dev&topic=blocks&kind=fee", 400, "invalid_parameter"), (f"chain=dev&topic=accounts&account={ACCOUNT}&kind=fee", 400, "invalid_parameter"),
             ("chain=dev&topic=blocks&offset=x", 400, "invalid_parameter"), ("chain=dev&topic=blocks&offset=99999999999", 410, "offset_unknown"),
             ("chain=dev&topic=blocks&height=-1", 400, "invalid_parameter"), ("chain=dev&topic=blocks&page=1", 400, "invalid_parameter")]:
         for endpoint in ("stream", "poll"):
@@ -80,6 +82,72 @@ def test_what_cannot_be_followed_is_a_problem_with_its_name(world):
         head = f"HEAD /v1/{endpoint}?chain=dev&topic=blocks HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
         codes, text = raw(world.suite.api, head.encode())
         assert codes == [200] and text.endswith("\r\n\r\n")
+
+
+def flat(pushes):
+    """What was given and taken back, in order, whatever pushes carried it."""
+    return [(event["type"], id) for _, event in pushes if event["type"] in ("entry", "retracted") for id in (event["ids"] if event["type"] == "retracted" else [event["id"]])]
+
+
+def standing(changes):
+    held = set()
+    for what, id in changes:
+        (held.add if what == "entry" else held.discard)(id)
+    return held
+
+
+def test_a_kind_narrows_entries_live_on_resume_and_in_lists(own_world):
+    """Through reorgs: of all that a subscription without a kind is given and told back, those entries and no others, live and read again on another gateway."""
+    world = own_world()
+    world.workload("--seed", "40", "--blocks", "3", "--reorgs", "0")
+    other, key = world.second_gateway(), {"X-Api-Key": stack.ADMIN_KEY}
+    document = world.api().document
+
+    def lists(path, body):
+        status, answer, _ = stack.http_json(world.suite.api + "/v1/watchlists" + path, "POST", body, key)
+        assert status in (200, 201), answer
+        return answer
+
+    def open_(base, document=None):
+        return Stream(base, document, header=[f"{name}: {value}" for name, value in key.items()])
+
+    mine = lists("", {"chain": "dev", "name": "kinds"})["id"]
+    lists(f"/{mine}/addresses", {"addresses": [ACCOUNT], "always": True})
+    narrow = [{"topic": "entries", "kind": "token_transfer"}, {"topic": "entries", "kind": "fee", "account": ACCOUNT},
+              {"topic": "entries", "kind": "transfer", "asset": "native"}, {"topic": "watchlist", "watchlist": mine, "kind": "fee"}]
+    clients = [open_(world.suite.api, document) for _ in range(1 + len(narrow))]
+    for client, subscription in zip(clients, [{"topic": "entries"}, *narrow], strict=True):
+        client.subscribe(chain="dev", **subscription, **{"from": {"height": 0}})
+    shown = [s for c in world.api().operate("GET", "/admin/v1/connections")[1]["items"] for s in c["subscriptions"]]
+    assert sorted(s["kind"] or "" for s in shown) == sorted(["", *(s["kind"] for s in narrow)])
+    refused = clients[0].ask("subscribe", {"topic": "entries", "chain": "dev", "kind": "gold"})
+    assert refused["error"]["code"] == "invalid_kind", refused
+
+    got, over = [[] for _ in clients], threading.Event()
+    readers = [threading.Thread(target=read_until, args=(client, lambda push, of=of: of.append((push["offset"], push["event"])), over.is_set)) for client, of in zip(clients, got, strict=True)]
+    for reader in readers:
+        reader.start()
+    world.workload("--seed", "41", "--blocks", "18", "--reorgs", "2", "--pace-ms", "40")
+    ids = set(world.ledger_ids(world.api()))
+    stack.wait_until("all that the ledger holds", 60, lambda: standing(flat(got[0])) == ids)
+    whole = flat(got[0])
+    entries = {event["id"]: event for _, event in got[0] if event["type"] == "entry"}
+    wanted = [[(what, id) for what, id in whole if entries[id]["kind"] == s["kind"] and s.get("asset") in (None, entries[id]["asset"])
+               and (entries[id]["account"] == ACCOUNT or not {"account", "watchlist"} & s.keys())] for s in narrow]
+    assert all({what for what, _ in some} == {"entry", "retracted"} and len(some) < len(whole) for some in wanted)
+    stack.wait_until("as much of each", 60, lambda: all(len(flat(live)) >= len(some) for live, some in zip(got[1:], wanted, strict=True)))
+    over.set()
+    for reader in readers:
+        reader.join()
+    for subscription, live, some in zip(narrow, got[1:], wanted, strict=True):
+        assert flat(live) == some, subscription
+        middle = len(live) // 2
+        for begin, rest in (({"height": 0}, live), ({"offset": live[middle][0]}, live[middle + 1:])):
+            assert everything(open_, other, document, len(rest), chain="dev", **subscription, **{"from": begin}) == rest, (subscription, begin)
+    for carrier in (EventStream, Poll):
+        assert everything(carrier, other, document, len(got[2]), chain="dev", **narrow[1], **{"from": {"height": 0}}) == got[2]
+    for client in clients:
+        client.close()
 
 
 def test_a_poll_waits_for_an_event_and_the_connection_goes_on(world):

@@ -118,6 +118,8 @@ def test_receivers_are_told_what_websocket_clients_are(world, hooks):
     account = busiest(world)
     one, single = hooks.add(topic="accounts", account=account, from_height=0)
     native, coin = hooks.add(topic="entries", account=account, asset="native", from_height=0)
+    fees, paid = hooks.add(topic="entries", kind="fee", from_height=0)
+    assert (hooks.get(f"/{fees}")["kind"], hooks.get(f"/{native}")["kind"]) == ("fee", None)
     for id in (entries, blocks, one):
         hooks.settle(id)
     given = [m.data for m in by_tls.unique()]
@@ -134,6 +136,9 @@ def test_receivers_are_told_what_websocket_clients_are(world, hooks):
     assert [m.data for m in plain.unique()] == pushes(world, len(plain.unique()), topic="blocks")
     assert [m.data for m in single.unique()] == pushes(world, len(single.unique()), topic="accounts", account=account)
     stack.wait_until("native only", 60, lambda: set(coin.held()) == set(world.ledger_ids(hooks.api, account=account, asset="native")))
+    hooks.settle(fees)
+    assert sorted(json.dumps(m.data) for m in paid.unique()) == sorted(json.dumps(e) for e in pushes(world, len(paid.unique()), topic="entries", kind="fee"))
+    assert set(paid.held()) == {id for id, entry in hooks.world.ledger_ids(hooks.api).items() if entry["kind"] == "fee"}
     assert len({m.id for m in by_tls.taken + plain.taken}) == len(by_tls.taken) + len(plain.taken), "nothing was sent twice"
     item = hooks.deliveries(entries, "&state=delivered")[0]
     full = hooks.get(f"/{entries}/deliveries/{item['id']}")
@@ -405,7 +410,8 @@ def test_what_is_wrong_is_said(world, hooks):
     good = {"url": receiver.url, "topic": "blocks"}
     for body, code in [({**good, "topic": "all"}, "invalid_body"), ({**good, "account": "0x" + "1" * 40}, "invalid_body"),
                        ({**good, "topic": "accounts"}, "invalid_body"), ({**good, "topic": "entries", "account": "x"}, "invalid_account"),
-                       ({**good, "topic": "entries", "asset": "gold"}, "invalid_asset"), ({**good, "chain": "none"}, "chain_unknown"),
+                       ({**good, "topic": "entries", "asset": "gold"}, "invalid_asset"),
+                       ({**good, "topic": "entries", "kind": "gold"}, "invalid_kind"), ({**good, "kind": "fee"}, "invalid_body"), ({**good, "chain": "none"}, "chain_unknown"),
                        ({**good, "secret": "x"}, "invalid_body"), ({"topic": "blocks"}, "invalid_body"), ({"url": receiver.url}, "invalid_body")]:
         status, problem = hooks.api.operate("POST", HOOKS, body)
         assert status in (400, 404) and problem["code"] == code, (body, problem)

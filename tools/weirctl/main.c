@@ -88,7 +88,7 @@ static const struct command {
 	{ "webhook list", "", "receivers that are told of events", 0, 0, PAGES, webhook_list },
 	{ "webhook show", "ID", "one receiver", 1, 1, 0, webhook_show },
 	{ "webhook add", "URL TOPIC", "register one: blocks, entries, accounts or chain_status; shows its secret once", 2, 2,
-	  TAKES(CHAIN) | TAKES(ACCOUNT) | TAKES(ASSET) | TAKES(ALGORITHM) | TAKES(FROM_HEIGHT), webhook_add },
+	  TAKES(CHAIN) | TAKES(ACCOUNT) | TAKES(ASSET) | TAKES(KIND) | TAKES(ALGORITHM) | TAKES(FROM_HEIGHT), webhook_add },
 	{ "webhook test", "ID", "send it a message of type test", 1, 1, 0, webhook_test },
 	{ "webhook enable", "ID", "deliver again, at once; --from-height: and everything from there on", 1, 1, TAKES(FROM_HEIGHT) | TAKES(WHY), webhook_enable },
 	{ "webhook disable", "ID", "deliver nothing for now; needs --why", 1, 1, TAKES(WHY), webhook_disable },
@@ -136,7 +136,7 @@ static void usage(FILE *out)
 		     "  --idempotency-key KEY  what is done under a key is done once; again, it gets the first answer (for a day)\n"
 		     "  --addresses RANGES, --expires-in SECONDS: of a key that is made\n"
 		     "  --sha256 HASH  edit only if this is still the frame\n"
-		     "  --account A, --asset ASSET, --state pending|delivered|failed, --algorithm v1|v1a, --from-height N, --overlap SECONDS: of a webhook (--from-height: of kafka restart, too)\n"
+		     "  --account A, --asset ASSET, --kind NAME (of entries), --state pending|delivered|failed, --algorithm v1|v1a, --from-height N, --overlap SECONDS: of a webhook (--from-height: of kafka restart, too)\n"
 		     "  --json         JSON for programs, on one line\n"
 		     "  --version, --help\n"
 		     "\nExit status: 0; 64 wrong usage or input, 65 too large, 66 not found, 69 no answer, 74 output not written,\n"

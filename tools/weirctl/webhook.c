@@ -64,6 +64,7 @@ int webhook_add(struct settings *s, int argc, char **argv, struct error *err)
 	add_text(body, "chain", s->chain);
 	add_text(body, "account", s->account);
 	add_text(body, "asset", s->asset);
+	add_text(body, "kind", s->kind);
 	add_text(body, "algorithm", s->algorithm);
 	if (add_number(body, "from_height", s->from_height, err)) {
 		yyjson_mut_doc_free(body);

@@ -74,7 +74,7 @@ bool admin_webhooks_number(struct call *call, const char *text, int64_t *ret)
 	" e.start_height, " MS("e.created_at") ", e.created_by, (select count(*) from weir_webhooks.secrets s where s.endpoint = e.id"               \
 	" and (s.expires_at is null or s.expires_at > now())), (select count(*) from (select 1 from weir_webhooks.deliveries d where d.endpoint = e.id" \
 	" and d.state = 'pending' limit 10001) w), (select count(*) from (select 1 from weir_webhooks.deliveries d where d.endpoint = e.id"          \
-	" and d.state = 'failed' limit 10001) w), " MS("case when e.state = 'failing' then e.probe_at end") ", case when e.lease_until > now() then e.owner end, e.watchlist::text"
+	" and d.state = 'failed' limit 10001) w), " MS("case when e.state = 'failing' then e.probe_at end") ", case when e.lease_until > now() then e.owner end, e.watchlist::text, e.kind"
 
 static const char *text_or_null(const struct pg_result *r, size_t row, size_t column)
 {
@@ -109,6 +109,7 @@ static void put_endpoint(struct buf *out, const struct pg_result *r, size_t row)
 	put_milliseconds(out, "probe_at", pg_is_null(r, row, 18) ? 0 : pg_get_i64(r, row, 18));
 	put_text(out, "gateway", text_or_null(r, row, 19));
 	put_text(out, "watchlist", text_or_null(r, row, 20));
+	put_text(out, "kind", text_or_null(r, row, 21));
 }
 
 struct pg *admin_webhooks_find(struct call *call, int64_t *ret_id)
@@ -190,6 +191,7 @@ struct wish {
 	enum topic topic;
 	char account[80], asset[ASSET_TEXT_MAX]; /* as the ledger writes them; "": all */
 	int64_t watchlist;                       /* 0: none */
+	int kind;                                /* 0: any */
 	char host[256];
 	struct webhook_secret secret;
 };
@@ -220,6 +222,8 @@ static bool read_want(struct call *call, struct wish *ret)
 	bool filters = topic_has_entries(ret->topic) || ret->topic == TOPIC_OF_ACCOUNTS;
 	if (!filters && (account || asset))
 		return call_problem(call, 400, "invalid_body", "this topic takes neither account nor asset");
+	if (call_text(call, "kind") && !topic_has_entries(ret->topic))
+		return call_problem(call, 400, "invalid_body", "only topics of entries take a kind: entries and watchlist");
 	if (ret->topic == TOPIC_OF_ACCOUNTS && !account)
 		return call_problem(call, 400, "invalid_body", "topic accounts needs an account");
 	const char *list = call_text(call, "watchlist");
@@ -228,7 +232,7 @@ static bool read_want(struct call *call, struct wish *ret)
 		return call_problem(call, 400, "invalid_body", "%s", err.text);
 	if ((ret->topic == TOPIC_OF_WATCHLIST) != (ret->watchlist > 0) || (ret->watchlist && account))
 		return call_problem(call, 400, "invalid_body", "topic watchlist needs a watchlist and takes no account; no other topic takes a watchlist");
-	if ((account && !read_account(call, account, &bytes, buffer)) || (asset && !read_asset(call, asset, &parsed)))
+	if ((account && !read_account(call, account, &bytes, buffer)) || (asset && !read_asset(call, asset, &parsed)) || !read_kind(call, &ret->kind))
 		return false;
 	if (account)
 		account_text(&call->chain->chain, bytes, ret->account);
@@ -300,7 +304,7 @@ static bool insert(struct call *call, struct pg *pg, const struct wish *wish, co
 {
 	const char *description = call_text(call, "description");
 	const struct value *height = call_value(call, "from_height");
-	struct pg_param p[10];
+	struct pg_param p[11];
 	struct pg_result *r = NULL;
 	pg_text(&p[0], call_text(call, "url"));
 	pg_text(&p[1], description ? description : "");
@@ -312,12 +316,13 @@ static bool insert(struct call *call, struct pg *pg, const struct wish *wish, co
 	pg_i64(&p[7], height->given ? height->number : -1);
 	pg_text(&p[8], call->who->name);
 	pg_i64(&p[9], wish->watchlist);
+	pg_text(&p[10], wish->kind ? kind_name(wish->kind) : NULL);
 	if (!watchlist_is_there(call, pg, wish->watchlist))
 		return false;
 	if (!admin_webhooks_ask(call, pg, "webhook_insert",
-				"insert into weir_webhooks.endpoints (url, description, chain, topic, account, asset, position, start_height, created_by, watchlist)"
-				" select $1, $2, $3, $4, $5, $6, $7, nullif($8, -1), $9, nullif($10::int8, 0) where (select count(*) from weir_webhooks.endpoints) < 1000 returning id",
-				p, 10, &r))
+				"insert into weir_webhooks.endpoints (url, description, chain, topic, account, asset, position, start_height, created_by, watchlist, kind)"
+				" select $1, $2, $3, $4, $5, $6, $7, nullif($8, -1), $9, nullif($10::int8, 0), $11 where (select count(*) from weir_webhooks.endpoints) < 1000 returning id",
+				p, 11, &r))
 		return false;
 	bool room = pg_rows(r) == 1;
 	*ret_id = room ? pg_get_i64(r, 0, 0) : 0;

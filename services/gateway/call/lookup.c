@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KINDS 20 /* weir.v1.EntryKind, without unknown */
-
 bool read_heights(struct call *call, struct chain_heights *ret)
 {
 	struct pg_param p;
@@ -147,11 +145,9 @@ bool read_asset(struct call *call, const char *text, struct chain_asset *ret)
 bool read_kind(struct call *call, int *ret)
 {
 	const char *name = call_text(call, "kind");
+	struct error err = { 0 };
 	*ret = 0;
-	for (int kind = 1; name && kind <= KINDS; kind++)
-		if (strcmp(kind_name(kind), name) == 0)
-			*ret = kind;
-	return !name || *ret != 0 || call_problem(call, 400, "invalid_kind", "there is no kind of entry \"%.32s\"", name);
+	return !name || kind_parse(name, ret, &err) == 0 || call_problem(call, 400, "invalid_kind", "%s", err.text);
 }
 
 bool find_account(struct call *call, struct bytes account, int64_t *ret)

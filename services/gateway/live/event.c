@@ -38,8 +38,10 @@ void tail_drop(struct tail **tp)
 
 /* ---- decoding --------------------------------------------------------------------------------------------------------------------------- */
 
-bool filter_takes(const struct filter *f, struct bytes account, const struct chain_asset *asset)
+bool filter_takes(const struct filter *f, struct bytes account, const struct chain_asset *asset, int kind)
 {
+	if (f->kind && f->kind != kind)
+		return false;
 	if (f->has_account && (account.size != f->account_size || memcmp(account.data, f->account, account.size) != 0))
 		return false;
 	if (!f->has_asset)
@@ -342,7 +344,7 @@ void render_retracted(const struct chain *chain, int64_t height, const uint8_t h
 static bool same_asset(const struct chain_asset *a, const struct chain_asset *b)
 {
 	const struct filter f = { .has_asset = true, .asset = *a };
-	return filter_takes(&f, (struct bytes){ NULL, 0 }, b);
+	return filter_takes(&f, (struct bytes){ NULL, 0 }, b, 0);
 }
 
 void render_skipped(const struct chain *chain, uint64_t events, struct buf *out)

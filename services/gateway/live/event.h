@@ -42,8 +42,9 @@ struct filter {
 	int64_t watchlist; /* of topic watchlist: the id of the list that the account belongs to; 0: none. Not for filter_takes to know. */
 	uint8_t account_size, account[32];
 	struct chain_asset asset;
+	int kind; /* 0: any */
 };
-bool filter_takes(const struct filter *, struct bytes account, const struct chain_asset *);
+bool filter_takes(const struct filter *, struct bytes account, const struct chain_asset *, int kind);
 
 struct event {
 	_Atomic uint32_t references;

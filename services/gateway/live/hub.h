@@ -26,8 +26,8 @@ struct hub_request { /* one subscription by plain HTTP */
 	struct gateway *gateway;
 	enum carrier carrier;
 	bool operators; /* on their listener */
-	struct subscribe subscribe; /* its texts are the three below */
-	char chain[40], account[96], asset[168];
+	struct subscribe subscribe; /* its texts are the four below */
+	char chain[40], account[96], asset[168], kind[40];
 	int64_t wait_ms; /* a poll's: without events it ends then */
 	size_t limit;    /* events in a poll's answer */
 };

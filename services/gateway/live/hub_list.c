@@ -28,6 +28,7 @@ static void put_sub(struct buf *out, const struct sub *sub)
 	put_text(out, "topic", topic_name(sub->topic));
 	put_text(out, "account", f->has_account ? account : NULL);
 	put_text(out, "asset", f->has_asset ? asset : NULL);
+	put_text(out, "kind", f->kind ? kind_name(f->kind) : NULL);
 	char list[24];
 	snprintf(list, sizeof list, "%lld", (long long)f->watchlist);
 	put_text(out, "watchlist", f->watchlist ? list : NULL);

@@ -209,13 +209,13 @@ static enum outcome give_block(struct sub *sub, struct event *event)
 /* Of a watch-list, what lists_look saw of the event. */
 static bool takes(const struct sub *sub, const struct event *event, size_t i)
 {
-	return (!sub->list || sub->list->verdicts[i] == WATCHLIST_YES) && filter_takes(&sub->filter, event->items[i].account, &event->items[i].asset);
+	return (!sub->list || sub->list->verdicts[i] == WATCHLIST_YES) && filter_takes(&sub->filter, event->items[i].account, &event->items[i].asset, event->items[i].kind);
 }
 
 static bool any_matches(const struct sub *sub, const struct event *event)
 {
 	for (size_t i = 0; i < event->item_count; i++)
-		if (filter_takes(&sub->filter, event->items[i].account, &event->items[i].asset))
+		if (filter_takes(&sub->filter, event->items[i].account, &event->items[i].asset, event->items[i].kind))
 			return true;
 	return false;
 }
@@ -388,12 +388,13 @@ static void offer_bucket(struct sub *sub, struct event *event, const struct item
 {
 	for (struct sub *next; sub; sub = next) {
 		next = sub->next_of_bucket;
-		if (filter_takes(&sub->filter, item->account, &item->asset))
+		if (filter_takes(&sub->filter, item->account, &item->asset, item->kind))
 			live_offer(sub, event);
 	}
 }
 
-/* To those whose account or asset it names. */
+/* To those whose account or asset it names. There is no index of kinds: there are few of them and most blocks have most of them, so it would spare almost
+ * nobody; who names a kind is asked about what account, asset or list select, or about every event as one that names nothing is. */
 static void offer_by_index(struct hub_chain *chain, struct event *event, const struct event *source)
 {
 	for (size_t i = 0; i < source->item_count; i++) {

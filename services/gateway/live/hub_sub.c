@@ -303,9 +303,15 @@ static bool read_filter(struct conn *conn, const struct chain *chain, const stru
 	if (!code && request->asset)
 		code = chain->family->asset_parse(chain, request->asset, &ret->asset, &err);
 	ret->account_size = (uint8_t)size;
-	if (code)
+	if (code) {
 		answer_error(conn, id, "invalid_request", err.text);
-	return code == 0;
+		return false;
+	}
+	if (request->kind && kind_parse(request->kind, &ret->kind, &err)) {
+		answer_error(conn, id, "invalid_kind", err.text);
+		return false;
+	}
+	return true;
 }
 
 static struct hub_chain *find_chain(struct hub *hub, const char *name)

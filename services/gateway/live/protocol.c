@@ -248,6 +248,8 @@ int subscribe_check(const struct subscribe *s, struct error *err)
 		return error_set(err, WEIR_INVALID, "chain is missing");
 	if (!filters && (s->account || s->asset))
 		return error_set(err, WEIR_INVALID, "this topic takes neither account nor asset");
+	if (s->kind && !topic_has_entries(s->topic)) /* a balance after some of a block's entries never was one */
+		return error_set(err, WEIR_INVALID, "only topics of entries take a kind: entries and watchlist");
 	if (s->topic == TOPIC_OF_ACCOUNTS && !s->account)
 		return error_set(err, WEIR_INVALID, "topic accounts needs an account");
 	if ((s->topic == TOPIC_OF_WATCHLIST) != (s->watchlist > 0))
@@ -302,9 +304,9 @@ static int read_from(yyjson_val *from, struct subscribe *ret, struct error *err)
 
 static int read_subscribe(yyjson_val *params, struct subscribe *ret, struct error *err)
 {
-	static const char *const names[] = { "topic", "chain", "account", "asset", "from", "laggard", "finality", "watchlist" };
-	yyjson_val *v[8];
-	int code = read_object(params, names, 8, v, "params", err);
+	static const char *const names[] = { "topic", "chain", "account", "asset", "from", "laggard", "finality", "watchlist", "kind" };
+	yyjson_val *v[9];
+	int code = read_object(params, names, 9, v, "params", err);
 	if (!code)
 		code = topic_parse(json_text(v[0]), &ret->topic, err);
 	if (!code)
@@ -313,6 +315,8 @@ static int read_subscribe(yyjson_val *params, struct subscribe *ret, struct erro
 		code = read_text(v[2], 80, "account", &ret->account, err);
 	if (!code)
 		code = read_text(v[3], 160, "asset", &ret->asset, err);
+	if (!code)
+		code = read_text(v[8], 32, "kind", &ret->kind, err);
 	if (!code && v[5] && !yyjson_is_str(v[5]))
 		code = error_set(err, WEIR_INVALID, "laggard is not a text");
 	if (!code)

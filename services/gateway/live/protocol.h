@@ -57,7 +57,7 @@ enum laggard {
 /* What a subscription is to give, however it was asked for. */
 struct subscribe {
 	enum topic topic;
-	const char *chain, *account, *asset; /* whoever asked owns them; NULL: not given */
+	const char *chain, *account, *asset, *kind; /* whoever asked owns them; NULL: not given */
 	int64_t watchlist; /* 0: not given */
 	enum begin from;
 	struct offset offset;

@@ -123,8 +123,9 @@ static const char *const watched_sql =
 	" cross join lateral (select e.* from weir_api.entries e join weir_api.accounts c on c.id = e.account"
 	"   where e.chain = $1 and e.height = w.height and e.branch = w.branch and e.ordinal between w.lo and w.hi"
 	"   and exists (select from weir_watch.addresses x join weir_watch.changes f on f.id = x.added left join weir_watch.changes t on t.id = x.removed"
-	"     where x.list = $11 and x.address = c.address and f.sequence < w.applied and (x.removed is null or w.applied <= t.sequence))"
+	"     where x.list = $12 and x.address = c.address and f.sequence < w.applied and (x.removed is null or w.applied <= t.sequence))"
 	"   and ($8::bytea is null or e.asset = (select id from weir_api.assets where chain = $1 and contract = $8 and coalesce(token_id, -1) = $9::numeric))"
+	"   and ($11 = 0 or e.kind = $11)"
 	"   order by e.ordinal) e order by w.seq, e.ordinal limit $10)"
 	" select e.seq, " ENTRY_COLUMNS " from e" ENTRY_JOINS " order by e.seq, e.ordinal";
 
@@ -134,6 +135,7 @@ static const char *const entries_sql =
 	"   and e.ordinal between w.lo and w.hi"
 	"   and ($7::bytea is null or e.account = (select id from weir_api.accounts where chain = $1 and address = $7))"
 	"   and ($8::bytea is null or e.asset = (select id from weir_api.assets where chain = $1 and contract = $8 and coalesce(token_id, -1) = $9::numeric))"
+	"   and ($11 = 0 or e.kind = $11)"
 	"   order by e.ordinal) e order by w.seq, e.ordinal limit $10)"
 	" select e.seq, " ENTRY_COLUMNS " from e" ENTRY_JOINS " order by e.seq, e.ordinal";
 
@@ -143,7 +145,7 @@ static void end_when_full(struct piece *piece)
 {
 	const struct replay_job *job = piece->job;
 	int64_t entries = 0;
-	if (job->filter.has_account || job->filter.has_asset || job->filter.watchlist)
+	if (job->filter.has_account || job->filter.has_asset || job->filter.watchlist || job->filter.kind)
 		return;
 	for (size_t i = 0; i < piece->count; i++) {
 		int32_t first, last;
@@ -162,7 +164,7 @@ static int read_entries(struct piece *piece, struct pg *pg, const uint64_t *appl
 	const struct filter *f = &job->filter;
 	struct buf out = BUF_INIT((size_t)1 << 20);
 	struct pg_array a[6];
-	struct pg_param p[11];
+	struct pg_param p[12];
 	char token[U256_DEC_MAX];
 	static const uint8_t none[1];
 	int64_t limit = job->topic == TOPIC_OF_ACCOUNTS ? ACCOUNT_ENTRIES_MAX : ENTRIES_MAX;
@@ -192,13 +194,14 @@ static int read_entries(struct piece *piece, struct pg *pg, const uint64_t *appl
 	u256_to_dec(f->asset.token_id, token);
 	if (!f->watchlist)
 		pg_bytea(&p[6], f->has_account ? (struct bytes){ f->account, f->account_size } : (struct bytes){ NULL, 0 });
-	pg_i64(&p[10], f->watchlist);
 	pg_bytea(&p[7], f->has_asset ? (struct bytes){ f->asset.contract_size ? f->asset.contract : none, f->asset.contract_size } : (struct bytes){ NULL, 0 });
 	pg_text(&p[8], f->asset.has_token_id ? token : "-1");
 	pg_i64(&p[9], limit);
+	pg_i32(&p[10], f->kind);
+	pg_i64(&p[11], f->watchlist);
 	int code = n == 0	? 0 :
-		   f->watchlist ? pg_prepared(pg, "replay_watched", watched_sql, p, 11, &piece->entries, err) :
-				  pg_prepared(pg, "replay_entries", entries_sql, p, 10, &piece->entries, err);
+		   f->watchlist ? pg_prepared(pg, "replay_watched", watched_sql, p, 12, &piece->entries, err) :
+				  pg_prepared(pg, "replay_entries", entries_sql, p, 11, &piece->entries, err);
 	piece->entry_count = !code && n > 0 ? pg_rows(piece->entries) : 0;
 	piece->cut = piece->entry_count == (size_t)limit;
 	buf_free(&out);

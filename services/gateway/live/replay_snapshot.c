@@ -35,7 +35,7 @@ static int put_balances(const struct replay_job *job, struct pg *pg, struct buf 
 		struct u256 token_id = { 0 };
 		bool has_id = !pg_is_null(r, i, 2) && pg_get_u256(r, i, 2, &token_id) == 0;
 		const struct chain_asset asset = asset_from_columns((int)pg_get_i64(r, i, 0), pg_get_bytes(r, i, 1), has_id, token_id);
-		if (!filter_takes(f, (struct bytes){ f->account, f->account_size }, &asset))
+		if (!filter_takes(f, (struct bytes){ f->account, f->account_size }, &asset, 0))
 			continue;
 		asset_text(chain, &asset, text);
 		put_object(out, NULL);

@@ -24,7 +24,8 @@ static int read_subscription(struct call *call, struct hub_request *r, struct er
 	if (code)
 		return code;
 	if (!copy(r->chain, sizeof r->chain, call_text(call, "chain"), &s->chain) || !copy(r->account, sizeof r->account, call_text(call, "account"), &s->account) ||
-	    !copy(r->asset, sizeof r->asset, call_text(call, "asset"), &s->asset))
+	    !copy(r->asset, sizeof r->asset, call_text(call, "asset"), &s->asset) ||
+	    !copy(r->kind, sizeof r->kind, call_text(call, "kind"), &s->kind))
 		return error_set(err, WEIR_INVALID, "a parameter is too long");
 	if (offset) {
 		s->from = FROM_OFFSET;

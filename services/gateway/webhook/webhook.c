@@ -54,7 +54,7 @@ static void endpoint_free(struct webhook_endpoint *e)
 	free(e);
 }
 
-static bool read_filter(struct webhook_endpoint *e)
+static bool read_filter(struct webhook_endpoint *e, const char *kind)
 {
 	const struct chain *chain = &e->chain->chain;
 	size_t size = 0;
@@ -62,6 +62,8 @@ static bool read_filter(struct webhook_endpoint *e)
 	if (*e->account && chain->family->account_parse(chain, e->account, e->filter.account, &size, NULL))
 		return false;
 	e->filter.account_size = (uint8_t)size;
+	if (*kind && kind_parse(kind, &e->filter.kind, NULL))
+		return false;
 	return !*e->asset || chain->family->asset_parse(chain, e->asset, &e->filter.asset, NULL) == 0;
 }
 
@@ -78,8 +80,8 @@ static struct webhook_endpoint *endpoint_new(struct webhooks *w, const struct we
 	e->asset = xstrdup(row->asset);
 	e->stored = xstrdup("?"); /* differs from every position */
 	e->chain = gateway_find_chain(w->gateway, row->chain);
-	if (!e->chain || !read_filter(e)) {
-		log_warn(&w->log, "webhook_unreadable", "its chain, account or asset is not one that is known here", LOG_I("endpoint", e->id));
+	if (!e->chain || !read_filter(e, row->kind)) {
+		log_warn(&w->log, "webhook_unreadable", "its chain, account, asset or kind is not one that is known here", LOG_I("endpoint", e->id));
 		endpoint_free(e);
 		return NULL;
 	}

@@ -24,7 +24,7 @@ int webhook_store_lease(struct pg *pg, const char *owner, int64_t lease_ms, cons
 	return pg_prepared(pg, "webhook_owned",
 			   "select id, url, chain, topic, coalesce(account, ''), coalesce(asset, ''), state = 'failing', failures::int8, coalesce(position, ''),"
 			   " coalesce(start_height, -1), (select count(*) from (select 1 from weir_webhooks.deliveries d where d.endpoint = e.id"
-			   " and d.state = 'pending' limit 10000) w), journal, coalesce(watchlist, 0)"
+			   " and d.state = 'pending' limit 10000) w), journal, coalesce(watchlist, 0), coalesce(kind, '')"
 			   " from weir_webhooks.endpoints e where owner = $1 and lease_until > now() and state <> 'disabled' order by id",
 			   p, 1, ret, err);
 }
@@ -42,7 +42,8 @@ void webhook_store_row(const struct pg_result *r, size_t row, struct webhook_row
 				     .start_height = pg_get_i64(r, row, 9),
 				     .pending = pg_get_i64(r, row, 10),
 				     .journal = pg_get_i64(r, row, 11),
-				     .watchlist = pg_get_i64(r, row, 12) };
+				     .watchlist = pg_get_i64(r, row, 12),
+				     .kind = pg_get_text(r, row, 13) };
 	(void)webhook_topic_read(pg_get_text(r, row, 3), &ret->topic);
 }
 

@@ -17,7 +17,7 @@
 
 struct webhook_row { /* an endpoint of ours; texts belong to the result that it was read from */
 	int64_t id, failures, start_height, pending, journal, watchlist; /* start_height -1: none; watchlist 0: none */
-	const char *url, *chain, *account, *asset;   /* "": all */
+	const char *url, *chain, *account, *asset, *kind; /* account and so on "": all */
 	enum topic topic;
 	bool failing;
 	const char *position; /* "": not found yet */

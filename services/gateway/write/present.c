@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define KINDS 20 /* weir.v1.EntryKind, without unknown */
+
 #define NAME(names, i) ((i) >= 0 && (size_t)(i) < sizeof(names) / sizeof(names)[0] && (names)[i] ? (names)[i] : "unknown")
 
 const char *kind_name(int kind)
@@ -15,6 +17,15 @@ const char *kind_name(int kind)
 					     "reward",    "token_transfer", "mint", "burn", "wrap", "unwrap",   "opening",    "genesis",
 					     "reversal",  "l1_fee",   "operator_fee",   "coinbase", "rent" };
 	return NAME(names, kind);
+}
+
+int kind_parse(const char *name, int *ret, struct error *err)
+{
+	for (*ret = 1; *ret <= KINDS; ++*ret)
+		if (strcmp(kind_name(*ret), name) == 0)
+			return 0;
+	*ret = 0;
+	return error_set(err, WEIR_INVALID, "there is no kind of entry \"%.32s\"", name);
 }
 
 const char *finality_name(int finality)

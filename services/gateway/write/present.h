@@ -11,6 +11,7 @@
 #define ASSET_TEXT_MAX 160
 
 const char *kind_name(int kind);         /* weir.v1.EntryKind -> "token_transfer"; "unknown" */
+int kind_parse(const char *name, int *ret, struct error *); /* and back; WEIR_INVALID: no kind is called that */
 const char *finality_name(int finality); /* weir.v1.Finality -> "seen" */
 const char *standard_name(int standard); /* weir.v1.TokenStandard -> "erc20" */
 const char *check_name(int check);       /* weir.v1.CheckName -> "receipts_root" */
