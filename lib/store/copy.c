@@ -20,7 +20,10 @@ int pg_copy_begin(struct pg *pg, const char *copy_sql, struct pg_copy **ret, str
 	int code = pg_ready(pg, err);
 	if (code)
 		return code;
-	PGresult *result = PQexec(pg->conn, copy_sql);
+	PGresult *result;
+	code = pg_answer(pg, PQsendQuery(pg->conn, copy_sql), &result, err);
+	if (code)
+		return code;
 	if (PQresultStatus(result) != PGRES_COPY_IN) {
 		code = pg_failure(pg, result, "COPY", err);
 		PQclear(result);
@@ -42,6 +45,8 @@ static void flush(struct pg_copy *copy)
 		error_set(&copy->error, WEIR_LIMIT, "a row of a COPY is larger than %zu bytes", FIELD_MAX);
 	if (!copy->error.code && PQputCopyData(copy->pg->conn, (const char *)copy->out.data, (int)copy->out.size) != 1)
 		pg_failure(copy->pg, NULL, "COPY data", &copy->error);
+	if (!copy->error.code)
+		(void)pg_wait(copy->pg, PG_SENT, NULL, &copy->error); /* libpq would keep all that the server does not take */
 	buf_reset(&copy->out);
 }
 
@@ -149,6 +154,13 @@ static void finish(struct pg_copy *copy)
 {
 	struct pg *pg = copy->pg;
 	while (pg->conn) {
+		struct error late;
+		int code = pg_wait(pg, PG_ANSWERED, NULL, &late);
+		if (code) {
+			if (!copy->error.code)
+				copy->error = late;
+			return;
+		}
 		PGresult *result = PQgetResult(pg->conn);
 		if (!result)
 			return;
@@ -158,7 +170,7 @@ static void finish(struct pg_copy *copy)
 		bool stuck = PQresultStatus(result) == PGRES_COPY_IN;
 		PQclear(result);
 		if (stuck)
-			return;
+			pg_drop(pg); /* its end could not be sent */
 	}
 }
 

@@ -15,6 +15,7 @@ struct pg {
 	bool read_only;
 	struct log log;
 	bool in_transaction;
+	bool unlimited; /* this transaction: see pg_unlimited */
 	bool lost; /* the connection went away inside a transaction: nothing works until pg_rollback */
 	const char *prepared[PG_PREPARED_MAX]; /* names known to this connection; borrowed from the callers' literals */
 	size_t prepared_count;
@@ -42,6 +43,12 @@ int pg_ready(struct pg *, struct error *);
 /* There is no connection any more. */
 void pg_drop(struct pg *);
 bool pg_is_prepared(const struct pg *, const char *name);
+/* Waits until everything is sent, or also an answer can be read without waiting, telling patience (or NULL) while it lasts. WEIR_UNAVAILABLE: the server
+ * has said nothing for longer than it may take for a statement, and the connection was given up. */
+enum pg_wait_for { PG_SENT, PG_ANSWERED };
+int pg_wait(struct pg *, enum pg_wait_for, const struct pg_patience *, struct error *);
+/* What PQexec would return for the command that PQsend… has sent (its return value): the last result, NULL if it could not be sent. Fails as pg_wait. */
+int pg_answer(struct pg *, int sent, PGresult **ret, struct error *);
 /* The failure of result (or of the connection, when NULL) as a code and words; notes a lost connection. */
 int pg_failure(struct pg *, const PGresult *, const char *doing, struct error *);
 

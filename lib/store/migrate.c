@@ -10,7 +10,9 @@ static int prepare(struct pg *pg, struct error *err)
 {
 	int code = pg_begin(pg, err);
 	if (!code)
-		code = pg_exec(pg, "set local statement_timeout = 0; " LOCK_SQL, err);
+		code = pg_unlimited(pg, err);
+	if (!code)
+		code = pg_exec(pg, LOCK_SQL, err);
 	struct pg_result *rows = NULL;
 	if (!code)
 		code = pg_query(pg, "select to_regclass('weir.migrations') is not null", NULL, 0, &rows, err);
@@ -41,7 +43,9 @@ static int apply(struct pg *pg, const struct pg_migration *m, bool *ret_applied,
 	*ret_applied = false;
 	int code = pg_begin(pg, err);
 	if (!code)
-		code = pg_exec(pg, "set local statement_timeout = 0; " LOCK_SQL, err);
+		code = pg_unlimited(pg, err);
+	if (!code)
+		code = pg_exec(pg, LOCK_SQL, err);
 	if (!code)
 		code = pg_query(pg,
 				"select m.checksum = sha256(convert_to($3::text, 'UTF8')), $2::text from weir.migrations m where m.number = $1",

@@ -49,6 +49,7 @@ void pg_drop(struct pg *pg)
 		PQfinish(pg->conn);
 	pg->conn = NULL;
 	pg->prepared_count = 0;
+	pg->unlimited = false;
 	if (pg->in_transaction)
 		pg->lost = true;
 }
@@ -160,6 +161,7 @@ static int connect_once(struct pg *pg, struct error *err)
 		return error_set(err, WEIR_VERSION, "PostgreSQL %d.%d is too old: weir needs 15 or newer", version / 10000,
 				 version % 10000);
 	}
+	(void)PQsetnonblocking(pg->conn, 1);
 	char set[200];
 	snprintf(set, sizeof set, "set client_min_messages = warning; set statement_timeout = %lld; set extra_float_digits = 1%s",
 		 (long long)(pg->statement_timeout_ms > 0 ? pg->statement_timeout_ms : 0),
@@ -167,8 +169,9 @@ static int connect_once(struct pg *pg, struct error *err)
 	int code = 0;
 	const char *const settings[] = { set, pg->session_sql };
 	for (size_t i = 0; !code && i < 2 && settings[i]; i++) {
-		PGresult *result = PQexec(pg->conn, settings[i]);
-		if (PQresultStatus(result) != PGRES_COMMAND_OK)
+		PGresult *result;
+		code = pg_answer(pg, PQsendQuery(pg->conn, settings[i]), &result, err);
+		if (!code && PQresultStatus(result) != PGRES_COMMAND_OK)
 			code = pg_failure(pg, result, "session settings", err);
 		PQclear(result);
 	}
@@ -245,13 +248,17 @@ static void summary(const char *sql, char ret[64])
 	ret[n] = '\0';
 }
 
-static int take(struct pg *pg, PGresult *result, const char *sql, struct pg_result **ret, struct error *err)
+static int take(struct pg *pg, int sent, const char *sql, struct pg_result **ret, struct error *err)
 {
+	PGresult *result;
+	int code = pg_answer(pg, sent, &result, err);
+	if (code)
+		return code;
 	ExecStatusType status = PQresultStatus(result);
 	if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) {
 		char doing[64];
 		summary(sql, doing);
-		int code = pg_failure(pg, result, doing, err);
+		code = pg_failure(pg, result, doing, err);
 		PQclear(result);
 		return code;
 	}
@@ -293,7 +300,7 @@ int pg_query(struct pg *pg, const char *sql, const struct pg_param *params, size
 		code = unpack(params, n, &p, err);
 	if (code)
 		return code;
-	return take(pg, PQexecParams(pg->conn, sql, (int)n, p.oids, p.values, p.lengths, p.formats, 1), sql, ret, err);
+	return take(pg, PQsendQueryParams(pg->conn, sql, (int)n, p.oids, p.values, p.lengths, p.formats, 1), sql, ret, err);
 }
 
 int pg_exec(struct pg *pg, const char *sql, struct error *err)
@@ -301,7 +308,7 @@ int pg_exec(struct pg *pg, const char *sql, struct error *err)
 	int code = pg_ready(pg, err);
 	if (code)
 		return code;
-	return take(pg, PQexec(pg->conn, sql), sql, NULL, err);
+	return take(pg, PQsendQuery(pg->conn, sql), sql, NULL, err);
 }
 
 bool pg_is_prepared(const struct pg *pg, const char *name)
@@ -324,12 +331,12 @@ int pg_prepared(struct pg *pg, const char *name, const char *sql, const struct p
 	if (!pg_is_prepared(pg, name)) {
 		if (pg->prepared_count == PG_PREPARED_MAX)
 			return error_set(err, WEIR_INTERNAL, "more than %d prepared statements", PG_PREPARED_MAX);
-		code = take(pg, PQprepare(pg->conn, name, sql, (int)n, p.oids), sql, NULL, err);
+		code = take(pg, PQsendPrepare(pg->conn, name, sql, (int)n, p.oids), sql, NULL, err);
 		if (code)
 			return code;
 		pg->prepared[pg->prepared_count++] = name;
 	}
-	return take(pg, PQexecPrepared(pg->conn, name, (int)n, p.values, p.lengths, p.formats, 1), sql, ret, err);
+	return take(pg, PQsendQueryPrepared(pg->conn, name, (int)n, p.values, p.lengths, p.formats, 1), sql, ret, err);
 }
 
 /* ---- transactions ------------------------------------------------------------------------------------------------------ */
@@ -352,13 +359,16 @@ int pg_commit(struct pg *pg, struct error *err)
 	int code = pg_ready(pg, err);
 	if (code)
 		return code;
-	PGresult *result = PQexec(pg->conn, "commit");
-	if (PQresultStatus(result) != PGRES_COMMAND_OK)
+	PGresult *result;
+	code = pg_answer(pg, PQsendQuery(pg->conn, "commit"), &result, err);
+	if (code)
+		; /* there is no connection any more */
+	else if (PQresultStatus(result) != PGRES_COMMAND_OK)
 		code = pg_failure(pg, result, "commit", err);
 	else if (strcmp(PQcmdStatus(result), "COMMIT") != 0) /* an aborted transaction answers ROLLBACK, and that is no error for libpq */
 		code = error_set(err, WEIR_CONFLICT, "PostgreSQL rolled the transaction back at commit");
 	PQclear(result);
-	pg->in_transaction = false;
+	pg->in_transaction = pg->unlimited = false;
 	pg->lost = false;
 	return code;
 }
@@ -369,12 +379,13 @@ int pg_rollback(struct pg *pg)
 		return 0;
 	int code = 0;
 	if (pg->conn && PQstatus(pg->conn) == CONNECTION_OK) {
-		PGresult *result = PQexec(pg->conn, "rollback");
-		if (PQresultStatus(result) != PGRES_COMMAND_OK)
+		PGresult *result;
+		code = pg_answer(pg, PQsendQuery(pg->conn, "rollback"), &result, NULL);
+		if (!code && PQresultStatus(result) != PGRES_COMMAND_OK)
 			code = pg_failure(pg, result, "rollback", NULL);
 		PQclear(result);
 	}
-	pg->in_transaction = false;
+	pg->in_transaction = pg->unlimited = false;
 	pg->lost = false;
 	return code;
 }

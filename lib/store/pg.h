@@ -21,7 +21,8 @@ struct pg;
 struct pg_options {
 	const char *url; /* conninfo or URI */
 	const char *application_name;
-	int64_t connect_timeout_ms, statement_timeout_ms;
+	int64_t connect_timeout_ms;
+	int64_t statement_timeout_ms; /* the server's; a server that then says nothing for 1 to 5 s more loses the connection. 0: no limit */
 	bool read_only; /* default_transaction_read_only=on */
 	const char *session_sql; /* run after each connect, e.g. "set jit = off"; may be NULL */
 	const struct log *log;
@@ -97,6 +98,8 @@ int pg_get_u256(const struct pg_result *, size_t row, size_t column, struct u256
 int pg_begin(struct pg *, struct error *);
 int pg_commit(struct pg *, struct error *); /* WEIR_UNAVAILABLE: unknown whether it happened; look before doing it again */
 int pg_rollback(struct pg *);
+/* Until the end of this transaction no statement has a limit: for those that may take long, such as changes to the schema. */
+int pg_unlimited(struct pg *, struct error *);
 
 /* Binary COPY … FROM STDIN. Rows are built in a bounded buffer and flushed at 256 KiB. */
 struct pg_copy;

@@ -2,8 +2,6 @@
  * with it; whoever asked does them again one by one. */
 #include "store/internal.h"
 
-#include <poll.h>
-
 /* Statements that this connection does not know go first. Noted at once: when one fails, the connection ends, and with it what it knows. */
 static bool send_new(struct pg *pg, const struct pg_ask *asks, size_t n, size_t *ret_sent)
 {
@@ -34,24 +32,13 @@ static bool send_one(struct pg *pg, const struct pg_ask *ask)
 	return PQsendQueryPrepared(pg->conn, ask->name, (int)ask->n, values, lengths, formats, 1);
 }
 
-/* Until libpq has a whole answer, or knows that none will come. */
-static void wait_for(struct pg *pg, const struct pg_patience *patience)
-{
-	struct pollfd fd = { .fd = PQsocket(pg->conn), .events = POLLIN };
-	while (patience && PQisBusy(pg->conn)) {
-		if (poll(&fd, 1, (int)patience->after_ms) == 0)
-			patience->over(patience->arg);
-		else if (!PQconsumeInput(pg->conn))
-			return;
-	}
-}
-
 /* The answer to one statement, and the end that libpq puts behind it. ask NULL: it was made known, nothing else. */
 static int take_one(struct pg *pg, struct pg_ask *ask, const struct pg_patience *patience, struct error *err)
 {
-	wait_for(pg, patience);
+	int code = pg_wait(pg, PG_ANSWERED, patience, err);
+	if (code)
+		return code;
 	PGresult *result = PQgetResult(pg->conn);
-	int code = 0;
 	if (ask && PQresultStatus(result) == PGRES_TUPLES_OK) {
 		ask->result = xmalloc(sizeof *ask->result);
 		ask->result->result = result;
@@ -60,7 +47,7 @@ static int take_one(struct pg *pg, struct pg_ask *ask, const struct pg_patience 
 			code = pg_failure(pg, result, ask ? ask->name : "a new statement", err);
 		PQclear(result);
 	}
-	while (pg->conn && (result = PQgetResult(pg->conn)) != NULL)
+	while (!code && (code = pg_wait(pg, PG_ANSWERED, patience, err)) == 0 && (result = PQgetResult(pg->conn)) != NULL)
 		PQclear(result);
 	return code;
 }
@@ -86,6 +73,8 @@ int pg_prepared_all(struct pg *pg, struct pg_ask *asks, size_t n, const struct p
 	}
 	for (size_t i = 0; i < fresh + n && !code; i++)
 		code = take_one(pg, i < fresh ? NULL : &asks[i - fresh], patience, err);
+	if (!code)
+		code = pg_wait(pg, PG_ANSWERED, patience, err);
 	if (code) { /* what is still on its way is not worth waiting for */
 		for (size_t i = 0; i < n; i++)
 			pg_result_free(&asks[i].result);

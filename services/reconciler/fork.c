@@ -92,7 +92,7 @@ int ledger_retract(struct ledger *ledger, int64_t to_height, bool fetch_again, s
 	if (code)
 		return code;
 	/* A deep one rewrites many rows: the ordinary limit is for statements that hang. */
-	code = pg_exec(ledger->pg, "set local statement_timeout = 0", err);
+	code = pg_unlimited(ledger->pg, err);
 	if (!code)
 		code = supersede(ledger, everything ? ledger->start - 1 : to_height, ret_blocks, err);
 	struct pg_param p[5];

@@ -127,6 +127,26 @@ def test_a_drain_that_is_stuck_ends_with_its_own_status(world, suite, name):
         assert "shutdown_timeout" in process.log.read_text()
 
 
+@pytest.mark.parametrize("name", ["reconciler", "gateway"])
+def test_a_database_that_says_nothing_holds_no_drain_up(world, suite, name):
+    """Its processes are stopped, not gone: libpq would wait for them for ever."""
+    made = suite({"shutdown_timeout": "60s", "postgres": {"statement_timeout": "1s", "connect_timeout": "2s"}, "gateway": {"request_timeout": "1s"}})
+    frozen = list(descendants(world.postgres.process.pid))
+    try:
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        world.node.call("anvil_mine", "0x3")
+        if name == "gateway":
+            status, _, _ = stack.http_json(f"{made.api}/v1/chains/dev/accounts/0x{'11' * 20}/entries", timeout=60)
+            assert status in (503, 504)
+        process = made.processes[name]
+        process.send(signal.SIGTERM)
+        assert process.wait(90) == OK, process.tail()
+    finally:
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
+
+
 def descendants(pid):
     """The process and its children, e.g. PostgreSQL's backends."""
     found = [pid]

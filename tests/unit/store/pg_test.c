@@ -4,6 +4,7 @@
 #include "support/postgres_server.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -323,6 +324,81 @@ static void patience_is_told_when_it_is_over(void **state)
 		pg_result_free(&asks[i].result);
 }
 
+/* Its server process, stopped and running again. */
+static pid_t freeze(struct pg *frozen)
+{
+	struct pg_result *r = NULL;
+	OK(pg_query(frozen, "select pg_backend_pid()", NULL, 0, &r, &err));
+	pid_t pid = (pid_t)pg_get_i64(r, 0, 0);
+	pg_result_free(&r);
+	assert_int_equal(kill(pid, SIGSTOP), 0);
+	return pid;
+}
+
+static void a_server_that_says_nothing_keeps_nobody(void **state)
+{
+	(void)state;
+	struct pg_options o = options();
+	o.statement_timeout_ms = 1000;
+	struct pg *p;
+	struct pg_copy *copy;
+	struct pg_ask ask = { .name = "asked", .sql = "select 1" };
+	OK(pg_open(&o, &p, &err));
+	OK(pg_exec(p, "create table if not exists frozen (v bytea)", &err));
+
+	pid_t pid = freeze(p);
+	assert_int_equal(pg_query(p, "select 1", NULL, 0, NULL, &err), WEIR_UNAVAILABLE);
+	assert_non_null(strstr(err.text, "has said nothing for 2.0 s, 1.0 s longer"));
+	assert_false(pg_alive(p));
+	kill(pid, SIGCONT);
+
+	pid = freeze(p); /* connected again by itself */
+	assert_int_equal(pg_prepared_all(p, &ask, 1, NULL, &err), WEIR_UNAVAILABLE);
+	kill(pid, SIGCONT);
+
+	OK(pg_begin(p, &err));
+	OK(pg_copy_begin(p, "copy frozen (v) from stdin binary", &copy, &err));
+	struct pg *other; /* a COPY under way cannot be asked for its pid */
+	OK(pg_open(&o, &other, &err));
+	struct pg_result *r = NULL;
+	OK(pg_query(other, "select pid from pg_stat_activity where query like 'copy frozen%'", NULL, 0, &r, &err));
+	assert_int_equal(pg_rows(r), 1);
+	pid = (pid_t)pg_get_i64(r, 0, 0);
+	pg_result_free(&r);
+	assert_int_equal(kill(pid, SIGSTOP), 0);
+	static const uint8_t row[100000];
+	for (size_t i = 0; i < 100; i++) { /* more than sockets keep */
+		pg_copy_row(copy, 1);
+		pg_copy_bytes(copy, (struct bytes){ row, sizeof row });
+	}
+	assert_int_equal(pg_copy_end(&copy, &err), WEIR_UNAVAILABLE);
+	assert_non_null(strstr(err.text, "has said nothing"));
+	assert_int_equal(pg_exec(p, "select 1", &err), WEIR_UNAVAILABLE); /* until this transaction has ended */
+	kill(pid, SIGCONT);
+	(void)pg_rollback(p);
+	OK(pg_query(p, "select count(*) from frozen", NULL, 0, &r, &err));
+	assert_int_equal(pg_get_i64(r, 0, 0), 0);
+	pg_result_free(&r);
+	pg_close(&other);
+	pg_close(&p);
+}
+
+static void what_may_take_long_is_waited_for(void **state)
+{
+	(void)state;
+	struct pg_options o = options();
+	o.statement_timeout_ms = 1000;
+	struct pg *p;
+	OK(pg_open(&o, &p, &err));
+	assert_int_equal(pg_exec(p, "select pg_sleep(10)", &err), WEIR_TIMEOUT); /* the server's own limit */
+	OK(pg_begin(p, &err));
+	OK(pg_unlimited(p, &err));
+	OK(pg_exec(p, "select pg_sleep(3)", &err));
+	OK(pg_commit(p, &err));
+	assert_int_equal(pg_exec(p, "select pg_sleep(10)", &err), WEIR_TIMEOUT);
+	pg_close(&p);
+}
+
 static void copy_writes_rows_and_reports_what_fails(void **state)
 {
 	(void)state;
@@ -439,6 +515,8 @@ int main(void)
 		cmocka_unit_test(one_that_fails_fails_them_all),
 		cmocka_unit_test(many_on_a_lost_connection),
 		cmocka_unit_test(patience_is_told_when_it_is_over),
+		cmocka_unit_test(a_server_that_says_nothing_keeps_nobody),
+		cmocka_unit_test(what_may_take_long_is_waited_for),
 		cmocka_unit_test(copy_writes_rows_and_reports_what_fails),
 		cmocka_unit_test(the_pool_is_bounded_and_read_only),
 		cmocka_unit_test(migrations_run_once_and_notice_changes),
