@@ -454,10 +454,15 @@ end
 -- topic, sub, consumer, class, after id, n, evidence, run: what this consumer's name has pending, from a life before or a reply that was lost
 local function recover(keys, argv)
   begun(keys[1], argv[1], argv[8])
-  local out, s = {}, stream(keys[1], argv[1], argv[4])
-  local list = redis.pcall('XPENDING', s, argv[2], argv[5], '+', argv[6], argv[3])
-  if list.err then return list end
-  for _, p in ipairs(list) do take_pending(keys[1], argv[1], argv[2], argv[4], p[1], argv[3], argv[7] == '1', out) end
+  local out, s, after = {}, stream(keys[1], argv[1], argv[4]), argv[5]
+  repeat -- a page of entries that are gone is not the end
+    local list = redis.pcall('XPENDING', s, argv[2], after, '+', argv[6], argv[3])
+    if list.err then return list end
+    for _, p in ipairs(list) do
+      take_pending(keys[1], argv[1], argv[2], argv[4], p[1], argv[3], argv[7] == '1', out)
+      after = '(' .. p[1]
+    end
+  until #out > 0 or #list == 0
   return out
 end
 
