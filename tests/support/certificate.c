@@ -16,6 +16,20 @@ static void must(int ok, const char *what)
 	abort();
 }
 
+/* Clients look for addresses there only, not in the common name. */
+static void add_address(X509 *x509, const char *name)
+{
+	char words[80];
+	ASN1_OCTET_STRING *address = a2i_IPADDRESS(name);
+	if (!address)
+		return;
+	snprintf(words, sizeof words, "IP:%s", name);
+	X509_EXTENSION *names = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, words);
+	must(names && X509_add_ext(x509, names, -1), "address it");
+	X509_EXTENSION_free(names);
+	ASN1_OCTET_STRING_free(address);
+}
+
 struct certificate certificate_make(const char *name, const struct certificate *issuer, int days)
 {
 	static long serial = 1;
@@ -28,6 +42,7 @@ struct certificate certificate_make(const char *name, const struct certificate *
 	must(X509_gmtime_adj(X509_getm_notBefore(made.x509), -3600) && X509_gmtime_adj(X509_getm_notAfter(made.x509), 86400L * days), "date it");
 	must(X509_set_subject_name(made.x509, subject) && X509_set_issuer_name(made.x509, issuer ? X509_get_subject_name(issuer->x509) : subject), "name it");
 	must(X509_set_pubkey(made.x509, made.key) && X509_add_ext(made.x509, authority, -1), "fill it");
+	add_address(made.x509, name);
 	must(X509_sign(made.x509, issuer ? issuer->key : made.key, EVP_sha256()), "sign it");
 	X509_EXTENSION_free(authority);
 	X509_NAME_free(subject);

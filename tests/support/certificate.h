@@ -8,7 +8,7 @@ struct certificate {
 	X509 *x509;
 	EVP_PKEY *key;
 };
-/* issuer NULL: an authority, signed by itself. Good from an hour ago for so many days. Aborts the test program when it cannot. Files take the place of
+/* name: of its owner; where it is an address, also as such (subjectAltName). issuer NULL: an authority, signed by itself. Good from an hour ago for so many days. Aborts the test program when it cannot. Files take the place of
  * others whole. */
 struct certificate certificate_make(const char *name, const struct certificate *issuer, int days);
 void certificate_write(const struct certificate *, const char *path);                             /* the certificate */

@@ -28,7 +28,8 @@ static void spawn(struct redis_server *s)
 		snprintf(cluster_port, sizeof cluster_port, "%d", s->cluster_port);
 		execlp("redis-server", "redis-server", "--port", port, "--bind", "127.0.0.1", "--unixsocket", socket, "--unixsocketperm", "700", "--save",
 		       "", "--appendonly", "yes", "--appendfsync", "everysec", "--dir", s->dir, "--cluster-enabled", s->port ? "yes" : "no",
-		       "--cluster-node-timeout", "1000", "--cluster-port", cluster_port, (char *)NULL);
+		       "--cluster-node-timeout", "1000", "--cluster-port", cluster_port, s->settings ? "--include" : (char *)NULL, s->settings,
+		       (char *)NULL);
 		_exit(127);
 	}
 	for (int i = 0; i < 3000; i++) { /* 30 s: a long file on a busy disk */

@@ -9,6 +9,7 @@ struct redis_server {
 	char url[128]; /* unix:///… */
 	_Atomic pid_t pid; /* a thread may kill it while another looks whether it lives */
 	int port, cluster_port; /* of a node of a cluster; else 0 */
+	const char *settings;   /* a file of more of them, set before the start; NULL: none */
 };
 void redis_server_start(struct redis_server *);                  /* aborts the test program when it cannot */
 void redis_server_start_node(struct redis_server *, int port);    /* the same as a node of a cluster, which has no slots yet, on TCP, too */

@@ -146,18 +146,38 @@ void bus_cluster_route_command(struct bus *bus, const struct bus_args *a)
 	}
 }
 
-void bus_cluster_lost(struct bus *bus)
+void bus_cluster_reached(struct bus *bus)
+{
+	if (bus->cluster && bus->cluster->refused_node == bus->cluster->current)
+		bus->cluster->refused.code = 0;
+}
+
+bool bus_cluster_refused(const struct bus *bus, struct error *ret)
+{
+	const struct bus_cluster *c = bus->cluster;
+	if (!c || c->refused.code == 0 || c->refused_node != c->current)
+		return false;
+	*ret = c->refused;
+	return true;
+}
+
+void bus_cluster_lost(struct bus *bus, const struct error *why)
 {
 	struct bus_cluster *c = bus->cluster;
 	if (!c)
 		return;
+	c->refused_node = c->current;
+	c->refused.code = 0;
+	if (error_retriable(why->code)) /* else it is the answer of this call, and the next one asks again */
+		c->refused = *why;
 	forget_routes(c, c->current);
 	changed(bus);
 	size_t next = c->next++ % c->node_count;
 	use(bus, next == c->current ? (next + 1) % c->node_count : next);
 }
 
-/* "MOVED 3999 127.0.0.1:6381", "MOVED 3999 ::1:6381", and without a host (":6381") where the cluster does not know its own. */
+/* "MOVED 3999 127.0.0.1:6381", "MOVED 3999 ::1:6381", "MOVED 3999 node.example:6381", and without a host (":6381") where the cluster does not know
+ * its own. "?:6381" is of a node that is to have a name and was given none: it may be any, so that is an error (bus_reply_error). */
 bool bus_cluster_redirected(struct bus *bus, const redisReply *reply)
 {
 	static const char moved[] = "MOVED ";
@@ -167,7 +187,7 @@ bool bus_cluster_redirected(struct bus *bus, const redisReply *reply)
 	unsigned long slot = strtoul(reply->str + sizeof moved - 1, &end, 10);
 	const char *colon = strrchr(end, ':');
 	struct bus_host host = bus->address.host;
-	if (*end != ' ' || !colon || slot >= SLOTS)
+	if (*end != ' ' || !colon || slot >= SLOTS || strncmp(end, " ?:", 3) == 0)
 		return false;
 	if (colon > end + 1)
 		snprintf(host.name, sizeof host.name, "%.*s", (int)(colon - end - 1), end + 1);

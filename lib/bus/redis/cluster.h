@@ -14,6 +14,7 @@
 #define WEIR_BUS_CLUSTER_H
 
 #include "bus/core/address.h"
+#include "base/error.h"
 #include "base/mem.h"
 
 #include <hiredis/hiredis.h>
@@ -37,6 +38,8 @@ struct bus_cluster {
 	} routes[CLUSTER_ROUTES_MAX]; /* one for each chain that this bus has to do with; when full, the oldest goes */
 	size_t route_count;
 	size_t next; /* whom to ask when a node is lost */
+	size_t refused_node; /* the last that could not be reached, */
+	struct error refused; /* and why; code 0: none */
 };
 
 unsigned bus_cluster_slot(struct bytes tag); /* CRC16 (XMODEM) modulo 16384 */
@@ -49,8 +52,11 @@ void bus_cluster_close(struct bus *); /* the connections that are not in use */
 void bus_cluster_route(struct bus *, struct bytes key);
 /* The same by the first of a command's arguments that is such a key. */
 void bus_cluster_route_command(struct bus *, const struct bus_args *);
-/* The node in use cannot be reached: takes another one. */
-void bus_cluster_lost(struct bus *);
+/* The node in use cannot be reached, for that reason: takes another one. */
+void bus_cluster_lost(struct bus *, const struct error *why);
+void bus_cluster_reached(struct bus *); /* the node in use can be */
+/* Why the node in use could not be reached at last; false: not known. */
+bool bus_cluster_refused(const struct bus *, struct error *ret);
 /* Is this error reply a redirection? Then its node is the one in use, and the command is to be sent again. */
 bool bus_cluster_redirected(struct bus *, const redisReply *);
 

@@ -6,6 +6,7 @@
 #include "bus/redis/cluster.h"
 #include "bus/redis/command.h"
 #include "bus/redis/connection.h"
+#include "bus/redis/tls.h"
 #include "bus/core/transport.h"
 
 #include "base/clock.h"
@@ -156,6 +157,13 @@ int bus_reply_error(const struct bus *bus, const redisReply *reply, const char *
 	if (!bus->cluster && (strncmp(reply->str, "MOVED ", 6) == 0 || strncmp(reply->str, "ASK ", 4) == 0))
 		return error_set(err, WEIR_CONFIG, "Redis %s is a node of a cluster: let bus.redis_url begin with redis+cluster:// (or rediss+cluster://)",
 				 log_url(bus->url, shown));
+	struct error why;
+	if (strncmp(reply->str, "MOVED ", 6) == 0 && bus_cluster_refused(bus, &why)) /* followed, in vain, until there was no time left */
+		return error_set(err, why.code, "%s", why.text);
+	if (strncmp(reply->str, "MOVED ", 6) == 0)
+		return error_set(err, WEIR_UNAVAILABLE, "Redis %s: %s: %s: the nodes do not agree yet who has the slot, or who has it was given no "
+							"cluster-announce-hostname",
+				 log_url(bus->url, shown), doing, reply->str);
 	return error_set(err, i < ANSWERS ? answers[i].code : WEIR_INTERNAL, "Redis %s: %s: %s", log_url(bus->url, shown), doing, reply->str);
 }
 
@@ -348,6 +356,8 @@ static int attempt(struct bus *bus, const struct bus_args *commands, size_t n, i
 	memset(ret, 0, n * sizeof *ret);
 	int r = 0;
 	use_arena(bus, arena);
+	if (bus->address.tls)
+		bus_tls_forget_errors();
 	for (size_t i = 0; i < n && r == 0; i++)
 		r = append_command(bus, &commands[i], err);
 	if (r == 0)

@@ -27,8 +27,10 @@ void bus_drop(struct bus *bus)
 
 static int failed(struct bus *bus, const char *doing, const char *why, struct error *err)
 {
-	char shown[256];
-	int code = error_set(err, WEIR_UNAVAILABLE, "Redis %s: %s: %s", log_url(bus->url, shown), doing, why);
+	char shown[256], node[300] = "";
+	if (bus->cluster)
+		snprintf(node, sizeof node, " (node %s:%d)", bus->address.host.name, bus->address.host.port);
+	int code = error_set(err, WEIR_UNAVAILABLE, "Redis %s%s: %s: %s", log_url(bus->url, shown), node, doing, why);
 	bus_drop(bus);
 	return code;
 }
@@ -140,6 +142,7 @@ static int connect_now(struct bus *bus, struct error *err)
 	if (bus->connects++ > 0)
 		bus_count(bus, "weir_bus_reconnects_total", NULL, NULL, NULL, 1);
 	bus->retry.attempts = 0;
+	bus_cluster_reached(bus);
 	return 0;
 }
 
@@ -147,13 +150,13 @@ int bus_ensure(struct bus *bus, int64_t deadline, struct error *err)
 {
 	struct error last = { .code = WEIR_UNAVAILABLE };
 	char shown[256];
-	if (!bus->redis)
+	if (!bus->redis && !bus_cluster_refused(bus, &last))
 		error_set(&last, WEIR_UNAVAILABLE, "Redis %s cannot be reached", log_url(bus->url, shown));
 	while (!bus->redis) {
 		if (clock_mono_ms() >= bus->retry.next_ms) {
 			if (connect_now(bus, &last) == 0)
 				return 0;
-			bus_cluster_lost(bus);
+			bus_cluster_lost(bus, &last);
 			struct backoff b = { RETRY_BASE_MS, RETRY_MAX_MS, bus->retry.attempts };
 			bus->retry.next_ms = clock_mono_ms() + backoff_next_ms(&b);
 			bus->retry.attempts = b.attempts;

@@ -2,6 +2,7 @@
 #include "bus/redis/tls.h"
 
 #include <hiredis/hiredis_ssl.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
 
@@ -13,6 +14,11 @@ static bool prepare(SSL_CTX *context, SSL *ssl, const char *name)
 		return false;
 	SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
 	return SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, shown) == 1;
+}
+
+void bus_tls_forget_errors(void)
+{
+	ERR_clear_error();
 }
 
 bool bus_tls_start(redisContext *redis, const char *name, char why[TLS_WHY])

@@ -11,6 +11,7 @@
 #include "support/bus_fixture.h"
 #include "support/certificate.h"
 
+#include <openssl/err.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -198,6 +199,23 @@ static void a_broken_connection_is_made_again(void **state)
 	bus_close(&reader);
 }
 
+/* OpenSSL has one queue of errors for a thread: what a program's own use of it left there is no failure of this connection. */
+static void errors_of_others_break_no_connection(void **state)
+{
+	(void)state;
+	struct error err = { 0 };
+	struct bus *bus = open_bus("localhost", NULL, NULL);
+	assert_int_equal(bus_ping(bus, &err), 0);
+	for (int i = 0; i < 5; i++) {
+		ERR_raise(ERR_LIB_USER, 1);
+		if (bus_ping(bus, &err) != 0)
+			fail_msg("%s", err.text);
+	}
+	ERR_clear_error();
+	assert_int_equal(metric_count(metrics_get(metrics, "weir_bus_reconnects_total", NULL, NULL, NULL)), 0);
+	bus_close(&bus);
+}
+
 static void an_account_is_shown_over_it(void **state)
 {
 	(void)state;
@@ -300,6 +318,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(much_at_once_comes_over_one_connection),
 		TEST(a_broken_connection_is_made_again),
+		TEST(errors_of_others_break_no_connection),
 		TEST(an_account_is_shown_over_it),
 		TEST(a_certificate_of_another_authority_is_refused),
 		TEST(a_certificate_of_another_name_is_refused),
