@@ -16,6 +16,7 @@ import { BlockPage } from './pages/block';
 import { TransactionPage } from './pages/transaction';
 import { Accounts } from './pages/accounts';
 import { AccountPage } from './pages/account';
+import { AssetPage } from './pages/statistics';
 import { Incidents } from './pages/incidents';
 import { DeadLetters } from './pages/dead-letters';
 import { DeadLetterPage } from './pages/dead-letter';
@@ -38,12 +39,13 @@ function route({ segments: s, query }: Place): JSX.Element {
   if (first === 'blocks' && n === 1) return <Blocks />;
   if (first === 'accounts' && n === 1) return <Accounts />;
   if (first === 'chains' && second) {
-    if (n === 2) return <ChainPage chain={second} />;
+    if (n === 2) return <ChainPage chain={second} query={query} />;
     if (third === 'blocks' && n === 3) return <Blocks chain={second} />;
     if (third === 'blocks' && fourth && n === 4) return <BlockPage chain={second} block={fourth} key={fourth} />;
     if (third === 'transactions' && fourth && n === 4) return <TransactionPage chain={second} hash={fourth} key={fourth} />;
     if (third === 'accounts' && n === 3) return <Accounts chain={second} />;
     if (third === 'accounts' && fourth && n === 4) return <AccountPage chain={second} account={fourth} query={query} key={fourth} />;
+    if (third === 'assets' && fourth && n === 4) return <AssetPage chain={second} asset={fourth} query={query} key={fourth} />;
   }
   if (first === 'incidents' && n === 1) return <Incidents query={query} />;
   if (first === 'dead-letters' && n === 1) return <DeadLetters query={query} />;

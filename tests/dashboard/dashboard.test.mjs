@@ -118,7 +118,7 @@ describe('dashboard', { skip: missing || false }, () => {
         ['sign-in', null, 'weir'], ['sign-in-name', null, 'weir'], ['overview', '/ui', 'Overview'], ['chain', '/ui/chains/dev', 'dev'], ['pipeline', '/ui/pipeline', 'Pipeline'],
         ['blocks', '/ui/blocks', 'Blocks'], ['block', '/ui/chains/dev/blocks/20', 'Block 20'], ['entries', '/ui/chains/dev/blocks/20?tab=entries', 'Block 20'],
         ['transaction', `/ui/chains/dev/transactions/${transaction}`, 'Transaction'], ['accounts', '/ui/accounts', 'Accounts'],
-        ['account', `/ui/chains/dev/accounts/${account}?since=all`, 'Account'], ['incidents', '/ui/incidents?show=all', 'Gaps & incidents'],
+        ['account', `/ui/chains/dev/accounts/${account}?since=all`, 'Account'], ['asset', '/ui/chains/dev/assets/native', 'Asset'], ['incidents', '/ui/incidents?show=all', 'Gaps & incidents'],
         ['gaps', '/ui/incidents?tab=gaps&show=all', 'Gaps & incidents'], ['dead-letters', '/ui/dead-letters', 'Dead letters'],
         ['dead-letter', `/ui/dead-letters/dev/normalizer/${letter}?tab=decoded`, 'Dead letter'], ['dead-letter-edit', `/ui/dead-letters/dev/normalizer/${letter}?tab=edit`, 'Dead letter'],
         ['connections', '/ui/connections', 'Connections'], ['watchlists', '/ui/watchlists', 'Watch-lists'], ['watchlist', `/ui/watchlists/${watched}`, 'Watch-list'], ['webhooks', '/ui/webhooks', 'Webhooks'], ['alerts', '/ui/alerts', 'Alerts'], ['audit', '/ui/audit', 'Audit'], ['users', '/ui/users', 'Users'], ['keys', '/ui/keys?show=revoked', 'API keys'], ['settings', '/ui/settings', 'Settings'], ['lost', '/ui/nowhere', 'No such page'],
@@ -174,7 +174,7 @@ describe('dashboard', { skip: missing || false }, () => {
     await heading(page, 'Overview');
     await page.getByRole('navigation').getByRole('link', { name: 'dev' }).click();
     await heading(page, 'dev');
-    await until('nine charts', async () => (await page.locator('.chart svg').count()) === 9);
+    await until('nine charts', async () => (await page.locator('.panel:not([aria-label="History"]) .chart svg').count()) === 9);
     const chart = page.getByRole('img', { name: /^Entries per block/ });
     await chart.hover({ position: { x: 200, y: 60 } });
     await page.locator('.cross circle').first().waitFor();
@@ -240,6 +240,43 @@ describe('dashboard', { skip: missing || false }, () => {
     }
     await visit(page, `/ui/chains/dev/accounts/0x${'12'.repeat(20)}`);
     await page.getByText('The ledger never saw this account.').waitFor();
+  });
+
+  flow('statistics: what came and went, who holds an asset, and how a chain went over time', async () => {
+    const weir = connect(world.facts.admin, { key: world.facts.keys.viewer });
+    const { account } = world.facts;
+    const page = await open({ path: `/ui/chains/dev/accounts/${account}?since=all` });
+    const sums = page.getByRole('table', { name: 'What came and went, by asset and kind' });
+    await sums.waitFor();
+    const told = await weir.get('/v1/chains/{chain}/accounts/{account}/statistics', { path: { chain: 'dev', account } });
+    await until('a row for each asset and kind', async () => (await sums.getByRole('row').count()) > told.items.length);
+    const fees = sums.getByRole('row').filter({ hasText: /^nativeFee/ });
+    assert.match(await fees.innerText(), /native\s*Fee\s*0\s*−[\d.…]+\s*\d/, 'fees only go');
+    await page.getByRole('table', { name: 'Balances of the account' }).getByRole('link', { name: 'native' }).click();
+    await heading(page, 'Asset');
+    assert.match(page.url(), /\/ui\/chains\/dev\/assets\/native$/);
+    const holders = page.getByRole('table', { name: 'Largest holders' });
+    const asset = await weir.get('/v1/chains/{chain}/assets/{asset}/statistics', { path: { chain: 'dev', asset: 'native' }, query: { top: 20 } });
+    await until('the holders', async () => (await holders.getByRole('row').count()) === asset.top.length + 1);
+    assert.match(await panel(page, 'Held').innerText(), /Supply\s*[\d.…\u2009]+[\s\S]*Holders\s*\d+/);
+    await page.getByRole('table', { name: 'What moved, by kind' }).getByRole('row').filter({ hasText: 'Transfer' }).first().waitFor();
+    await panel(page, 'Moved').getByRole('combobox').selectOption('1000');
+    assert.match(page.url(), /blocks=1000/);
+    await until('asked of so many', () => page.asked.some((url) => /\/native\/statistics\?.*blocks=1000/.test(url)));
+    await until('from the first block on', async () => /blocks [01] to/.test(await panel(page, 'Moved').innerText()));
+    await holders.getByRole('link').first().click();
+    await heading(page, 'Account');
+    assert.match(page.url(), /asset=native/);
+    await visit(page, `/ui/chains/dev/assets/0x${'12'.repeat(20)}`);
+    await page.getByText('nobody ever moved this asset in the ledger').first().waitFor();
+    await visit(page, '/ui/chains/dev?step=day');
+    await panel(page, 'History').getByRole('combobox').selectOption('minute');
+    assert.match(page.url(), /step=minute/);
+    const transactions = page.getByRole('img', { name: /^Transactions by minute\. all: [\d,]+ now.*; failed: \d/ });
+    await until('two minutes of it', () => transactions.isVisible(), 150);
+    await panel(page, 'History').screenshot({ path: join(SHOTS, 'history-dark.png') });
+    await page.keyboard.press('t');
+    await panel(page, 'History').screenshot({ path: join(SHOTS, 'history-light.png') });
   });
 
   flow('gaps and incidents tell what, why and since when', async () => {

@@ -14,6 +14,8 @@ const PROBLEM = { type: 'urn:weir:problem:dependency_unavailable', title: 'Servi
 function nothingAt(path) {
   const tail = path.replace(/^\/(admin\/)?v1\//, '');
   if (/\/balances$/.test(tail)) return { height: 0, items: [] };
+  if (/\/assets\/native\/statistics$/.test(tail)) return { chain: 'dev', asset: 'native', non_conserving: false, holders: 0, supply: '0', openings_unknown: 0, top: [], from_height: 0, to_height: 0, moved: [] };
+  if (/\/statistics\/history$/.test(tail)) return { chain: 'dev', step_seconds: 3600, items: [] };
   if (/\/proof$/.test(tail)) return { chain: 'dev', ...ZERO_PROOF };
   if (tail === 'connections') return { items: [], connections: 0, subscriptions: 0, instances: [] };
   if (path === '/admin/v1/watchlists') return { items: [], followed: 0, bytes: 0, bytes_max: 67_108_864 };
@@ -28,7 +30,7 @@ export function stateFlows({ flow, open, world, heading, visit, watched, axe }) 
   const first = () => [['overview', '/ui', 'Overview'], ['chain', '/ui/chains/dev', 'dev'], ['pipeline', '/ui/pipeline', 'Pipeline'], ['blocks', '/ui/blocks', 'Blocks'],
     ['accounts', '/ui/accounts', 'Accounts'], ['audit', '/ui/audit', 'Audit']];
   const others = async () => [['blocks', '/ui/chains/dev/blocks', 'Blocks'], ['block', '/ui/chains/dev/blocks/20?tab=entries', /^Block/], ['transaction', `/ui/chains/dev/transactions/0x${'ab'.repeat(32)}`, 'Transaction'],
-    ['account', `/ui/chains/dev/accounts/${world().facts.account}`, 'Account'], ['accounts', '/ui/chains/dev/accounts', 'Accounts'], ['incidents', '/ui/incidents', 'Gaps & incidents'], ['gaps', '/ui/incidents?tab=gaps', 'Gaps & incidents'],
+    ['account', `/ui/chains/dev/accounts/${world().facts.account}`, 'Account'], ['asset', '/ui/chains/dev/assets/native', 'Asset'], ['accounts', '/ui/chains/dev/accounts', 'Accounts'], ['incidents', '/ui/incidents', 'Gaps & incidents'], ['gaps', '/ui/incidents?tab=gaps', 'Gaps & incidents'],
     ['dead-letters', '/ui/dead-letters?subscription=normalizer', 'Dead letters'], ['dead-letter', '/ui/dead-letters/dev/normalizer/1-1', 'Dead letter'], ['connections', '/ui/connections', 'Connections'],
     ['watchlists', '/ui/watchlists', 'Watch-lists'], ['watchlist', `/ui/watchlists/${await watched()}`, 'Watch-list'], ['webhooks', '/ui/webhooks', 'Webhooks'], ['webhook', '/ui/webhooks/1', 'Webhook'],
     ['alerts', '/ui/alerts', 'Alerts'], ['audit', '/ui/audit/dev', 'Audit'], ['users', '/ui/users', 'Users'], ['keys', '/ui/keys', 'API keys'], ['settings', '/ui/settings', 'Settings']];

@@ -14,6 +14,7 @@ import { More, usePaged } from '../ui/more';
 import { Await, Badge, Button, Empty, Hex, Page, Panel, Select } from '../ui/parts';
 import { Amount } from './amount';
 import { AssetName, EntriesTable } from './entries';
+import { AssetLink, CameAndWent } from './statistics';
 
 type Entry = Schema<'Entry'>;
 type Balance = Schema<'Balance'>;
@@ -135,7 +136,7 @@ export function AccountPage({ chain, account, query }: { chain: string; account:
                 <tbody>
                   {page.items.map((b) => (
                     <tr key={b.asset} class={(query.get('asset') ?? page.items[0]?.asset) === b.asset ? 'chosen' : undefined}>
-                      <th scope="row"><AssetName asset={b.asset} /></th>
+                      <th scope="row"><AssetLink chain={chain} asset={b.asset} /></th>
                       {named && <td>{facts.data?.get(b.asset)?.symbol ? <span title="As the contract says: not to be trusted">“{facts.data.get(b.asset)?.symbol}”</span> : <span class="muted">–</span>}</td>}
                       <td class="num"><Amount raw={b.amount} asset={b.asset} decimals={facts.data?.get(b.asset)?.decimals} /></td>
                       <td>{b.finality}</td>
@@ -149,6 +150,7 @@ export function AccountPage({ chain, account, query }: { chain: string; account:
           )}
         </Await>
       </Panel>
+      {asked.data && asked.data.items.length > 0 && opened.top !== undefined && <CameAndWent chain={chain} account={account} from={from} decimals={(asset) => facts.data?.get(asset)?.decimals} />}
       {asked.data && opened.top !== undefined && (() => {
         const wanted = query.get('asset');
         const balance = asked.data.items.find((b) => b.asset === wanted) ?? asked.data.items[0];

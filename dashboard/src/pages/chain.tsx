@@ -16,6 +16,7 @@ import { toast } from '../ui/toast';
 import { NoChain } from './choose';
 import { beforeHere, useNewestBlocks } from './overview';
 import { ProofChart, ProofRows, useProof } from './proof';
+import { History } from './statistics';
 import { RATE_SECONDS, StageCharts } from './stages';
 
 type Action = 'pause' | 'resume' | 'refetch' | 'reconcile' | 'rewind';
@@ -85,7 +86,7 @@ export function ChainActions({ chain, paused, top }: { chain: string; paused: bo
   );
 }
 
-export function ChainPage({ chain: name }: { chain: string }) {
+export function ChainPage({ chain: name, query }: { chain: string; query: URLSearchParams }) {
   const { status, history } = useStore(live);
   const blocks = useNewestBlocks(name);
   const proof = useProof(name);
@@ -113,6 +114,7 @@ export function ChainPage({ chain: name }: { chain: string }) {
         <Panel label="Age of blocks when applied"><TimeChart title="Age of blocks when applied" height={180} end={end} unit=" s" whole={false} apart={0.1} format={(n) => (n < 10 ? n.toFixed(1) : count(Math.round(n)))} series={[
           { name: 'block time to ledger', tone: 'b', points: applied((b) => Math.max(0, Date.parse(b.applied_at) / 1000 - b.timestamp)) }]} /></Panel>
       </div>
+      <History chain={name} query={query} />
       <div class="grid two-up">
         <Panel title="Proof"><ProofRows asked={proof} /><ProofChart chain={name} height={130} /></Panel>
         <Panel title="What it is">

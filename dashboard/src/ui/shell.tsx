@@ -21,7 +21,7 @@ const address = (segment: string): string => to(segment ? [segment] : []);
 
 function current(segments: readonly string[]): string {
   if (segments[0] !== 'chains') return segments[0] ?? '';
-  return segments[2] === 'accounts' ? 'accounts' : segments[2] ? 'blocks' : 'chain';
+  return segments[2] === 'accounts' || segments[2] === 'assets' ? 'accounts' : segments[2] ? 'blocks' : 'chain';
 }
 
 function StaleBanner() {
