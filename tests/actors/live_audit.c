@@ -7,7 +7,8 @@
  * already, an id taken back that it does not hold or that is of another block.
  *
  * When all is over its standard input says "entries FILE", "blocks FILE" and "account FILE", each file with one id a line, and ends. Then every client goes on until
- * it holds exactly that, and a moment longer. One line of JSON: what was given, and who lacks what. Status 1: some client does not hold what it should, or noted a fault.
+ * it holds exactly that, and a moment longer; it gives up when nothing comes any more. One line of JSON: what was given, and who lacks what. Status 1: some client does
+ * not hold what it should, or noted a fault.
  */
 #include "base/clock.h"
 #include "base/mem.h"
@@ -33,7 +34,7 @@
 #define ID 16
 #define AGAIN_MS 200     /* before a new connection, and as much again by chance */
 #define ODDS 2000        /* one push in so many is followed by a reconnect without need */
-#define SETTLE_MS 240000 /* may pass after the end until all hold what they should */
+#define STALLED_MS 60000 /* after the end: nothing came for so long, and not all hold what they should */
 #define QUIET_MS 3000    /* and then nothing more may come */
 #define READ_SIZE 65536
 #define MESSAGE_MAX ((size_t)8 << 20)
@@ -430,6 +431,7 @@ int main(int argc, char **argv)
 	}
 	open_all(argc, argv);
 	int64_t deadline = INT64_MAX, looked_ms = 0, level_ms = 0;
+	uint64_t came = 0;
 	size_t lacking = all.count;
 	while (clock_mono_ms() < deadline && (level_ms == 0 || clock_mono_ms() < level_ms + QUIET_MS)) {
 		turn(events, 256);
@@ -437,7 +439,9 @@ int main(int argc, char **argv)
 		if (!all.over || clock_mono_ms() - looked_ms < 500)
 			continue;
 		looked_ms = clock_mono_ms();
-		deadline = deadline == INT64_MAX ? looked_ms + SETTLE_MS : deadline;
+		if (deadline == INT64_MAX || all.given + all.retracted != came)
+			deadline = looked_ms + STALLED_MS;
+		came = all.given + all.retracted;
 		lacking = count_lacking(who);
 		level_ms = lacking > 0 ? 0 : level_ms > 0 ? level_ms : looked_ms;
 	}
