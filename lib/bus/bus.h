@@ -116,7 +116,8 @@ int bus_worker_open(struct bus *, const char *chain, const char *topic, const ch
 		    struct bus_worker **ret, struct error *);
 void bus_worker_close(struct bus_worker **); /* gives back what was read and not settled */
 /* Up to max messages: those whose retry is due first, then replays, then classes by weight and age (weights.h), then entries of
- * dead consumers. Waits at most timeout_ms. *ret_n 0 is not an error. Messages stay valid until bus_step_commit or the next read. */
+ * dead consumers. Waits at most timeout_ms. *ret_n 0 is not an error. Messages stay valid until bus_step_commit or the next read. What was not
+ * settled 30 s after it was handed out is handed to another reader, even if this one lives; settling it is then in vain (weir_bus_not_ours_total). */
 int bus_worker_read(struct bus_worker *, size_t max, int64_t timeout_ms, struct bus_message **ret, size_t *ret_n, struct error *);
 
 /* One atomic step. Begin, settle each message read, emit, commit; emits of messages that somebody else settled meanwhile

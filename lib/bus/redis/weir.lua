@@ -454,15 +454,16 @@ end
 -- topic, sub, consumer, class, after id, n, evidence, run: what this consumer's name has pending, from a life before or a reply that was lost
 local function recover(keys, argv)
   begun(keys[1], argv[1], argv[8])
-  local out, s, after = {}, stream(keys[1], argv[1], argv[4]), argv[5]
-  repeat -- a page of entries that are gone is not the end
+  local out, s, after, pages = {}, stream(keys[1], argv[1], argv[4]), argv[5], 0
+  repeat -- a page of entries that are gone is not the end; what lies behind very many of them the sweep finds
+    pages = pages + 1
     local list = redis.pcall('XPENDING', s, argv[2], after, '+', argv[6], argv[3])
     if list.err then return list end
     for _, p in ipairs(list) do
       take_pending(keys[1], argv[1], argv[2], argv[4], p[1], argv[3], argv[7] == '1', out)
       after = '(' .. p[1]
     end
-  until #out > 0 or #list == 0
+  until #out > 0 or #list == 0 or pages == 64
   return out
 end
 
