@@ -2,7 +2,7 @@
 import { useState } from 'preact/hooks';
 
 import { get, post, type Schema } from '../api';
-import { ago, count, moment, plural } from '../format';
+import { ago, count, moment, plural, words } from '../format';
 import { asProblem, useAsked } from '../query';
 import { filter, go, place, to } from '../router';
 import { useStore } from '../store';
@@ -102,7 +102,7 @@ export function WebhookPage({ id }: { id: string }) {
             <Panel label="Receiver">
               <dl class="facts two-columns">
                 <dt>State</dt><dd><Badge tone={stateTone[w.state]}>{w.state}</Badge> <span class="muted">{ago(w.state_since, now)}{w.reason && `: ${w.reason}`}</span></dd>
-                <dt>Told of</dt><dd>{w.topic.replace('_', ' ')} of {w.chain}{w.account && <>, account <code>{w.account}</code></>}{w.asset && <>, asset <code>{w.asset}</code></>}{w.watchlist && <>, <a href={to(['watchlists', w.watchlist])}>watch-list {w.watchlist}</a></>}</dd>
+                <dt>Told of</dt><dd>{w.topic.replace('_', ' ')} of {w.chain}{w.account && <>, account <code>{w.account}</code></>}{w.asset && <>, asset <code>{w.asset}</code></>}{w.kind && <>, kind {words(w.kind)}</>}{w.watchlist && <>, <a href={to(['watchlists', w.watchlist])}>watch-list {w.watchlist}</a></>}</dd>
                 <dt>Waiting</dt><dd>{plural(w.pending, 'message')}{w.probe_at && <span class="muted"> next try {moment(w.probe_at)}</span>}</dd>
                 <dt>Given up</dt><dd class={w.failed > 0 ? 'bad' : ''}>{plural(w.failed, 'message')}</dd>
                 <dt>Position</dt><dd>{w.position ? <code>{w.position}</code> : `from height ${count(w.start_height)}`} <span class="muted">of the journal</span></dd>

@@ -2,7 +2,7 @@
 import { useState } from 'preact/hooks';
 
 import { get, post, type Schema } from '../api';
-import { ago, count, moment, plural } from '../format';
+import { ago, count, moment, plural, words } from '../format';
 import { asProblem, useAsked } from '../query';
 import { go, to } from '../router';
 import { useWho } from '../who';
@@ -18,6 +18,12 @@ export type Webhook = Schema<'Webhook'>;
 export const stateTone: Record<Webhook['state'], Tone> = { enabled: 'good', failing: 'bad', disabled: 'quiet' };
 const topics = [['entries', 'entries'], ['blocks', 'blocks'], ['accounts', 'accounts'], ['chain_status', 'chain status'], ['watchlist', 'entries of a watch-list']] as const;
 
+// Each that can be told of live: a reversal is told as what it takes back.
+const KINDS = Object.keys({
+  transfer: 1, internal: 1, fee: 1, tip: 1, blob_fee: 1, withdrawal: 1, selfdestruct: 1, reward: 1, token_transfer: 1, mint: 1, burn: 1, wrap: 1, unwrap: 1, opening: 1, genesis: 1,
+  l1_fee: 1, operator_fee: 1, coinbase: 1, rent: 1, unknown: 1,
+} satisfies Record<Exclude<Schema<'EntryKind'>, 'reversal'>, 1>) as Exclude<Schema<'EntryKind'>, 'reversal'>[];
+
 export function Secret({ hook, onClose }: { hook: Schema<'WebhookWithSecret'>; onClose: () => void }) {
   return <Once title="The secret, this once" secret={hook.secret} what="the secret" onClose={onClose}>Webhook {hook.id} to {hook.url} signs with it. It is not shown again: give it to the receiver now.</Once>;
 }
@@ -29,11 +35,13 @@ function Register({ onClose, onDone }: { onClose: () => void; onDone: (hook: Sch
   const [topic, setTopic] = useState('entries');
   const [account, setAccount] = useState('');
   const [asset, setAsset] = useState('');
+  const [kind, setKind] = useState('');
   const [description, setDescription] = useState('');
   const [problem, setProblem] = useState('');
   const [busy, setBusy] = useState(false);
   const [watched, setWatched] = useState('');
   const narrow = topic === 'entries' || topic === 'accounts';
+  const ofEntries = topic === 'entries' || topic === 'watchlist';
   const lists = useAsked(topic === 'watchlist' ? 'watchlists to tell of' : null, (signal) => get('/v1/watchlists', { query: { limit: 1000 }, signal }));
   const choices = (lists.data?.items ?? []).filter((l) => l.chain === (chain || names[0]));
   const list = choices.find((l) => l.id === watched) ?? choices[0];
@@ -42,10 +50,10 @@ function Register({ onClose, onDone }: { onClose: () => void; onDone: (hook: Sch
     setBusy(true);
     setProblem('');
     try {
-      const chosen = chain || names[0];
+      const chosen = chain || names[0], chosenKind = KINDS.find((k) => k === kind);
       onDone(await post('/admin/v1/webhooks', { body: {
         url: url.trim(), topic, ...(chosen ? { chain: chosen } : {}), ...(narrow && account.trim() ? { account: account.trim() } : {}),
-        ...(narrow && asset.trim() ? { asset: asset.trim() } : {}), ...(topic === 'watchlist' && list ? { watchlist: list.id } : {}), ...(description ? { description } : {}),
+        ...(narrow && asset.trim() ? { asset: asset.trim() } : {}), ...(topic === 'watchlist' && list ? { watchlist: list.id } : {}), ...(ofEntries && chosenKind ? { kind: chosenKind } : {}), ...(description ? { description } : {}),
       } }));
     } catch (error) {
       setProblem(asProblem(error).detail);
@@ -63,6 +71,7 @@ function Register({ onClose, onDone }: { onClose: () => void; onDone: (hook: Sch
           : <p class="form-note">{lists.data ? <>There is no watch-list of this chain: <a href={to(['watchlists'])}>make one</a>.</> : lists.error?.detail ?? 'Looking for watch-lists…'}</p>)}
         {narrow && <label class="field"><span>Account {topic === 'entries' && <em>(empty: all)</em>}</span><input value={account} onInput={(e) => setAccount(e.currentTarget.value)} required={topic === 'accounts'} maxLength={80} /></label>}
         {narrow && <label class="field"><span>Asset <em>(empty: all)</em></span><input value={asset} onInput={(e) => setAsset(e.currentTarget.value)} maxLength={160} /></label>}
+        {ofEntries && <Select label="Kind" value={kind} options={[['', 'all'], ...KINDS.map((k) => [k, words(k)] as const)]} onChange={setKind} />}
         <label class="field"><span>Description <em>(optional)</em></span><input value={description} onInput={(e) => setDescription(e.currentTarget.value)} maxLength={200} /></label>
         {problem && <p class="form-error" role="alert">{problem}</p>}
         <div class="dialog-actions"><Button onClick={onClose}>Cancel</Button><Button type="submit" kind="primary" busy={busy} disabled={!url.trim() || (topic === 'watchlist' && !list)}>Register</Button></div>
@@ -81,7 +90,7 @@ export function Webhooks() {
   const columns: readonly Column<Webhook>[] = [
     { head: 'Id', as: 'num', tone: () => 'muted', cell: (w) => w.id },
     { head: 'Receiver', as: 'row', cell: (w) => <><a href={to(['webhooks', w.id])}>{w.url}</a>{w.description && <span class="muted"> {w.description}</span>}</> },
-    { head: 'Told of', cell: (w) => <>{w.topic.replace('_', ' ')} <span class="muted">of {w.chain}{w.account && `, ${w.account.slice(0, 10)}…`}{w.asset && `, ${w.asset.slice(0, 12)}`}{w.watchlist && <>, <a href={to(['watchlists', w.watchlist])}>watch-list {w.watchlist}</a></>}</span></> },
+    { head: 'Told of', cell: (w) => <>{w.topic.replace('_', ' ')} <span class="muted">of {w.chain}{w.account && `, ${w.account.slice(0, 10)}…`}{w.asset && `, ${w.asset.slice(0, 12)}`}{w.kind && `, ${words(w.kind)}`}{w.watchlist && <>, <a href={to(['watchlists', w.watchlist])}>watch-list {w.watchlist}</a></>}</span></> },
     { head: 'State', cell: (w) => <><Badge tone={stateTone[w.state]}>{w.state}</Badge> <span class="muted" title={moment(w.state_since)}>{ago(w.state_since, now)}</span></> },
     { head: 'Waiting', as: 'num', cell: (w) => count(w.pending) },
     { head: 'Given up', as: 'num', tone: (w) => (w.failed > 0 ? 'bad' : ''), cell: (w) => count(w.failed) },
