@@ -18,11 +18,12 @@ export type Webhook = Schema<'Webhook'>;
 export const stateTone: Record<Webhook['state'], Tone> = { enabled: 'good', failing: 'bad', disabled: 'quiet' };
 const topics = [['entries', 'entries'], ['blocks', 'blocks'], ['accounts', 'accounts'], ['chain_status', 'chain status'], ['watchlist', 'entries of a watch-list']] as const;
 
-// Each that can be told of live: a reversal is told as what it takes back.
+// Each that can be told of live: a reversal is told as what it takes back, and what this build does not know cannot be asked for.
+type Kind = Exclude<Schema<'EntryKind'>, 'reversal' | 'unknown'>;
 const KINDS = Object.keys({
   transfer: 1, internal: 1, fee: 1, tip: 1, blob_fee: 1, withdrawal: 1, selfdestruct: 1, reward: 1, token_transfer: 1, mint: 1, burn: 1, wrap: 1, unwrap: 1, opening: 1, genesis: 1,
-  l1_fee: 1, operator_fee: 1, coinbase: 1, rent: 1, unknown: 1,
-} satisfies Record<Exclude<Schema<'EntryKind'>, 'reversal'>, 1>) as Exclude<Schema<'EntryKind'>, 'reversal'>[];
+  l1_fee: 1, operator_fee: 1, coinbase: 1, rent: 1,
+} satisfies Record<Kind, 1>) as Kind[];
 
 export function Secret({ hook, onClose }: { hook: Schema<'WebhookWithSecret'>; onClose: () => void }) {
   return <Once title="The secret, this once" secret={hook.secret} what="the secret" onClose={onClose}>Webhook {hook.id} to {hook.url} signs with it. It is not shown again: give it to the receiver now.</Once>;
