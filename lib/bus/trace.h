@@ -6,7 +6,7 @@
  * The context lies in the frame's header (wire/frame.h), so it lives as long as the frame: in the stream, in a dead letter, in an exported
  * file. A call that publishes several recorded messages has a `create` span for each and one `publish` span that links to them
  * (https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/): a batch has no single parent. Only messages whose trace is
- * recorded (span.h) cost anything, and only with a sink in bus_options.
+ * recorded (span.h) cost anything, and only with a sink in bus_options. messaging.system is the transport: redis, kafka or memory.
  *
  * The id of a publish span is made of what it publishes: a call that is repeated tells the same span, and only once it succeeded.
  */
@@ -22,8 +22,8 @@ struct bus_handling {
 	struct span span;
 	char name[64], destination[64], event_id[33];
 };
-void bus_handling_begin(struct bus_handling *ret, const struct span_sink *, const char *chain, const char *topic, const char *subscription,
+void bus_handling_begin(struct bus_handling *ret, const struct bus *, const char *chain, const char *topic, const char *subscription,
 			const struct bus_message *);
-void bus_handling_end(struct bus_handling *, const struct span_sink *, int code, const struct error *why); /* code 0: it worked */
+void bus_handling_end(struct bus_handling *, const struct bus *, int code, const struct error *why); /* code 0: it worked */
 
 #endif

@@ -33,8 +33,4 @@ void normalizer_deinit(struct daemon_ctx *, void *state);
 
 void *worker_main(void *worker); /* worker.c: until the process stops */
 
-/* One message: decode, normalize, emit. The verdict for the bus; *why is filled unless BUS_DONE. */
-enum bus_outcome normalize_message(struct normalizer *, const struct chain *, const struct bus_message *, struct arena *, struct bus_step *,
-				   struct error *why);
-
 #endif

@@ -98,13 +98,14 @@ static enum bus_outcome normalize(struct normalizer *n, const struct chain *chai
 	return BUS_DONE;
 }
 
-enum bus_outcome normalize_message(struct normalizer *n, const struct chain *chain, const struct bus_message *message, struct arena *arena,
-				   struct bus_step *step, struct error *why)
+/* One message: decode, normalize, emit. The verdict for the bus; *why is filled unless BUS_DONE. */
+static enum bus_outcome normalize_message(struct normalizer *n, const struct chain *chain, const struct bus *bus, const struct bus_message *message,
+				   struct arena *arena, struct bus_step *step, struct error *why)
 {
 	struct bus_handling span;
-	bus_handling_begin(&span, daemon_spans(n->ctx), chain->name, TOPIC_RAW, SUBSCRIPTION_NORMALIZER, message);
+	bus_handling_begin(&span, bus, chain->name, TOPIC_RAW, SUBSCRIPTION_NORMALIZER, message);
 	enum bus_outcome outcome = normalize(n, chain, message, &span.span.context, arena, step, why);
-	bus_handling_end(&span, daemon_spans(n->ctx), outcome == BUS_DONE ? 0 : why->code, why);
+	bus_handling_end(&span, bus, outcome == BUS_DONE ? 0 : why->code, why);
 	return outcome;
 }
 
@@ -131,7 +132,8 @@ static int commit(struct normalizer *n, struct bus_step **step, struct error *er
 }
 
 /* One batch of one chain. */
-static int turn(struct normalizer *n, const struct chain *chain, struct bus_worker *lane, struct arena *arena, int64_t wait_ms, struct error *err)
+static int turn(struct normalizer *n, const struct chain *chain, const struct bus *bus, struct bus_worker *lane, struct arena *arena, int64_t wait_ms,
+		struct error *err)
 {
 	struct bus_message *messages;
 	size_t count;
@@ -141,7 +143,7 @@ static int turn(struct normalizer *n, const struct chain *chain, struct bus_work
 	struct bus_step *step = bus_step_begin(lane);
 	for (size_t i = 0; i < count; i++) {
 		struct error why = { 0 };
-		enum bus_outcome outcome = normalize_message(n, chain, &messages[i], arena, step, &why);
+		enum bus_outcome outcome = normalize_message(n, chain, bus, &messages[i], arena, step, &why);
 		bus_step_settle(step, &messages[i], outcome, outcome == BUS_DONE ? NULL : &why);
 		if (outcome != BUS_DONE) {
 			struct log log = log_for_chain(daemon_log(n->ctx), chain->name);
@@ -197,7 +199,7 @@ void *worker_main(void *arg)
 	struct backoff backoff = { 50, 2000, 0 };
 	while (r == 0 && !daemon_stopping(n->ctx)) {
 		for (size_t i = 0; i < n->chain_count; i++) {
-			int turned = turn(n, &n->chains[i], lanes[i], arena, n->chain_count > 1 ? 20 : READ_MS, &err);
+			int turned = turn(n, &n->chains[i], bus, lanes[i], arena, n->chain_count > 1 ? 20 : READ_MS, &err);
 			tell(n, turned, &err);
 			if (turned == 0) {
 				backoff_reset(&backoff);

@@ -11,7 +11,8 @@
 struct bus_tally;
 
 struct bus_transport {
-	const char *name; /* in words for people */
+	const char *name;   /* in words for people */
+	const char *system; /* messaging.system of spans (trace.h) */
 	size_t places;    /* of a class, at most, that several instances may own at the same time: its partitions */
 
 	void (*drop)(struct bus *);  /* ends what reads, as if the connection had broken */

@@ -172,13 +172,13 @@ static enum verdict attempt(struct bus_subscription *s, struct attempt *a)
 		return VERDICT_LATER;
 	}
 	struct bus_handling span;
-	bus_handling_begin(&span, s->bus->options.spans, s->chain, s->topic, s->name, m);
+	bus_handling_begin(&span, s->bus, s->chain, s->topic, s->name, m);
 	char token[96] = "";
 	if (s->owner)
 		bus_owner_token_of(s->owner, m, token);
 	struct bus_delivery d = { m, body, a->failures, token, s, span.span.context };
 	int result = h->def->handle(&d, h->def->arg, &a->why);
-	bus_handling_end(&span, s->bus->options.spans, result, &a->why);
+	bus_handling_end(&span, s->bus, result, &a->why);
 	int64_t began = s->now_ns;
 	s->now_ns = clock_mono_ns();
 	now = s->now_ns / 1000000;

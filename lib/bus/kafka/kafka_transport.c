@@ -118,6 +118,7 @@ static bool owner_rolled_back(void *owner)
 
 static const struct bus_transport transport = {
 	.name = "Kafka",
+	.system = "kafka",
 	.places = KAFKA_PARTITIONS_MAX,
 	.drop = drop,
 	.close = kafka_close,

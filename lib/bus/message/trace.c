@@ -2,6 +2,7 @@
 #include "bus/message/tracing.h"
 
 #include "base/clock.h"
+#include "bus/core/transport.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -33,9 +34,9 @@ static void hex(const uint8_t *bytes, size_t size, char *ret)
 }
 
 /* What each span of messaging says. */
-static void describe(struct span *s, const char *operation, const char *name, const char *destination, const char *topic)
+static void describe(struct span *s, const struct bus *bus, const char *operation, const char *name, const char *destination, const char *topic)
 {
-	span_text(s, "messaging.system", "redis");
+	span_text(s, "messaging.system", bus->transport ? bus->transport->system : bus->memory ? "memory" : "redis");
 	span_text(s, "messaging.operation.type", operation);
 	span_text(s, "messaging.operation.name", name);
 	span_text(s, "messaging.destination.name", destination);
@@ -63,7 +64,7 @@ void bus_tell_message(const struct bus *bus, const char *chain, const char *topi
 	snprintf(name, sizeof name, "%s %s", word, topic);
 	snprintf(destination, sizeof destination, "%s.%s", chain, topic);
 	hex(sent->event_id, sizeof sent->event_id, id);
-	describe(&s, alone ? "send" : "create", word, destination, topic);
+	describe(&s, bus, alone ? "send" : "create", word, destination, topic);
 	span_text(&s, "messaging.message.id", id);
 	span_number(&s, "messaging.message.body.size", (int64_t)sent->body.size);
 	span_text(&s, "weir.chain", chain);
@@ -108,7 +109,7 @@ static void tell_batch(const struct bus_publishing *t, const struct bus *bus, co
 	s.begin_ns = t->begin_ns;
 	s.links = links;
 	s.link_count = n;
-	describe(&s, "send", "publish", destination, topic);
+	describe(&s, bus, "send", "publish", destination, topic);
 	span_number(&s, "messaging.batch.message_count", (int64_t)t->count);
 	span_end(bus->options.spans, &s);
 }
@@ -125,17 +126,17 @@ void bus_publishing_end(struct bus_publishing *t, const struct bus *bus, const c
 
 /* -- handling -------------------------------------------------------------------------------------------------------------------- */
 
-void bus_handling_begin(struct bus_handling *ret, const struct span_sink *sink, const char *chain, const char *topic, const char *subscription,
+void bus_handling_begin(struct bus_handling *ret, const struct bus *bus, const char *chain, const char *topic, const char *subscription,
 			const struct bus_message *m)
 {
 	struct span_context parent = frame_trace(&m->frame);
-	ret->span = span_begin(sink, &parent, SPAN_CONSUMER, ret->name);
+	ret->span = span_begin(bus->options.spans, &parent, SPAN_CONSUMER, ret->name);
 	if (ret->span.begin_ns == 0)
 		return;
 	snprintf(ret->name, sizeof ret->name, "process %s", topic);
 	snprintf(ret->destination, sizeof ret->destination, "%s.%s", chain, topic);
 	hex(m->frame.event_id, sizeof m->frame.event_id, ret->event_id);
-	describe(&ret->span, "process", "process", ret->destination, topic);
+	describe(&ret->span, bus, "process", "process", ret->destination, topic);
 	span_text(&ret->span, "messaging.consumer.group.name", subscription);
 	span_text(&ret->span, "messaging.message.id", ret->event_id);
 	span_text(&ret->span, "weir.chain", chain);
@@ -146,11 +147,11 @@ void bus_handling_begin(struct bus_handling *ret, const struct span_sink *sink, 
 		span_text(&ret->span, "weir.letter", m->letter);
 }
 
-void bus_handling_end(struct bus_handling *h, const struct span_sink *sink, int code, const struct error *why)
+void bus_handling_end(struct bus_handling *h, const struct bus *bus, int code, const struct error *why)
 {
 	if (code != 0) {
 		span_text(&h->span, "error.type", error_name(code));
 		h->span.error = why && *why->text ? why->text : error_title(code);
 	}
-	span_end(sink, &h->span);
+	span_end(bus->options.spans, &h->span);
 }

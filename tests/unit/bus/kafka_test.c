@@ -283,6 +283,34 @@ static void what_only_redis_does_is_refused_by_name(void **state)
 	bus_close(&bus);
 }
 
+static void note_system(void *arg, const struct span *s)
+{
+	for (size_t i = 0; i < s->attribute_count; i++)
+		if (strcmp(s->attributes[i].name, "messaging.system") == 0)
+			snprintf(arg, 16, "%s", s->attributes[i].text);
+}
+
+static void spans_say_kafka(void **state)
+{
+	(void)state;
+	char system[16] = "";
+	const struct span_sink sink = { note_system, system };
+	const struct bus_options o = { .url = url, .worker = "a", .command_timeout_ms = 5000, .spans = &sink };
+	struct error err = { 0 };
+	struct span_context root = span_root(1000000);
+	struct frame f = fixture_message(MESSAGE_COMMAND, "k", "b");
+	struct bus *bus;
+	make_topics("basic", "s");
+	frame_set_trace(&f, &root);
+	assert_int_equal(bus_open(&o, &bus, &err), 0);
+	struct bus_publisher *p = publisher(bus, "basic");
+	if (bus_publish(p, &f, 1, &err) != 0)
+		fail_msg("%s", err.text);
+	assert_string_equal(system, "kafka");
+	bus_publisher_close(&p);
+	bus_close(&bus);
+}
+
 /* -- tables -------------------------------------------------------------------------------------------------------------------------------- */
 
 static void note_field(const char *name, const char *value, void *arg)
@@ -713,6 +741,7 @@ static struct CMUnitTest tests[] = {
 	cmocka_unit_test(a_topic_that_is_missing_is_named_with_the_command_that_makes_it),
 	cmocka_unit_test(brokers_that_are_not_there_are_an_error_in_time),
 	cmocka_unit_test(what_only_redis_does_is_refused_by_name),
+	cmocka_unit_test(spans_say_kafka),
 	cmocka_unit_test(hashes_are_seen_by_all),
 	fixture_threads(a_producer_that_cannot_go_on_is_told_and_followed_by_another, NULL, NULL, "librdkafka#3584, librdkafka#2163"),
 	cmocka_unit_test(late_writes_of_a_former_owner_are_left_out),

@@ -22,7 +22,7 @@ static const uint16_t handled[] = { NOTED };
 
 static struct note {
 	struct span span;
-	char name[64], letter[64], group[32], error_type[32];
+	char name[64], letter[64], group[32], error_type[32], system[16];
 	struct span_context links[SPAN_LINKS_MAX];
 	int64_t attempt, batch;
 } notes[64];
@@ -47,6 +47,7 @@ static void tell(void *arg, const struct span *s)
 	for (size_t i = 0; i < s->attribute_count; i++) {
 		const struct span_attribute *a = &s->attributes[i];
 		take(n->letter, sizeof n->letter, "weir.letter", a);
+		take(n->system, sizeof n->system, "messaging.system", a);
 		take(n->group, sizeof n->group, "messaging.consumer.group.name", a);
 		take(n->error_type, sizeof n->error_type, "error.type", a);
 		n->attempt = strcmp(a->name, "weir.attempt") == 0 ? a->number : n->attempt;
@@ -173,6 +174,8 @@ static void handling_is_below_publishing(void **state)
 	assert_int_equal(nth("process notes", 0)->span.kind, SPAN_CONSUMER);
 	assert_string_equal(nth("process notes", 0)->group, "s");
 	assert_int_equal(nth("process notes", 0)->attempt, 1);
+	assert_string_equal(nth("publish notes", 0)->system, "redis");
+	assert_string_equal(nth("process notes", 0)->system, "redis");
 	assert_memory_equal(&handler_trace, &nth("process notes", 0)->span.context, sizeof handler_trace);
 	bus_subscription_close(&s);
 	bus_close(&bus);
@@ -318,6 +321,19 @@ static void what_is_not_recorded_travels_on_untold(void **state)
 	bus_close(&bus);
 }
 
+static void spans_in_memory_say_so(void **state)
+{
+	(void)state;
+	struct bus *bus;
+	const struct bus_options o = { .url = "memory://traced", .worker = "w", .spans = &sink };
+	struct span_context root = recorded_root();
+	struct frame f = frame_of(&root, "k", 1);
+	assert_int_equal(bus_open(&o, &bus, NULL), 0);
+	publish(bus, &f, 1);
+	assert_string_equal(nth("publish notes", 0)->system, "memory");
+	bus_close(&bus);
+}
+
 int main(void)
 {
 	if (bus_types_add(types, 1, NULL) != 0)
@@ -328,6 +344,7 @@ int main(void)
 		TEST(an_ordered_subscription_cannot_emit),  fixture_threads(a_batch_has_links, setup, teardown, "opentelemetry-java-instrumentation#4854, bullmq-otel#10"),
 		TEST(a_repeated_call_is_one_span),	    TEST(ordered_dead_letters_keep_their_trace),
 		TEST(shared_dead_letters_keep_their_trace), TEST(what_is_not_recorded_travels_on_untold),
+		TEST(spans_in_memory_say_so),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
