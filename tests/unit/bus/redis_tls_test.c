@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #define DEADLINE_MS 60000
-enum { MESSAGES = 20000, BODY = 1000 };
+enum { MESSAGES = 20000, BODY = 1000, PATIENCE_MS = 20000 };
 
 static struct redis_server server;
 static int port;
@@ -87,7 +87,7 @@ static int forget(void **state)
 	return 0;
 }
 
-static struct bus *open_bus(const char *host, const char *user, const char *password)
+static struct bus *open_bus(const char *host, const char *user, const char *password, int64_t timeout_ms)
 {
 	char url[96];
 	struct bus *bus;
@@ -97,7 +97,7 @@ static struct bus *open_bus(const char *host, const char *user, const char *pass
 				       .worker = "w",
 				       .username = user,
 				       .password = password,
-				       .command_timeout_ms = 20000,
+				       .command_timeout_ms = timeout_ms,
 				       .metrics = metrics,
 				       .max_backlog = 10 * MESSAGES };
 	if (bus_open(&o, &bus, &err) != 0)
@@ -150,7 +150,7 @@ static void much_at_once_comes_over_one_connection(void **state)
 {
 	(void)state;
 	static char text[BODY + 1];
-	struct bus *writer = open_bus("localhost", NULL, NULL), *reader = open_bus("localhost", NULL, NULL);
+	struct bus *writer = open_bus("localhost", NULL, NULL, PATIENCE_MS), *reader = open_bus("localhost", NULL, NULL, PATIENCE_MS);
 	struct bus_publisher *p;
 	struct error err = { 0 };
 	struct frame *f = xcalloc(MESSAGES, sizeof *f);
@@ -185,7 +185,7 @@ static void a_broken_connection_is_made_again(void **state)
 {
 	(void)state;
 	static char text[BODY + 1];
-	struct bus *writer = open_bus("localhost", NULL, NULL), *reader = open_bus("localhost", NULL, NULL);
+	struct bus *writer = open_bus("localhost", NULL, NULL, PATIENCE_MS), *reader = open_bus("localhost", NULL, NULL, PATIENCE_MS);
 	struct bus_subscription *s = subscribe(reader, BUS_ORDERED);
 	memset(text, 'x', BODY);
 	handled = 0;
@@ -204,7 +204,7 @@ static void errors_of_others_break_no_connection(void **state)
 {
 	(void)state;
 	struct error err = { 0 };
-	struct bus *bus = open_bus("localhost", NULL, NULL);
+	struct bus *bus = open_bus("localhost", NULL, NULL, PATIENCE_MS);
 	assert_int_equal(bus_ping(bus, &err), 0);
 	for (int i = 0; i < 5; i++) {
 		ERR_raise(ERR_LIB_USER, 1);
@@ -221,7 +221,7 @@ static void an_account_is_shown_over_it(void **state)
 	(void)state;
 	struct error err = { 0 };
 	(void)redis_server_ask(&server, NULL, "ACL SETUSER weir on >secret ~weir:* +@all");
-	struct bus *bus = open_bus("localhost", "weir", "secret"), *wrong = open_bus("localhost", "weir", "guess");
+	struct bus *bus = open_bus("localhost", "weir", "secret", PATIENCE_MS), *wrong = open_bus("localhost", "weir", "guess", PATIENCE_MS);
 	assert_int_equal(bus_check(bus, &err), 0);
 	assert_int_equal(bus_ping(wrong, &err), WEIR_PERMISSION);
 	bus_close(&bus);
@@ -233,7 +233,7 @@ static void an_account_is_shown_over_it(void **state)
 static void refuses(const char *host, const char *words)
 {
 	struct error err = { 0 };
-	struct bus *bus = open_bus(host, NULL, NULL);
+	struct bus *bus = open_bus(host, NULL, NULL, 2000);
 	assert_int_equal(bus_ping(bus, &err), WEIR_UNAVAILABLE);
 	if (!strstr(err.text, "TLS") || !strstr(err.text, words))
 		fail_msg("%s", err.text);
