@@ -219,19 +219,14 @@ static bool read_want(struct call *call, struct wish *ret)
 	struct chain_asset parsed;
 	if (!webhook_topic_read(call_text(call, "topic"), &ret->topic))
 		return call_problem(call, 400, "invalid_body", "topic is blocks, entries, accounts, chain_status or watchlist");
-	bool filters = topic_has_entries(ret->topic) || ret->topic == TOPIC_OF_ACCOUNTS;
-	if (!filters && (account || asset))
-		return call_problem(call, 400, "invalid_body", "this topic takes neither account nor asset");
-	if (call_text(call, "kind") && !topic_has_entries(ret->topic))
-		return call_problem(call, 400, "invalid_body", "only topics of entries take a kind: entries and watchlist");
-	if (ret->topic == TOPIC_OF_ACCOUNTS && !account)
-		return call_problem(call, 400, "invalid_body", "topic accounts needs an account");
 	const char *list = call_text(call, "watchlist");
 	struct error err = { 0 };
 	if (watchlist_parse((struct text){ list, list ? strlen(list) : 0 }, &ret->watchlist, &err))
 		return call_problem(call, 400, "invalid_body", "%s", err.text);
-	if ((ret->topic == TOPIC_OF_WATCHLIST) != (ret->watchlist > 0) || (ret->watchlist && account))
-		return call_problem(call, 400, "invalid_body", "topic watchlist needs a watchlist and takes no account; no other topic takes a watchlist");
+	const struct subscribe asked = { .topic = ret->topic, .chain = call->chain->chain.name, .account = account, .asset = asset,
+					 .kind = call_text(call, "kind"), .watchlist = ret->watchlist };
+	if (subscribe_check(&asked, &err))
+		return call_problem(call, 400, "invalid_body", "%s", err.text);
 	if ((account && !read_account(call, account, &bytes, buffer)) || (asset && !read_asset(call, asset, &parsed)) || !read_kind(call, &ret->kind))
 		return false;
 	if (account)

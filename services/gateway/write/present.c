@@ -7,22 +7,23 @@
 #include <stdio.h>
 #include <string.h>
 
-#define KINDS 20 /* weir.v1.EntryKind, without unknown */
-
 #define NAME(names, i) ((i) >= 0 && (size_t)(i) < sizeof(names) / sizeof(names)[0] && (names)[i] ? (names)[i] : "unknown")
+
+/* weir.v1.EntryKind, without unknown */
+static const char *const kind_names[] = { NULL,	     "transfer",       "internal", "fee",  "tip",  "blob_fee", "withdrawal", "selfdestruct",
+					  "reward",   "token_transfer", "mint",	    "burn", "wrap", "unwrap",	"opening",    "genesis",
+					  "reversal", "l1_fee",	 "operator_fee", "coinbase", "rent" };
+#define KINDS (sizeof kind_names / sizeof kind_names[0])
 
 const char *kind_name(int kind)
 {
-	static const char *const names[] = { NULL,        "transfer", "internal",       "fee",  "tip",  "blob_fee", "withdrawal", "selfdestruct",
-					     "reward",    "token_transfer", "mint", "burn", "wrap", "unwrap",   "opening",    "genesis",
-					     "reversal",  "l1_fee",   "operator_fee",   "coinbase", "rent" };
-	return NAME(names, kind);
+	return NAME(kind_names, kind);
 }
 
 int kind_parse(const char *name, int *ret, struct error *err)
 {
-	for (*ret = 1; *ret <= KINDS; ++*ret)
-		if (strcmp(kind_name(*ret), name) == 0)
+	for (*ret = 1; (size_t)*ret < KINDS; ++*ret)
+		if (strcmp(kind_names[*ret], name) == 0)
 			return 0;
 	*ret = 0;
 	return error_set(err, WEIR_INVALID, "there is no kind of entry \"%.32s\"", name);
