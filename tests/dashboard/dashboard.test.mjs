@@ -481,6 +481,8 @@ describe('dashboard', { skip: missing || false }, () => {
     const table = page.getByRole('table', { name: 'Subscriptions of 127.0.0.1' });
     await table.waitFor();
     assert.match(await table.innerText(), /blocks[\s\S]*live|entries[\s\S]*live/);
+    assert.match(await table.getByRole('row').filter({ hasText: 'entries' }).innerText(), /Token transfer/);
+    assert.equal(await table.getByRole('row').filter({ hasText: 'blocks' }).getByRole('cell', { name: 'all', exact: true }).count(), 2);
     await page.getByText('2 connections with 3 subscriptions').waitFor();
     await panel(page, 'Connection of local').getByText('from 127.0.0.1 by WebSocket').waitFor();
     await page.getByLabel('Find', { exact: true }).fill('watch-list');

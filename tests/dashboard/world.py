@@ -104,7 +104,7 @@ class World:
             self.streams.append(Stream(order.get("at") or self.suite.api))
             self.streams[-1].subscribe(topic="blocks", chain=order.get("chain", "dev"))
             if "account" in order:
-                self.streams[-1].subscribe(topic="entries", chain="dev", account=order["account"])
+                self.streams[-1].subscribe(topic="entries", chain="dev", account=order["account"], kind="token_transfer")
             threading.Thread(target=self.read, args=(self.streams[-1],), daemon=True).start()
         elif what == "watch":
             self.streams.append(Stream(self.suite.api, header=[f"X-Api-Key: {stack.ADMIN_KEY}"]))

@@ -1,6 +1,6 @@
 // Who follows the ledger live, on which gateway, and how far behind each of them is.
 import { get, type Schema } from '../api';
-import { ago, bytes, count, duration, moment, plural } from '../format';
+import { ago, bytes, count, duration, moment, plural, words } from '../format';
 import { useAsked } from '../query';
 import { filter, to } from '../router';
 import { Await, Badge, Button, Empty, Hex, Page, Panel, useNow, type Tone } from '../ui/parts';
@@ -27,6 +27,7 @@ const columns: readonly Column<Subscription>[] = [
   { head: 'Chain', cell: (s) => <a href={to(['chains', s.chain])}>{s.chain}</a> },
   { head: 'Of', cell: subject },
   { head: 'Asset', cell: (s) => s.asset ? <AssetName asset={s.asset} /> : <span class="muted">all</span> },
+  { head: 'Kind', cell: (s) => s.kind ? words(s.kind) : <span class="muted">all</span> },
   { head: 'State', cell: (s) => <Badge tone={stateTone[s.state] ?? 'quiet'}>{s.state}</Badge> },
   { head: 'When too slow', title: (s) => whenLate[s.laggard], cell: (s) => s.laggard },
   { head: 'Behind', as: 'num', cell: (s) => (s.behind === 0 ? 'level' : plural(s.behind, 'event')) },
@@ -60,7 +61,7 @@ function One({ connection: c }: { connection: Connection }) {
 }
 
 function matches(c: Connection, wanted: string): boolean {
-  return [c.who ?? '', c.remote, c.state, c.carrier, ...c.subscriptions.flatMap((s) => [s.topic, s.chain, s.account ?? '', s.asset ?? '', s.state, s.watchlist ? `watch-list ${s.watchlist}` : ''])]
+  return [c.who ?? '', c.remote, c.state, c.carrier, ...c.subscriptions.flatMap((s) => [s.topic, s.chain, s.account ?? '', s.asset ?? '', s.kind ? words(s.kind) : '', s.state, s.watchlist ? `watch-list ${s.watchlist}` : ''])]
     .some((text) => text.toLowerCase().includes(wanted));
 }
 
