@@ -74,7 +74,8 @@ class Client(Books):
                 self.one()
             self.naps = 0 # slow while things go wrong; what is left then it takes as fast as it can
             given, deadline = self.given, time.monotonic() + 120
-            while set(self.held) != self.wanted(self) and time.monotonic() < deadline:
+            wanted = self.wanted(self)
+            while self.held.keys() != wanted and time.monotonic() < deadline:
                 self.one()
                 if self.given != given:
                     given, deadline = self.given, time.monotonic() + 120
