@@ -340,7 +340,7 @@ static void test_what_became_of_letters(void **state)
 	assert_int_equal(some.count, 4);
 	assert_int_equal(letter_tail_list(bus, "test", all.places[2], 10, on_told, &some, &err), WEIR_NOT_FOUND);
 	assert_int_equal(letter_tail_list(bus, "test", 0, 10, on_told, &some, &err), WEIR_NOT_FOUND);
-	assert_int_equal(letter_tail_list(bus, "test", end + 1, 10, on_told, &some, &err), WEIR_NOT_FOUND);
+	assert_int_equal(letter_tail_list(bus, "test", end + 2, 10, on_told, &some, &err), WEIR_NOT_FOUND);
 	assert_int_equal(some.count, 4);
 	forget(&s);
 	bus_worker_close(&w);
