@@ -6,6 +6,7 @@ import type { Tone } from './ui/parts';
 export interface Health { tone: Tone; word: string; why: string }
 
 const LATE_SECONDS = 60;
+const WAITS_SECONDS = 30; // as long as before an alert
 
 export function chainHealth(chain: ChainStatus, status: Status): Health {
   const letters = Object.values(chain.dead_letters ?? {}).reduce((a, b) => a + b, 0);
@@ -19,5 +20,6 @@ export function chainHealth(chain: ChainStatus, status: Status): Health {
     return { tone: 'info', word: 'Catching up', why: `${count(chain.lag_blocks)} blocks behind the head (${duration((chain.lag_seconds ?? 0) * 1000)}).` };
   }
   if (letters > 0) return { tone: 'warn', word: 'Live, with dead letters', why: `${count(letters)} messages could not be handled and wait for a person.` };
+  if (chain.kafka && chain.kafka.state !== 'running' && chain.kafka.state_seconds >= WAITS_SECONDS) return { tone: 'warn', word: `Live, Kafka ${chain.kafka.state}`, why: chain.kafka.reason };
   return { tone: 'good', word: 'Live', why: 'The ledger is at the head.' };
 }

@@ -345,6 +345,34 @@ describe('dashboard', { skip: missing || false }, () => {
     assert.equal(await page.evaluate(() => document.activeElement?.textContent), 'Rewind', 'the focus is where it was');
   });
 
+  flow('the export to Kafka: how far it is, what it waits for, and beginning anew', async () => {
+    const page = await open({ path: '/ui/pipeline/dev' });
+    const kafka = panel(page, 'Export to Kafka');
+    await kafka.getByText('running', { exact: true }).waitFor();
+    const epoch = async () => Number(/weir\.dev\.ledger epoch (\d+)/.exec(await kafka.innerText())?.[1]);
+    const first = await epoch();
+    assert.match(await kafka.innerText(), /[1-9]\d* records? acknowledged/);
+    await world.order({ do: 'kafka', say: 'refuse 29', times: 8 });
+    await kafka.getByText('waiting', { exact: true }).waitFor();
+    await kafka.getByText(/Topic authorization failed/).waitFor();
+    await kafka.getByText('running', { exact: true }).waitFor({ timeout: 60000 });
+    await button(kafka, 'Begin anew').click();
+    const act = dialog(page).getByRole('button', { name: 'Begin anew' });
+    assert.ok(await act.isDisabled(), 'not without a reason');
+    await dialog(page).getByLabel(/Reason/).fill('the readers moved');
+    await dialog(page).getByLabel(/From height/).fill('-3');
+    assert.ok(await act.isDisabled(), 'no height');
+    await dialog(page).getByLabel(/From height/).fill('4');
+    await act.click();
+    await page.getByText(/It begins anew, as epoch \d+/).waitFor();
+    await until('a higher epoch', async () => (await epoch()) > first);
+    const line = (await world.order({ do: 'audit' })).find((words) => words.action === 'kafka_restart');
+    assert.match(line?.detail, /from height 4: the readers moved/);
+    const viewer = await open({ role: 'viewer', path: '/ui/pipeline/dev' });
+    await panel(viewer, 'Export to Kafka').getByText('weir.dev.ledger').waitFor();
+    assert.equal(await button(viewer, 'Begin anew').count(), 0);
+  });
+
   flow('a viewer sees everything and no button that would be refused', async () => {
     const page = await open({ role: 'viewer', path: '/ui/chains/dev' });
     await panel(page, 'Proof').waitFor();

@@ -8,6 +8,7 @@ With "several" as second argument there are two chains and two gateways. Prints 
     {"do": "stop" | "start", "service": "gateway"}
     {"do": "quiet"}                       the traffic ends
     {"do": "audit"}                       the newest actions of operators
+    {"do": "kafka", "say": "up 0"}        to the brokers (tests/actors/kafka_mock.c); with "times" as often
     {"do": "received"}                    messages that the receiver of webhooks took; with "status" it answers with that from now on
 """
 import base64
@@ -29,6 +30,7 @@ import stack  # noqa: E402
 import wire  # noqa: E402
 from alert_receivers import Posts  # noqa: E402
 from gateway_client import Stream  # noqa: E402
+from kafka_mock import Kafka  # noqa: E402
 from webhook_receiver import Receiver  # noqa: E402
 
 KEYS = [{"name": "local", "key": stack.ADMIN_KEY, "role": "admin"}, {"name": "eyes", "key": "viewer-key-0123456789", "role": "viewer"},
@@ -43,12 +45,16 @@ class World:
         self.redis = self.keep(stack.Redis(folder / "redis").start())
         self.postgres = self.keep(stack.Postgres(folder / "pg", ["fsync=off"]).start())
         self.node = self.keep(stack.anvil(folder / "anvil.log", "--slots", "4"))
-        chains, self.second = [stack.dev_chain(self.node)], None
+        chains, self.second, self.kafka, more = [stack.dev_chain(self.node)], None, None, {}
         if several:
             self.other_node = self.keep(stack.anvil(folder / "anvil2.log", "--chain-id", "31338", "--mining", "1"))
             chains.append(stack.dev_chain(self.other_node, "second", chain_id=31338))
+        else:
+            self.kafka = Kafka()
+            self.kafka.tell("topic weir.dev.ledger 4")
+            more = {"kafka": {"url": self.kafka.url}}
         self.suite = self.keep(stack.Suite(folder / "suite", self.redis.url, self.postgres.url, chains,
-                                           {"gateway": {"keys": KEYS, "dashboard_dir": str(dashboard), "session_secret": "the-session-secret-of-these-tests"},
+                                           more | {"gateway": {"keys": KEYS, "dashboard_dir": str(dashboard), "session_secret": "the-session-secret-of-these-tests"},
                                             "webhooks": {"encryption_key": base64.b64encode(os.urandom(32)).decode(), "allow_loopback": True,
                                                          "retry_schedule": "20ms", "probe_interval": "300ms"},
                                             "alerts": {"destinations": [{"name": "chat", "kind": "slack", "url": self.posts.url + "/secret-path"}]}}))
@@ -118,6 +124,9 @@ class World:
             self.suite.start([order["service"]])
         elif what == "quiet":
             self.traffic.stop(60)
+        elif what == "kafka":
+            for _ in range(order.get("times", 1)):
+                self.kafka.tell(order["say"])
         elif what == "audit":
             redis = redis_client.Redis(unix_socket_path=str(self.redis.socket), decode_responses=True)
             return [fields for _, fields in redis.xrevrange("weir:{dev}:audit", count=10)]
@@ -138,6 +147,8 @@ class World:
     def stop(self):
         for part in reversed(self.parts):
             part.stop()
+        if self.kafka:
+            self.kafka.close()
 
 
 def main():

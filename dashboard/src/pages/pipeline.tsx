@@ -7,6 +7,7 @@ import { useStore } from '../store';
 import { Icon } from '../ui/icon';
 import { Badge, Empty, Page, Panel, type Tone } from '../ui/parts';
 import { ChainSelect, NoChain } from './choose';
+import { Export } from './export';
 import { stageRate } from './stages';
 
 type Stream = NonNullable<ChainStatus['streams']>[number];
@@ -98,6 +99,7 @@ export function Pipeline({ chain: named }: { chain?: string | undefined }) {
           </div>
         )}
       </Panel>
+      <Export chain={chain} />
       <Panel title="Stores">
         <dl class="facts">
           <dt>PostgreSQL</dt><dd>{status.postgres.ok ? <Badge tone="good">answers</Badge> : <><Badge tone="bad">away</Badge> {status.postgres.reason}</>} <span class="muted">the ledger: the only durable truth</span></dd>
