@@ -134,6 +134,13 @@ void *arena_zalloc(struct arena *a, size_t count, size_t size)
 	return p;
 }
 
+char *arena_text(struct arena *a, const char *text)
+{
+	const size_t size = strlen(text) + 1;
+	char *copy = arena_alloc(a, size);
+	return copy ? memcpy(copy, text, size) : NULL;
+}
+
 char *arena_printf(struct arena *a, const char *format, ...)
 {
 	va_list args;

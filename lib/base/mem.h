@@ -40,6 +40,7 @@ void arena_reset(struct arena *);         /* drops everything, keeps up to 1 MiB
 void arena_free(struct arena **);         /* accepts NULL */
 void *arena_alloc(struct arena *, size_t size); /* 16-byte aligned, NOT zeroed; NULL when max_size would be passed */
 void *arena_zalloc(struct arena *, size_t count, size_t size);
+char *arena_text(struct arena *, const char *); /* a copy */
 char *arena_printf(struct arena *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 size_t arena_used(const struct arena *);
 

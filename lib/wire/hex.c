@@ -13,11 +13,39 @@ static const uint8_t digit_values[256] = {
 
 static const char digits[] = "0123456789abcdef";
 
-/* size bytes from 2*size digits; false at the first character that is none. */
+typedef uint8_t vector8 __attribute__((vector_size(8)));
+typedef uint8_t vector16 __attribute__((vector_size(16)));
+typedef uint16_t wide16 __attribute__((vector_size(16)));
+
+/* Eight bytes from sixteen digits. Which of the characters are digits is added to *good. */
+static void decode_eight(const char *text, uint8_t *ret, vector16 *good)
+{
+	vector16 c;
+	memcpy(&c, text, sizeof c);
+	const vector16 number = c - '0', letter = (c | 0x20) - 'a';
+	const vector16 is_number = (vector16)(number <= 9), is_letter = (vector16)(letter <= 5);
+	*good &= is_number | is_letter;
+	const wide16 pairs = (wide16)((number & is_number) | ((letter + 10) & is_letter));
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	const vector8 bytes = __builtin_convertvector((pairs << 4 | pairs >> 8) & 0xff, vector8);
+#else
+	const vector8 bytes = __builtin_convertvector((pairs >> 4 | pairs) & 0xff, vector8);
+#endif
+	memcpy(ret, &bytes, sizeof bytes);
+}
+
+/* size bytes from 2*size digits; false where a character is none. Digit by digit this was a fifth of what normalising costs. */
 static bool decode(const char *text, uint8_t *ret, size_t size)
 {
-	bool good = true;
-	for (size_t i = 0; i < size; i++) {
+	vector16 all;
+	size_t i = 0;
+	memset(&all, 0xff, sizeof all);
+	for (; i + 8 <= size; i += 8)
+		decode_eight(text + 2 * i, ret + i, &all);
+	uint64_t halves[2];
+	memcpy(halves, &all, sizeof halves);
+	bool good = (halves[0] & halves[1]) == UINT64_MAX;
+	for (; i < size; i++) {
 		unsigned high = digit_values[(uint8_t)text[2 * i]], low = digit_values[(uint8_t)text[2 * i + 1]];
 		good &= high && low;
 		ret[i] = (uint8_t)((high - 1) << 4 | ((low - 1) & 15));

@@ -568,7 +568,7 @@ static int journal_openings(struct batch *batch, struct ledger *ledger, struct e
 			weir__v1__asset__init(&m->asset);
 			m->entry.kind = ledger->start > 0 ? WEIR__V1__ENTRY_KIND__ENTRY_KIND_OPENING : WEIR__V1__ENTRY_KIND__ENTRY_KIND_GENESIS;
 			m->entry.tx_index = -1;
-			m->entry.path = arena_printf(batch->arena, "%s", ledger->start > 0 ? "opening" : "genesis");
+			m->entry.path = arena_text(batch->arena, ledger->start > 0 ? "opening" : "genesis");
 			m->entry.account = m->entry.asset = (uint32_t)k;
 			m->entry.delta = (ProtobufCBinaryData){ i256_to_be_min(pair->opening, m->delta), m->delta };
 			m->asset.standard = (Weir__V1__TokenStandard)asset->asset.standard;

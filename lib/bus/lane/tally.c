@@ -163,7 +163,7 @@ static struct bus_statistics *sum_row(struct sum *s, const char *type, const cha
 		s->capacity += ROWS_SHARE;
 		s->rows = xrealloc(s->rows, s->capacity, sizeof *s->rows);
 	}
-	struct bus_statistics row = { .type = arena_printf(s->texts, "%s", type), .error_class = arena_printf(s->texts, "%s", klass) };
+	struct bus_statistics row = { .type = arena_text(s->texts, type), .error_class = arena_text(s->texts, klass) };
 	if (!row.type || !row.error_class)
 		return NULL;
 	s->rows[s->count] = row;

@@ -58,8 +58,8 @@ Weir__V1__Certificate *evm_certificate_message(const struct evm_certificate *c, 
 		weir__v1__check__init(check);
 		check->name = (Weir__V1__CheckName)i;
 		check->result = c->checks[i].result;
-		check->detail = arena_printf(arena, "%s", c->checks[i].detail);
-		check->endpoint = arena_printf(arena, "%s", c->checks[i].endpoint ? c->checks[i].endpoint : "");
+		check->detail = arena_text(arena, c->checks[i].detail);
+		check->endpoint = arena_text(arena, c->checks[i].endpoint ? c->checks[i].endpoint : "");
 		if (!check->detail || !check->endpoint)
 			return NULL;
 		if (check->result == WEIR__V1__CHECK_RESULT__CHECK_RESULT_UNSPECIFIED) {

@@ -41,7 +41,7 @@ void evm_write_entry(struct evm_writer *w, Weir__V1__EntryKind kind, int32_t tx_
 	/* An amount of 2^255 or more can only be a token's fancy: the ledger holds what fits and the reconciler finds the rest. */
 	size_t size = i256_to_be_min(i256_from_u256(amount, negative), delta);
 	uint8_t *bytes = arena_alloc(arena, size);
-	char *copy = arena_printf(arena, "%s", path);
+	char *copy = arena_text(arena, path);
 	if (!grow(w) || account_index == UINT32_MAX || asset_index == UINT32_MAX || !bytes || !copy) {
 		w->failed = true;
 		return;

@@ -57,7 +57,7 @@ static bool look(struct call *call, int64_t account_id, const struct block_ref *
 		for (size_t i = 0; i < n; i++)
 			if (rows[i].pending && rows[i].asset_id == (int32_t)pg_get_i64(r, k, 0)) {
 				rows[i].pending = false;
-				rows[i].amount = arena_printf(call->arena, "%s", pg_get_text(r, k, 1));
+				rows[i].amount = arena_text(call->arena, pg_get_text(r, k, 1));
 			}
 	pg_result_free(&r);
 	buf_free(&out);

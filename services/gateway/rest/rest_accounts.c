@@ -75,7 +75,7 @@ static size_t read_rows(struct call *call, const struct pg_result *r, struct byt
 		rows[i].asks_chain = non_conserving && chain->family->reconcilable(chain, account, &rows[i].asset, &reason);
 		rows[i].pending = rows[i].asks_chain && !observed;
 		const char *amount = rows[i].asks_chain && observed ? pg_get_text(r, i, 8) : touched ? pg_get_text(r, i, 5) : "0";
-		rows[i].amount = arena_printf(call->arena, "%s", amount);
+		rows[i].amount = arena_text(call->arena, amount);
 	}
 	return pg_rows(r);
 }

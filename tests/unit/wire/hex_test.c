@@ -36,6 +36,35 @@ static void test_every_character(void **state)
 	}
 }
 
+/* Each character at each place of texts of every length up to 40 bytes, against digit by digit. */
+static void test_every_place(void **state)
+{
+	static const char digits[] = "0123456789abcdefABCDEF";
+	(void)state;
+	for (size_t size = 1; size <= 40; size++) {
+		char text[82] = "0x";
+		uint8_t wanted[40], out[41];
+		for (size_t i = 0; i < 2 * size; i++) {
+			const size_t digit = (i * 7 + size) % 22;
+			const uint8_t value = (uint8_t)(digit < 16 ? digit : digit - 6);
+			text[2 + i] = digits[digit];
+			wanted[i / 2] = (uint8_t)(i % 2 ? wanted[i / 2] | value : value << 4);
+		}
+		out[size] = 0x5a;
+		assert_int_equal(hex_to_bytes(text, 2 + 2 * size, out, size), 0);
+		assert_memory_equal(out, wanted, size);
+		assert_int_equal(out[size], 0x5a);
+		for (size_t i = 0; i < 2 * size; i++) {
+			const char right = text[2 + i];
+			for (int c = 0; c < 256; c++) {
+				text[2 + i] = (char)c;
+				assert_int_equal(hex_to_bytes(text, 2 + 2 * size, out, size) == 0, c && strchr(digits, c));
+			}
+			text[2 + i] = right;
+		}
+	}
+}
+
 static void test_data(void **state)
 {
 	(void)state;
@@ -95,7 +124,8 @@ static void test_out_and_back(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_bytes),	   cmocka_unit_test(test_every_character), cmocka_unit_test(test_data),
+		cmocka_unit_test(test_bytes),	   cmocka_unit_test(test_every_character), cmocka_unit_test(test_every_place),
+		cmocka_unit_test(test_data),
 		cmocka_unit_test(test_quantities), cmocka_unit_test(test_out_and_back),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
