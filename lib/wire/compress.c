@@ -2,6 +2,8 @@
 #include "wire/compress.h"
 
 #include <pthread.h>
+#include <string.h>
+#include <yyjson.h>
 #include <zstd.h>
 
 struct compressor { /* each made when it is needed: few need both */
@@ -67,7 +69,7 @@ int decompress_zstd(struct compressor *c, struct bytes data, uint64_t size, size
 {
 	if (size > max || size > SIZE_MAX / 2)
 		return error_set(err, WEIR_LIMIT, "%llu bytes decompressed; at most %zu are accepted", (unsigned long long)size, max);
-	uint8_t *room = arena_alloc(arena, size + 16); /* padding: yyjson may read in place behind it */
+	uint8_t *room = arena_alloc(arena, size + YYJSON_PADDING_SIZE);
 	if (!room)
 		return error_set(err, WEIR_LIMIT, "%llu bytes decompressed are more than one message may hold", (unsigned long long)size);
 	if (!c->out)
@@ -75,6 +77,7 @@ int decompress_zstd(struct compressor *c, struct bytes data, uint64_t size, size
 	size_t n = ZSTD_decompressDCtx(c->out, room, size, data.data, data.size);
 	if (ZSTD_isError(n) || n != size)
 		return error_set(err, WEIR_INVALID, "zstd: %s", ZSTD_isError(n) ? ZSTD_getErrorName(n) : "another size than announced");
+	memset(room + size, 0, YYJSON_PADDING_SIZE);
 	*ret = (struct bytes){ room, size };
 	return 0;
 }

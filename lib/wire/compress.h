@@ -11,7 +11,8 @@ struct compressor *compressor_new(void);
 void compressor_free(struct compressor **);
 /* Appends. */
 int compress_zstd(struct compressor *, struct bytes data, struct buf *out, struct error *);
-/* Exactly size bytes must come out (as the message says), at most max: WEIR_LIMIT, WEIR_INVALID. *ret lives in the arena. */
+/* Exactly size bytes must come out (as the message says), at most max: WEIR_LIMIT, WEIR_INVALID. *ret lives in the arena and belongs to the caller, who may
+ * write there; zeros stand behind it, YYJSON_PADDING_SIZE at least. */
 int decompress_zstd(struct compressor *, struct bytes data, uint64_t size, size_t max, struct arena *, struct bytes *ret, struct error *);
 
 #endif

@@ -42,13 +42,14 @@ static bool open_part(struct part *slot, struct compressor *zstd, size_t max, st
 	const Weir__V1__Part *part = slot->part;
 	struct bytes body = { part->body.data, part->body.len };
 	struct error err = { 0 };
-	if (part->encoding == WEIR__V1__ENCODING__ENCODING_ZSTD && decompress_zstd(zstd, body, part->size, max, arena, &body, &err) != 0)
+	const bool packed = part->encoding == WEIR__V1__ENCODING__ENCODING_ZSTD;
+	if (packed && decompress_zstd(zstd, body, part->size, max, arena, &body, &err) != 0)
 		return evm_fail(c, WEIR__V1__CHECK_NAME__CHECK_NAME_SHAPE, part->endpoint, "%s: %s", part_words[part->kind], err.text);
 	if (body.size > max)
 		return evm_fail(c, WEIR__V1__CHECK_NAME__CHECK_NAME_SHAPE, part->endpoint, "%s: larger than %zu bytes", part_words[part->kind], max);
 	yyjson_alc alc = json_arena_allocator(arena);
 	yyjson_read_err why;
-	yyjson_doc *doc = yyjson_read_opts((char *)(uintptr_t)body.data, body.size, YYJSON_READ_NOFLAG, &alc, &why);
+	yyjson_doc *doc = yyjson_read_opts((char *)(uintptr_t)body.data, body.size, packed ? YYJSON_READ_INSITU : YYJSON_READ_NOFLAG, &alc, &why);
 	if (!doc)
 		return evm_fail(c, WEIR__V1__CHECK_NAME__CHECK_NAME_SHAPE, part->endpoint, "%s: not JSON: %s at byte %zu", part_words[part->kind], why.msg,
 				why.pos);

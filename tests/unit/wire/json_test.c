@@ -89,6 +89,8 @@ static void test_zstd(void **state)
 	struct buf packed = BUF_INIT(1 << 22), text = BUF_INIT(1 << 22);
 	struct bytes back;
 	struct error err;
+	memset(arena_alloc(arena, 1 << 20), 0xff, 1 << 20);
+	arena_reset(arena);
 	for (int i = 0; i < 20000; i++)
 		buf_printf(&text, "{\"blockNumber\":%d}", i);
 	buf_add_str(&packed, "x"); /* it appends */
@@ -97,6 +99,7 @@ static void test_zstd(void **state)
 	struct bytes body = { packed.data + 1, packed.size - 1 };
 	assert_int_equal(decompress_zstd(zstd, body, text.size, 1 << 22, arena, &back, &err), 0);
 	assert_true(back.size == text.size && memcmp(back.data, text.data, text.size) == 0);
+	assert_memory_equal(back.data + back.size, "\0\0\0\0", YYJSON_PADDING_SIZE);
 	assert_int_equal(decompress_zstd(zstd, body, text.size + 1, 1 << 22, arena, &back, &err), WEIR_INVALID);
 	assert_int_equal(decompress_zstd(zstd, body, text.size - 1, 1 << 22, arena, &back, &err), WEIR_INVALID);
 	assert_int_equal(decompress_zstd(zstd, body, text.size, text.size - 1, arena, &back, &err), WEIR_LIMIT);
