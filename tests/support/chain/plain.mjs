@@ -7,6 +7,7 @@ import { Interface, dataSlice, getCreateAddress, id } from 'ethers';
 import { lower } from './world.mjs';
 
 const RECIPIENTS = 2000;
+const TOGETHER = 5; // transactions that come at once; so many they are spread over the time between two blocks
 const NATIVE_GAS = 30_000n; // 21,000 and an access list of one slot
 const recipients = () => Array.from({ length: RECIPIENTS }, (_, i) => dataSlice(id(`recipient ${i}`), 12));
 
@@ -54,7 +55,10 @@ export async function rate({ driver, world, rng, journal, stopped, progress }, {
     : { to: token.address, data: token.interface.encodeFunctionData('transfer', [rng.pick(people), rng.amount(10n ** 12n)]), gas: 80_000n });
   let tick = Date.now() + blockMs;
   for (let n = 0; n < blocks && !stopped(); n++) {
-    await driver.sendAtOnce(Array.from({ length: size }, (_, i) => driver.complete(simple(i))));
+    for (let sent = 0; sent < size; sent += TOGETHER) {
+      await sleep(Math.max(0, tick - blockMs + (0.9 * blockMs * sent) / size - Date.now()));
+      await driver.sendAtOnce(Array.from({ length: Math.min(TOGETHER, size - sent) }, (_, i) => driver.complete(simple(sent + i))));
+    }
     await sleep(Math.max(0, tick - Date.now()));
     tick = Math.max(tick + blockMs, Date.now());
     const head = await driver.mine();
