@@ -340,11 +340,11 @@ static void push(struct replay_job *job, const struct look *look, size_t subscri
 	replay_add_push(job, text, &job->offset);
 }
 
-static void push_all(struct replay_job *job, struct look *look)
+static void push_all(struct replay_job *job, struct look *look, uint64_t up_to)
 {
 	struct buf text = BUF_INIT(2 * PUSH_MAX);
 	qsort(look->items, look->count, sizeof look->items[0], by_id);
-	for (size_t i = 0; i < look->count; i++) {
+	for (size_t i = 0; i < look->count && look->items[i].id <= up_to; i++) {
 		const struct happening *h = &look->items[i];
 		job->offset.places[h->place] = h->id;
 		if (h->subscription != SUBSCRIPTION_UNKNOWN)
@@ -427,18 +427,29 @@ static int snapshot(struct look *look, struct replay_job *job, struct error *err
 	return code;
 }
 
-/* More happened between two looks than is kept, or Redis came back without what was told last: counts as they are now stand for it. */
+/* The two streams are read one after the other: what stands in one and is older than all that may be missing of the other is told. What an operator did
+ * comes neither before that which it was done to nor behind what happened later, whatever is written meanwhile.
+ * More happened between two looks than is kept, or Redis came back without what was told last: counts as they are now stand for it. */
 static int read_on(struct look *look, struct replay_job *job, struct error *err)
 {
-	int code = read_news(look, job->offset.places[PLACE_NEWS], err);
+	uint64_t up_to;
+	int code = audit_tail_end(look->bus, look->chain, &up_to, err);
+	if (code)
+		return code;
+	code = read_news(look, job->offset.places[PLACE_NEWS], err);
 	if (code == WEIR_NOT_FOUND)
 		return snapshot(look, job, err);
+	const size_t news = look->count;
+	if (news == LOOK_MAX || (news > 0 && look->items[news - 1].id > up_to))
+		up_to = look->items[news - 1].id;
 	if (!code)
 		code = read_audit(look, job->offset.places[PLACE_AUDIT], err);
+	if (look->count - news == LOOK_MAX && look->items[look->count - 1].id < up_to)
+		up_to = look->items[look->count - 1].id;
 	if (!code)
 		code = read_counts(look, err);
 	if (!code)
-		push_all(job, look);
+		push_all(job, look, up_to);
 	return code;
 }
 
