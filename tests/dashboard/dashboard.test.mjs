@@ -353,7 +353,7 @@ describe('dashboard', { skip: missing || false }, () => {
     const first = await epoch();
     assert.match(await kafka.innerText(), /[1-9]\d* records? acknowledged/);
     await world.order({ do: 'kafka', say: 'refuse 29', times: 20 });
-    await kafka.getByText(/Topic authorization failed/).waitFor(); // what it waits for, as long as it does
+    await until('state and reason in one look', async () => /waiting[\s\S]*Topic authorization failed/.test(await kafka.innerText()));
     await kafka.getByText('running', { exact: true }).waitFor({ timeout: 120000 });
     await button(kafka, 'Begin anew').click();
     const act = dialog(page).getByRole('button', { name: 'Begin anew' });
