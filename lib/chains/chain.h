@@ -129,11 +129,6 @@ struct chain_family {
 	int (*peek_block)(const struct chain *, struct bytes result, struct arena *, struct chain_block_ref *ret,
 			  const uint8_t **ret_transactions, size_t *ret_count, struct error *);
 
-	/* The same for the block's other parts: is it whole, and does it belong to that block (transactions as peek_block gave them)?
-	 * Catches a node that answers for another branch or leaves something out before anything is published; the proof is normalize's. */
-	int (*peek_part)(const struct chain *, Weir__V1__PartKind, struct bytes result, const struct chain_block_ref *, const uint8_t *transactions,
-			 size_t transaction_count, struct arena *, struct error *);
-
 	/* prove and read: a pure function. Returns 0 with a certificate that is proven or says what failed; negative only when the
 	 * RawBlock itself is not one (WEIR_INVALID, WEIR_LIMIT). Decoded parts larger than max_bytes: certificate fails with SHAPE. */
 	int (*normalize)(const struct chain *, const Weir__V1__RawBlock *, size_t max_bytes, struct arena *, Weir__V1__NormalizedBlock **ret,

@@ -173,6 +173,7 @@ void job_tell(struct job *); /* its span: the block is published */
 struct job_part {
 	Weir__V1__PartKind kind;
 	bool optional, done, missing;
+	bool empty;        /* the answer is a list of nothing */
 	struct buf body;   /* zstd */
 	uint64_t size;     /* decoded */
 	size_t endpoint;

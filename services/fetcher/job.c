@@ -23,6 +23,7 @@
 #define LIMIT_LEAST 8    /* blocks under way whatever their size: RPC_ANSWER_MAX bounds them */
 #define SHRINKING 0.01   /* large blocks are remembered for hundreds of small ones */
 #define LACKING_TRIES 3 /* then an optional part is left out, even though an endpoint that is away now may have it */
+#define EMPTY_TRIES 3   /* then an empty list goes out as it is, for the proof to name who told it */
 
 void job_free(struct job **job)
 {
@@ -107,11 +108,17 @@ void job_tell(struct job *j)
 static void finish(struct job *j);
 static bool ask_receipts_singly(struct job *j);
 
+static bool is_text(struct bytes answer, const char *text)
+{
+	return answer.size == strlen(text) && memcmp(answer.data, text, answer.size) == 0;
+}
+
 static void store(struct job *j, struct job_part *part, const struct rpc_answer *answer)
 {
 	struct error err = { 0 };
 	part->endpoint = answer->endpoint;
 	part->size = answer->result.size;
+	part->empty = is_text(answer->result, "[]");
 	part->body = (struct buf)BUF_INIT((size_t)RPC_ANSWER_MAX * 2);
 	if (compress_zstd(j->f->zstd, answer->result, &part->body, &err) != 0)
 		fail(j, err.code, answer->endpoint, err.text);
@@ -205,11 +212,6 @@ static void part_failed(struct job *j, struct job_part *part, const struct rpc_a
 	fail(j, answer->code, answer->endpoint, answer->error.text);
 }
 
-static bool is_null(struct bytes text)
-{
-	return text.size == 4 && memcmp(text.data, "null", 4) == 0;
-}
-
 /* "There is none" is an answer for an uncle, and for a block asked for by hash (a fork may have taken it). */
 static bool may_be_null(const struct job *j, const struct job_part *part)
 {
@@ -224,6 +226,14 @@ static bool claims(struct follower *f, size_t endpoint, uint64_t height)
 	return status.head_height == 0 || status.head_height >= height; /* 0: it is not asked for heads */
 }
 
+/* The endpoint does not have what it says exists. */
+static void fail_for_lack(struct job *j, size_t endpoint, const char *why)
+{
+	if (claims(j->f, endpoint, j->request.height))
+		endpoints_note_failure(j->f->endpoints, endpoint, WEIR_NOT_FOUND, why);
+	fail(j, WEIR_NOT_FOUND, endpoint, why);
+}
+
 static void on_part(const struct rpc_answer *answer, void *arg)
 {
 	struct call *call = arg;
@@ -235,11 +245,8 @@ static void on_part(const struct rpc_answer *answer, void *arg)
 		; /* nobody waits for it any more */
 	else if (answer->code != 0)
 		part_failed(j, part, answer);
-	else if (is_null(answer->result) && !may_be_null(j, part)) {
-		static const char why[] = "answered null for a block that exists";
-		if (claims(j->f, answer->endpoint, j->request.height))
-			endpoints_note_failure(j->f->endpoints, answer->endpoint, WEIR_NOT_FOUND, why);
-		fail(j, WEIR_NOT_FOUND, answer->endpoint, why);
+	else if (is_text(answer->result, "null") && !may_be_null(j, part)) {
+		fail_for_lack(j, answer->endpoint, "answered null for a block that exists");
 	} else {
 		if (part->kind == WEIR__V1__PART_KIND__PART_KIND_BLOCK)
 			look_at_block(j, answer);
@@ -255,7 +262,7 @@ static void on_receipt(const struct rpc_answer *answer, void *arg)
 	size_t index = call->receipt;
 	struct job *j = answered(call, answer);
 	if (j->generation == j->f->generation && !j->failed) {
-		if (answer->code != 0 || is_null(answer->result)) {
+		if (answer->code != 0 || is_text(answer->result, "null")) {
 			fail(j, answer->code ? answer->code : WEIR_NOT_FOUND, answer->endpoint, answer->code ? answer->error.text : "a receipt is null");
 		} else {
 			j->receipts[index] = (struct buf)BUF_INIT(RPC_ANSWER_MAX);
@@ -431,6 +438,19 @@ static void try_later(struct job *j)
 	       LOG_S("error_code", error_name(j->code)), LOG_U("tries", j->tries));
 }
 
+/* A node that is dropping the block, or does not have all of it yet, answers with an empty list where another says null. */
+static void look_for_empty(struct job *j)
+{
+	char why[120];
+	for (size_t i = 0; i < j->part_count && j->transaction_count > 0 && j->tries < EMPTY_TRIES; i++)
+		if (j->parts[i].empty) {
+			const ProtobufCEnumValue *kind = protobuf_c_enum_descriptor_get_value(&weir__v1__part_kind__descriptor, (int)j->parts[i].kind);
+			snprintf(why, sizeof why, "answered an empty list (%s) for a block of %zu transactions", kind->name, j->transaction_count);
+			fail_for_lack(j, j->parts[i].endpoint, why);
+			return;
+		}
+}
+
 static void finish(struct job *j)
 {
 	if (j->pending > 0 || j->generation != j->f->generation)
@@ -446,6 +466,8 @@ static void finish(struct job *j)
 	}
 	if (!j->failed && !j->has_block)
 		fail(j, WEIR_NOT_FOUND, j->failed_endpoint, "the block did not come");
+	if (!j->failed)
+		look_for_empty(j);
 	if (j->failed)
 		try_later(j);
 	else

@@ -581,6 +581,29 @@ def test_P2_lies_of_one_endpoint_heal_on_the_other(make, name):
         assert all(6 not in part for part in parts.values())  # nothing left out
 
 
+@pytest.mark.parametrize("name, kinds", [("receipts-empty", {RECEIPTS}), ("traces-empty", {CALL_TRACES, FLAT_TRACES})])
+def test_an_empty_list_for_a_block_with_transactions_is_asked_again(make, name, kinds):
+    """So a node answers that is dropping the block, or has not indexed it yet. One that keeps saying so is left to the proof."""
+    world = make(proxies=1, endpoints=lambda w: [{"name": "a", "url": w.proxies[0].rpc}])
+    world.go()
+    world.settle()
+
+    def told(height):
+        parts = next(parts for at, _, _, parts, _ in reversed(world.ledger.arrivals) if at == height)
+        return [wire.one(parts[kind], 4) for kind in kinds & set(parts)]
+
+    lie(world.proxies[0], name=name, count=2)
+    world.send(3)
+    world.settle()
+    assert min(told(1)) > len("[]")
+    assert world.suite.metric("fetcher", "weir_fetcher_job_failures_total", code="not_found") == 2
+
+    lie(world.proxies[0], name=name)
+    world.send(3)
+    world.settle()
+    assert told(2) == [len("[]")]
+
+
 @pytest.mark.parametrize("missing", ["eth_getBlockReceipts", "trace_block", "trace_block debug_traceBlockByHash debug_traceBlockByNumber"])
 def test_missing_methods_are_learnt(make, missing):
     def chained(world):  # a proxy refuses one method: as many in a row as methods are missing

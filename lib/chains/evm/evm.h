@@ -38,8 +38,6 @@ size_t evm_parts(const struct chain *, const struct chain_capabilities *, const 
 int evm_receipt_call(const struct chain *, const uint8_t hash[32], struct arena *, struct chain_call *ret);
 int evm_peek_block(const struct chain *, struct bytes result, struct arena *, struct chain_block_ref *ret, const uint8_t **ret_transactions,
 		   size_t *ret_count, struct error *);
-int evm_peek_part(const struct chain *, Weir__V1__PartKind, struct bytes result, const struct chain_block_ref *, const uint8_t *transactions,
-		  size_t transaction_count, struct arena *, struct error *);
 int evm_asset_parse(const struct chain *, const char *text, struct chain_asset *ret, struct error *);
 void evm_asset_print(const struct chain *, const struct chain_asset *, struct buf *out);
 int evm_account_parse(const struct chain *, const char *text, uint8_t ret[32], size_t *ret_size, struct error *);

@@ -37,7 +37,6 @@ const struct chain_family evm_family = {
 	.parts = evm_parts,
 	.receipt_call = evm_receipt_call,
 	.peek_block = evm_peek_block,
-	.peek_part = evm_peek_part,
 	.normalize = evm_normalize,
 	.asset_parse = evm_asset_parse,
 	.asset_print = evm_asset_print,
