@@ -283,16 +283,6 @@ void endpoints_note_failure(struct endpoints *set, size_t index, int code, const
 	pthread_mutex_unlock(&set->lock);
 }
 
-void endpoints_forget_identity(struct endpoints *set)
-{
-	pthread_mutex_lock(&set->lock);
-	for (size_t i = 0; i < set->count; i++) {
-		set->list[i].identified = set->list[i].wrong_chain = false;
-		set->list[i].probe_due_ms = 0;
-	}
-	pthread_mutex_unlock(&set->lock);
-}
-
 /* -- choosing ------------------------------------------------------------------------------------------------------------- */
 
 /* Lower is better; only the best class that is alive is used, even when it is busy: whoever lied is not asked to save a wait. */

@@ -58,8 +58,6 @@ void endpoints_note_lacks(struct endpoints *, size_t index, const char *feature)
 void endpoints_note_lie(struct endpoints *, size_t index, const char *why); /* its answer failed the proof: opens its breaker for a while */
 /* The answer was right in form and failed in content (wrong height, null for a block that exists …): counts as a failure. */
 void endpoints_note_failure(struct endpoints *, size_t index, int code, const char *why);
-/* What is known about the chain changed (its genesis): every endpoint is identified again before its next use. */
-void endpoints_forget_identity(struct endpoints *);
 /* The endpoint to ask everything of one block from (rpc_request.only): usable, best by exclude, head, weight and load.
  * WEIR_UNAVAILABLE: none is usable now; rpc_poll brings them back. */
 int rpc_choose(struct endpoints *, unsigned role, uint64_t exclude, uint64_t needs_height);

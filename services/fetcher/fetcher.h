@@ -166,7 +166,6 @@ void jobs_schedule(struct follower *);                          /* starts what t
  * the last ones (0: none yet). */
 size_t jobs_room(double limit, double block_bytes);
 void job_free(struct job **);
-uint64_t job_generation(const struct job *);
 void job_tell(struct job *); /* its span: the block is published */
 
 /* -- publish.c ---------------------------------------------------------------------------------------------------------------------- */

@@ -39,11 +39,6 @@ void job_free(struct job **job)
 	xfree(job);
 }
 
-uint64_t job_generation(const struct job *j)
-{
-	return j->generation;
-}
-
 static void fail(struct job *j, int code, size_t endpoint, const char *why)
 {
 	if (j->failed)

@@ -117,11 +117,6 @@ int node_poll(struct node *node, int64_t timeout_ms, int wake_fd)
 	return rpc_poll(node->rpc, timeout_ms, wake_fd);
 }
 
-size_t node_in_flight(const struct node *node)
-{
-	return rpc_in_flight(node->rpc);
-}
-
 size_t node_endpoints(const struct node *node)
 {
 	return endpoints_count(node->options.endpoints);

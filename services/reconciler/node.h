@@ -53,7 +53,6 @@ int node_ask_balance(struct node *, struct bytes account, const struct chain_ass
 int node_balance(struct node *, struct bytes account, const struct chain_asset *, uint64_t height, const uint8_t *hash, uint64_t exclude,
 		 struct u256 *ret, size_t *ret_endpoint, struct error *);
 int node_poll(struct node *, int64_t timeout_ms, int wake_fd);
-size_t node_in_flight(const struct node *);
 size_t node_endpoints(const struct node *);
 
 #endif

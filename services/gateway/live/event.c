@@ -173,12 +173,6 @@ int event_read(const struct chain *chain, struct bytes body, struct event **ret,
 	return 0;
 }
 
-struct event *event_keep(struct event *event)
-{
-	atomic_fetch_add(&event->references, 1);
-	return event;
-}
-
 void event_drop(struct event **eventp)
 {
 	struct event *event = *eventp;

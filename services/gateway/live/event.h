@@ -65,7 +65,6 @@ struct event {
 
 /* From a packed LedgerEvent. WEIR_INVALID when it is none. */
 int event_read(const struct chain *, struct bytes body, struct event **ret, struct error *);
-struct event *event_keep(struct event *);
 void event_drop(struct event **);
 
 /* Renders ,"event":{…}} */

@@ -130,6 +130,36 @@ static void what_this_build_does_not_know(void **state)
 	buf_free(&buf);
 }
 
+struct told {
+	size_t count, most;
+	uint16_t last;
+};
+
+static bool note_type(const struct bus_type *type, void *arg)
+{
+	struct told *told = arg;
+	told->count++;
+	told->last = type->id;
+	assert_ptr_equal(bus_type_of(type->id), type);
+	return told->count < told->most;
+}
+
+static void all_types_are_told_until_enough(void **state)
+{
+	(void)state;
+	struct told all = { .most = SIZE_MAX }, two = { .most = 2 };
+	bus_types_each(note_type, &all);
+	const size_t before = all.count;
+	static const struct bus_type newest = { .id = 140, .name = "newest", .version = 1 };
+	assert_int_equal(bus_types_add(&newest, 1, NULL), 0);
+	all.count = 0;
+	bus_types_each(note_type, &all);
+	assert_int_equal(all.count, before + 1);
+	assert_int_equal(all.last, 140);
+	bus_types_each(note_type, &two);
+	assert_int_equal(two.count, 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -139,6 +169,7 @@ int main(void)
 		cmocka_unit_test(one_key_space_one_class),
 		cmocka_unit_test(every_version_has_its_upcaster),
 		cmocka_unit_test(what_this_build_does_not_know),
+		cmocka_unit_test(all_types_are_told_until_enough),
 	};
 	return cmocka_run_group_tests_name("registry", tests, NULL, NULL);
 }
