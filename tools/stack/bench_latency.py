@@ -112,7 +112,7 @@ def run(folder, build, say):
     traffic = None
     try:
         suite.start()
-        wait_until("the ledger at the head", 30, lambda: suite.chain("dev")["watermark"]["height"] >= node.height())
+        wait_until("the ledger at the head", 30, lambda: (suite.chain("dev")["watermark"] or {"height": -1})["height"] >= node.height())
         watch = Watch(node.ws, suite.api.replace("http", "ws") + "/v1/ws", "dev")
         askers = [Asker(node.rpc, "eth_getBlockByNumber", True), Asker(node.rpc, "eth_getBlockReceipts"), Asker(node.rpc, "trace_block")]
         say(f"{seconds} blocks of {TRANSACTIONS} transactions, one a second")
