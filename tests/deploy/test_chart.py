@@ -138,10 +138,21 @@ def test_services_have_probes_budget_spread_and_time_to_drain(objects):
         assert all(budget["spec"]["maxUnavailable"] == 1 for budget in budgets)
         assert {c["topologyKey"] for c in pod["topologySpreadConstraints"]} == {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}
         assert all(selects(c["labelSelector"], labels) for c in pod["topologySpreadConstraints"])
+        apart = pod["affinity"]["podAntiAffinity"]
+        assert set(apart) == {"preferredDuringSchedulingIgnoredDuringExecution"}, "on a single node all of them still run"
+        (term,) = [preferred["podAffinityTerm"] for preferred in apart["preferredDuringSchedulingIgnoredDuringExecution"]]
+        assert term == {"topologyKey": "kubernetes.io/hostname", "labelSelector": deployment["spec"]["selector"]}
         assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
         slept = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
         assert pod["terminationGracePeriodSeconds"] >= 30 + slept + 5
         assert (slept > 0) == (component(labels) == "gateway")
+
+
+def test_a_given_affinity_replaces_the_charts():
+    given = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "disk", "operator": "Exists"}]}]}}}
+    deployments = of(template("prod", "--set-json", f"affinity={json.dumps(given)}"), "Deployment")
+    assert deployments and all(deployment["spec"]["template"]["spec"]["affinity"] == given for deployment in deployments)
+    assert schema_faults(deployments)[0] == 0
 
 
 def test_what_is_scaled_has_no_fixed_number(objects):

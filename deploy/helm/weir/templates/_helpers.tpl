@@ -300,8 +300,21 @@ spec:
       {{- with $v.tolerations }}
       tolerations: {{- toYaml . | nindent 8 }}
       {{- end }}
+      {{- $selector := include "weir.selector" . }}
+      {{- with $v.affinity }}
+      affinity: {{- toYaml . | nindent 8 }}
+      {{- else }}
+      # Soft: on a single node all of them still run.
+      affinity:
+        podAntiAffinity:
+          preferredDuringSchedulingIgnoredDuringExecution:
+            - weight: 100
+              podAffinityTerm:
+                topologyKey: kubernetes.io/hostname
+                labelSelector:
+                  matchLabels: {{- $selector | nindent 20 }}
+      {{- end }}
       topologySpreadConstraints:
-        {{- $selector := include "weir.selector" . }}
         {{- range $v.topologyKeys }}
         - maxSkew: 1
           topologyKey: {{ . }}
