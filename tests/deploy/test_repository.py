@@ -1,8 +1,10 @@
 """The repository as a place to work: workflows, templates, owners. What GitHub would find out too late."""
 import os
 import re
+import sys
 
 import pytest
+import stack
 import yaml
 from conftest import ROOT, run
 
@@ -33,6 +35,33 @@ def test_workflows(path):
             assert make_targets(f"{step.get('run', '')}\n{commands}") <= targets
             for script in re.findall(r"(?:^|[ &])((?:\.ci|docker|tools)/[\w-]+)", step.get("run", "")):
                 assert os.access(ROOT / script, os.X_OK) or script.endswith("Dockerfile"), script
+
+
+def test_what_runs_the_tests_may_mount():
+    """Full disks, pods and names that rebind need mounts and network namespaces, which an ordinary container may not make."""
+    found = 0
+    for path in WORKFLOWS:
+        for name, job in yaml.safe_load(path.read_text())["jobs"].items():
+            if any(word in str(job) for word in (".ci/run", "make check", "make newcomer", "make images-run")):
+                assert job["container"]["options"] == "--privileged", (path.name, name)
+                found += 1
+    assert found >= 2
+
+
+def asked_for_a_disk(*wrapper, kind="tmpfs"):
+    program = f"import stack; stack.Disk.KIND = {kind!r}; print(stack.Disk.refused()); stack.Disk(1).stop()"
+    return run(*wrapper, sys.executable, "-c", program, env=os.environ | {"PYTHONPATH": str(ROOT / "tools" / "stack")})
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root's rights cannot be taken from who has none")
+def test_only_where_mounting_is_refused_is_a_small_disk_done_without():
+    said = asked_for_a_disk("setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin")[1]
+    assert said.startswith("root may not mount a small disk here (mount: Operation not permitted)"), said
+    if stack.Disk.refused():
+        pytest.skip(stack.Disk.refused())
+    assert asked_for_a_disk() == (0, "None\n")
+    status, said = asked_for_a_disk(kind="no-such-kind")
+    assert status != 0 and said.startswith("None\n") and "no-such-kind" in said, said
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)

@@ -3,6 +3,8 @@
 Everything is started in a folder of its own, bound to 127.0.0.1 or a Unix socket, and stopped by process id. Nothing outside is touched.
 """
 import contextlib
+import ctypes
+import errno
 import fcntl
 import glob
 import json
@@ -320,12 +322,32 @@ class Postgres:
 
 
 class Disk:
-    """A small disk of its own that can be filled to the last byte; only root may mount it."""
+    """A small disk of its own that can be filled to the last byte; only root may mount it, and not in every container."""
+    KIND = "tmpfs"
+
+    @classmethod
+    def refused(cls):
+        """Why this process may not mount one, or None. A mount that fails for any other reason is for __init__ to fall over."""
+        if os.geteuid() != 0:
+            return "only root may mount a small disk"
+        libc, folder = ctypes.CDLL(None, use_errno=True), tempfile.mkdtemp(prefix="weir-disk-")
+        try:
+            if libc.mount(b"probe", folder.encode(), cls.KIND.encode(), 0, b"size=64k") == 0:
+                libc.umount2(folder.encode(), 0)
+            elif ctypes.get_errno() in (errno.EPERM, errno.EACCES):
+                return f"root may not mount a small disk here (mount: {os.strerror(ctypes.get_errno())}): a container needs --privileged"
+        finally:
+            os.rmdir(folder)
+        return None
 
     def __init__(self, mebibytes):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="weir-disk-"))  # not below pytest's folder, which is closed to user postgres
         self.ballast = self.folder / "ballast"
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m,mode=755", "tmpfs", self.folder], check=True)
+        try:
+            subprocess.run(["mount", "-t", self.KIND, "-o", f"size={mebibytes}m,mode=755", "tmpfs", self.folder], check=True)
+        except subprocess.CalledProcessError:
+            self.folder.rmdir()
+            raise
 
     def fill(self):
         with open(self.ballast, "ab", buffering=0) as f:
