@@ -110,7 +110,7 @@ def test_pods_are_restricted(objects):
     for owner, _, pod in pod_templates(objects):
         name = owner["metadata"]["name"]
         assert pod["automountServiceAccountToken"] is False and pod["enableServiceLinks"] is False, name
-        assert not any(pod.get(key) for key in ("hostNetwork", "hostPID", "hostIPC", "serviceAccountName", "initContainers")), name
+        assert not any(pod.get(key) for key in ("hostNetwork", "hostPID", "hostIPC", "initContainers")), name
         security = pod["securityContext"]
         assert security["runAsNonRoot"] is True and security["runAsUser"] > 0 and security["seccompProfile"] == {"type": "RuntimeDefault"}, name
         for volume in pod.get("volumes", []):
@@ -124,6 +124,25 @@ def test_pods_are_restricted(objects):
             for variable in container.get("env", []):
                 secretive = re.search(r"PASSWORD$|POSTGRES_URL|READER_URL|AUTH_HEADER|WEBHOOK", variable["name"])
                 assert not secretive or variable.get("value", "file:").startswith("file:"), variable
+
+
+def test_pods_have_an_account_of_their_own_without_a_token(objects):
+    accounts = {account["metadata"]["name"]: account for account in of(objects, "ServiceAccount")}
+    assert set(accounts) == {"weir", "weir-migrate"} and all(account["automountServiceAccountToken"] is False for account in accounts.values())
+    assert not of(objects, "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
+    for owner, labels, pod in pod_templates(objects):
+        assert pod["serviceAccountName"] == ("weir-migrate" if component(labels) == "migrate" else "weir"), owner["metadata"]["name"]
+
+
+@pytest.mark.parametrize("values, made, used, hooked", [
+    ("name=mine,annotations.a=b", ["mine", "weir-migrate"], "mine", "weir-migrate"), ("create=false,name=theirs", [], "theirs", "theirs"), ("create=false", [], "default", "default")])
+def test_accounts_are_those_of_the_values(values, made, used, hooked):
+    objects = template("prod", "--set", ",".join(f"serviceAccount.{value}" for value in values.split(",")), "--set", "kafka.bundled.enabled=true")
+    accounts = of(objects, "ServiceAccount")
+    assert sorted(account["metadata"]["name"] for account in accounts) == made
+    assert all(account["metadata"]["annotations"]["a"] == "b" for account in accounts)
+    assert {pod["serviceAccountName"] for _, labels, pod in pod_templates(objects) if component(labels) != "migrate"} == {used}
+    assert {pod["serviceAccountName"] for _, labels, pod in pod_templates(objects) if component(labels) == "migrate"} == {hooked}
 
 
 def test_services_have_probes_budget_spread_and_time_to_drain(objects):
@@ -186,11 +205,11 @@ def test_what_is_referred_to_is_there(objects):
 def test_a_hook_needs_nothing_that_is_not_there_yet(objects):
     for job in of(objects, "Job"):
         hook = job["metadata"]["annotations"]["helm.sh/hook"]
-        for volume in job["spec"]["template"]["spec"]["volumes"]:
-            if "configMap" in volume:
-                config = named(objects, "ConfigMap", volume["configMap"]["name"])
-                notes = config["metadata"]["annotations"]
-                assert notes["helm.sh/hook"] == hook and int(notes["helm.sh/hook-weight"]) < int(job["metadata"]["annotations"]["helm.sh/hook-weight"])
+        pod = job["spec"]["template"]["spec"]
+        needed = [named(objects, "ConfigMap", volume["configMap"]["name"]) for volume in pod["volumes"] if "configMap" in volume]
+        for other in [*needed, named(objects, "ServiceAccount", pod["serviceAccountName"])]:
+            notes = other["metadata"]["annotations"]
+            assert notes["helm.sh/hook"] == hook and int(notes["helm.sh/hook-weight"]) < int(job["metadata"]["annotations"]["helm.sh/hook-weight"])
 
 
 def test_secrets_go_only_where_they_are_needed(objects):

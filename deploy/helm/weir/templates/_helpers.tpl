@@ -159,6 +159,15 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- dict "files" $files "env" $env | toJson -}}
 {{- end }}
 
+{{/* Whom a pod is to Kubernetes: nobody with a token. What runs before an upgrade has an account of its own, for the release's may be among what
+     the upgrade brings. (dict "root" $ "component" "fetcher") */}}
+{{- define "weir.serviceAccount" -}}
+{{- $a := .root.Values.serviceAccount -}}
+{{- if not $a.create }}{{ default "default" $a.name }}
+{{- else if eq .component "migrate" }}{{ include "weir.fullname" .root }}-migrate
+{{- else }}{{ default (include "weir.fullname" .root) $a.name }}{{ end }}
+{{- end }}
+
 {{/* Security of every pod and container: the restricted Pod Security Standard. */}}
 {{- define "weir.podSecurity" -}}
 automountServiceAccountToken: false
@@ -255,6 +264,7 @@ spec:
         checksum/config: {{ include "weir.yaml" (dict "root" .root "chains" .chains "keys" (eq .component "gateway")) | sha256sum }}
         {{- with $v.podAnnotations }}{{ toYaml . | nindent 8 }}{{ end }}
     spec:
+      serviceAccountName: {{ include "weir.serviceAccount" . }}
       {{- include "weir.podSecurity" $v | nindent 6 }}
       {{- include "weir.pullSecrets" .root | nindent 6 }}
       terminationGracePeriodSeconds: {{ add $drain $preStop 10 }}   # shutdown_timeout, and a little
