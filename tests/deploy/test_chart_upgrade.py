@@ -1,7 +1,7 @@
 """From the chart before to this one: rendered both, nothing differs that Kubernetes would refuse to change in place.
 
-The whole difference is in $BUILD/check/chart-upgrade-*.diff. Before: the newest release, or as long as there is none, the first chart of all. A shallow
-clone without it has nothing to compare with.
+The whole difference is in $BUILD/check/chart-upgrade-*.diff. Before: the newest release that is not this commit itself, or as long as there is none,
+the first chart of all. A shallow clone without it has nothing to compare with.
 """
 import difflib
 import os
@@ -21,15 +21,23 @@ FIXED = {  # what an update may not touch
 }
 
 
-def git(*words):
-    out = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, check=False)
+def git(*words, clone=ROOT):
+    out = subprocess.run(["git", *words], cwd=clone, capture_output=True, check=False)
     return out.stdout if out.returncode == 0 else b""
+
+
+def earlier(clone=ROOT):
+    """What names the chart before in this clone; None without one. Tags of HEAD itself do not count: a release is compared with the one before it."""
+    found = git("describe", "--tags", "--abbrev=0", "--match", "v*", "HEAD^", clone=clone) \
+        or git("log", "--diff-filter=A", "--format=%H", "--", "deploy/helm/weir/Chart.yaml", clone=clone)
+    name = found.split()[-1].decode() if found else "HEAD"
+    return name if git("rev-parse", f"{name}^{{commit}}", clone=clone) != git("rev-parse", "HEAD", clone=clone) else None
 
 
 @pytest.fixture(scope="module")
 def before(tmp_path_factory):
-    found = git("describe", "--tags", "--abbrev=0", "--match", "v*") or git("log", "--diff-filter=A", "--format=%H", "--", "deploy/helm/weir/Chart.yaml")
-    archive = git("archive", found.split()[-1].decode(), "deploy") if found else b""
+    found = earlier()
+    archive = git("archive", found, "deploy") if found else b""
     if not archive:
         pytest.skip("no earlier chart in this clone")
     folder = tmp_path_factory.mktemp("before")
@@ -66,6 +74,28 @@ def test_an_upgrade_changes_nothing_that_cannot_be_changed(before, values):
     (folder / f"chart-upgrade-{values}.diff").write_text(difference(old, new))
     assert not refused(old, new)
     assert {(o["kind"], o["metadata"]["name"]) for o in old if o["kind"] == "StatefulSet"} <= {(o["kind"], o["metadata"]["name"]) for o in new}
+
+
+def test_a_release_is_not_compared_with_itself(tmp_path):
+    def commit(tag=None):
+        chart = tmp_path / "deploy" / "helm" / "weir" / "Chart.yaml"
+        chart.parent.mkdir(parents=True, exist_ok=True)
+        chart.write_text(f"{chart.read_text() if chart.exists() else ''}#\n")
+        for words in (["add", "."], ["-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-qm", "c"], *([["tag", tag]] if tag else [])):
+            subprocess.run(["git", *words], cwd=tmp_path, check=True)
+        return git("rev-parse", "HEAD", clone=tmp_path).decode().strip()
+
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    first = commit()
+    assert earlier(tmp_path) is None, "also a shallow clone's only commit"
+    commit()
+    assert earlier(tmp_path) == first
+    commit("v0.1.0")
+    assert earlier(tmp_path) == first
+    commit()
+    assert earlier(tmp_path) == "v0.1.0"
+    commit("v0.2.0")
+    assert earlier(tmp_path) == "v0.1.0"
 
 
 def test_such_a_change_would_be_seen():
