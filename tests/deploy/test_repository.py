@@ -49,7 +49,7 @@ def test_what_runs_the_tests_may_mount():
 
 
 def asked_for_a_disk(*wrapper, kind="tmpfs"):
-    program = f"import stack; stack.Disk.KIND = {kind!r}; print(stack.Disk.refused()); stack.Disk(1).stop()"
+    program = f"import stack; stack.Disk.KIND = {kind!r}; print(stack.Disk.refused(), flush=True); stack.Disk(1).stop()"
     return run(*wrapper, sys.executable, "-c", program, env=os.environ | {"PYTHONPATH": str(ROOT / "tools" / "stack")})
 
 
@@ -64,10 +64,22 @@ def test_only_where_mounting_is_refused_is_a_small_disk_done_without():
     assert status != 0 and said.startswith("None\n") and "no-such-kind" in said, said
 
 
+def test_what_ci_lacks_fails_and_what_others_lack_is_skipped(tmp_path):
+    def without_tools(**more):
+        return run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", ROOT / "tests" / "deploy" / "test_manual.py",
+                   "-k", "well_formed and weirctl", env={k: v for k, v in os.environ.items() if k != "CHECK_TOOLS"} | {"PATH": str(tmp_path)} | more)
+
+    status, said = without_tools()
+    assert status == 0 and "1 skipped" in said, said
+    status, said = without_tools(CHECK_TOOLS="required")
+    assert status == 1 and "mandoc is not installed: run tools/deps deploy" in said and re.search(r"1 (failed|error)", said), said
+    assert "CHECK_TOOLS=required make check" in (ROOT / ".ci" / "run").read_text()
+
+
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_the_shell_in_workflows(path, tmp_path):
     if run("sh", "-c", "command -v shellcheck")[0] != 0:
-        pytest.skip("shellcheck is not installed: run tools/deps lint")
+        pytest.skip("shellcheck is not installed: run tools/deps deploy")
     for name, job in yaml.safe_load(path.read_text())["jobs"].items():
         for i, step in enumerate(job["steps"]):
             if "run" in step:

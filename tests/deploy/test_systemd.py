@@ -16,7 +16,7 @@ EXPOSURE_AT_MOST = 1.5  # of 10: what systemd calls OK ends at 5
 @pytest.fixture
 def units(tmp_path):
     if not shutil.which("systemd-analyze"):
-        pytest.skip("systemd-analyze is not installed here")
+        pytest.skip("systemd-analyze is not installed: run tools/deps deploy")
     (tmp_path / "weir.target").write_text((UNITS / "weir.target").read_text())
     text = (UNITS / "weir@.service").read_text().replace("/usr/bin/weir-%i", f"{BIN}/weir-%i").replace("User=weir", "User=root").replace("Group=weir", "Group=root")
     for name in stack.SERVICES:
