@@ -44,6 +44,13 @@ def rules(kind, paths=RULES):
     return [rule for path in paths for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"] if kind in rule]
 
 
+def adapter_rule():
+    """What Prometheus' adapter makes of our metrics, for an autoscaler: {"name", "series": what it looks for, "query": what it then asks for namespace weir}."""
+    (rule,) = yaml.safe_load((MONITORING / "prometheus" / "adapter.yml").read_text())["rules"]["external"]
+    query = rule["metricsQuery"].replace("<<.Series>>", rule["seriesQuery"].partition("{")[0]).replace("<<.LabelMatchers>>", 'namespace="weir"')
+    return {"name": rule["name"]["as"], "series": rule["seriesQuery"], "query": query}
+
+
 def level(api, node):
     """The gateway at this address shows the node's newest block as the ledger's."""
     _, body, _ = stack.http_json(f"{api}/v1/chains/dev")

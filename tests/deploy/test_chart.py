@@ -7,7 +7,7 @@ import shutil
 import pytest
 import yaml
 from chart import ARROWS, CHART, ENVIRONMENTS, component, helm, named, of, pod_templates, schema_faults, selects, template
-from conftest import MONITORING, ROOT, rules
+from conftest import MONITORING, ROOT, adapter_rule, rules
 
 SERVICES = {"fetcher", "normalizer", "reconciler", "gateway"}
 EVERYTHING = ["--set", "monitoring.serviceMonitor.enabled=true,monitoring.rules.enabled=true,monitoring.dashboards.enabled=true,ingress.enabled=true,"
@@ -179,6 +179,11 @@ def test_what_is_scaled_has_no_fixed_number(objects):
     for deployment in of(objects, "Deployment"):
         assert ("replicas" in deployment["spec"]) == (deployment["metadata"]["name"] not in scaled)
     assert scaled <= {"weir-normalizer", "weir-gateway"}, "an owner cannot be multiplied"
+
+
+def test_the_autoscaler_asks_for_what_the_adapter_makes():
+    metrics = [metric["external"]["metric"] for o in of(template("dev", *EVERYTHING), "HorizontalPodAutoscaler") for metric in o["spec"]["metrics"] if metric["type"] == "External"]
+    assert metrics == [{"name": adapter_rule()["name"]}]
 
 
 def test_what_is_referred_to_is_there(objects):

@@ -5,12 +5,12 @@ import re
 
 import pytest
 import stack
-from conftest import MONITORING, ROOT, RULES, level, rules, run, tool
+from conftest import MONITORING, ROOT, RULES, adapter_rule, level, rules, run, tool
 
 DASHBOARDS = sorted((MONITORING / "dashboards").glob("*.json"))
 NAME = re.compile(r"\bweir_[a-z0-9_]+")
 MATCHER = re.compile(r"\b(weir_[a-z0-9_]+)\{([^}]*)\}")
-GIVEN = {"instance", "job", "app", "le"}  # by Prometheus and by its configuration
+GIVEN = {"instance", "job", "app", "le", "namespace"}  # by Prometheus and by its configuration
 
 
 def table():
@@ -28,8 +28,16 @@ def base(name, known):
     return name
 
 
+def scaling():
+    """(where, expression) of what autoscalers ask: the chart's by KEDA, and Prometheus' adapter."""
+    text = (ROOT / "deploy" / "helm" / "weir" / "templates" / "autoscaling.yaml").read_text()
+    (query,) = re.findall(r"^ *query: (.+)$", text, re.M)
+    return [("autoscaling.yaml: KEDA", query), ("adapter.yml: series", adapter_rule()["series"]), ("adapter.yml: query", adapter_rule()["query"])]
+
+
 def expressions():
     """(where, expression) of everything that Prometheus is asked."""
+    yield from scaling()
     for rule in rules("alert") + rules("record"):
         yield rule.get("alert") or rule["record"], rule["expr"]
     for path in DASHBOARDS:
@@ -101,13 +109,28 @@ def test_a_running_suite_has_every_gauge_that_is_named(series):
     assert not {base(name, known) for name in series} - set(known), "a metric that the manual does not list"
 
 
-def test_prometheus_understands_every_expression_of_the_dashboards(tmp_path):
-    asked = [expression.replace("$chain", ".*") for where, expression in expressions() if where.split(":")[0].endswith(".json") and "$datasource" not in where]
+def test_prometheus_understands_every_expression_of_the_dashboards_and_autoscalers(tmp_path):
+    asked = [expression.replace("$chain", ".*") for where, expression in expressions() if ":" in where and "$datasource" not in where and not where.startswith("weir:")]
     asked = [expression for expression in asked if not expression.startswith("label_values") and expression != "prometheus"]
     file = tmp_path / "rules.yml"
     file.write_text(json.dumps({"groups": [{"name": "g", "rules": [{"record": f"r{i}", "expr": e} for i, e in enumerate(asked)]}]}))
     status, said = run(tool("promtool"), "check", "rules", file)
     assert status == 0 and len(asked) > 60, said
+
+
+def test_autoscalers_count_a_lag_once_however_many_gateways_tell_it(tmp_path):
+    def lag(chain, kind, gateway, value, namespace="weir", topic="raw"):
+        return {"series": f'weir_gateway_stream_lag{{chain="{chain}",class="{kind}",topic="{topic}",instance="{gateway}",namespace="{namespace}"}}', "values": str(value)}
+
+    lags = [lag(chain, kind, gateway, value) for gateway in "abc" for chain, kind, value in (("one", "live", 10), ("one", "backfill", 500), ("two", "live", 7))]
+    lags += [lag("one", "live", "a", 10000, topic="blocks")]
+    keda, adapter = [{"expr": query, "eval_time": "0m", "exp_samples": [{"labels": "{}", "value": 517}]} for where, query in scaling() if "series" not in where]
+    file = tmp_path / "lag.yml"
+    file.write_text(json.dumps({"rule_files": [], "tests": [
+        {"interval": "1m", "input_series": lags, "promql_expr_test": [keda, adapter]},
+        {"interval": "1m", "input_series": [*lags, lag("one", "live", "z", 9000, namespace="other")], "promql_expr_test": [adapter]}]}))
+    status, said = run(tool("promtool"), "test", "rules", file)
+    assert status == 0, said
 
 
 def test_dashboards_are_complete():
