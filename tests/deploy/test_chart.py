@@ -68,11 +68,25 @@ def test_what_is_misspelt_or_missing_is_refused(setting, complaint):
     assert status != 0 and complaint in said, said
 
 
+def differences(values, part, schema, path=""):
+    """Keys of defaults and schema, at any depth, that the other does not have. A default that is empty stands for the whole of its object."""
+    part = schema["$defs"][part["$ref"].rpartition("/")[2]] if "$ref" in part else part
+    if not isinstance(values, dict) or not values or "properties" not in part:
+        return []
+    found = [f"{path}{key}: not in the {'schema' if key in values else 'values'}" for key in set(values) ^ set(part["properties"]) if path or key != "global"]
+    found += [f"{path}: takes any key"] if part.get("additionalProperties") is not False else []
+    return found + [more for key in set(values) & set(part["properties"]) for more in differences(values[key], part["properties"][key], schema, f"{path}{key}.")]
+
+
 def test_every_value_is_in_the_schema():
     """values.yaml is valid without the schema's help to know it: no key of it may be unknown, and none of the schema without a default."""
     schema, values = json.loads((CHART / "values.schema.json").read_text()), yaml.safe_load((CHART / "values.yaml").read_text())
-    assert set(values) == set(schema["properties"]) - {"global"}
-    assert set(values["config"]) == set(schema["properties"]["config"]["properties"])
+    assert not differences(values, schema, schema)
+    del values["redis"]["bundled"]["resources"]["limits"]["cpu"]
+    del schema["properties"]["normalizer"]["properties"]["keda"]["properties"]["busLag"]
+    schema["properties"]["networkPolicy"]["properties"]["nodes"]["additionalProperties"] = True
+    assert sorted(differences(values, schema, schema)) == ["networkPolicy.nodes.: takes any key", "normalizer.keda.busLag: not in the schema",
+                                                           "redis.bundled.resources.limits.cpu: not in the values"]
 
 
 # ---- schemas -----------------------------------------------------------------------------------------------------------------------------
