@@ -59,7 +59,7 @@ def test_the_unit_starts_what_the_package_brings(root):
     unit = (root / "lib" / "systemd" / "system" / "weir@.service").read_text()
     assert "ExecStart=/usr/bin/weir-%i --config /etc/weir/weir.yaml" in unit
     assert re.search(r"^User=weir$", unit, re.M) and (root / "usr" / "lib" / "sysusers.d" / "weir.conf").read_text().splitlines()[-1].startswith("u weir ")
-    assert {path.name for path in (root / "usr" / "share" / "man").rglob("*.gz")} == {f"{n}.8.gz" for n in PROGRAMS[:4]} | {"weirctl.1.gz"}
+    assert {path.name for path in (root / "usr" / "share" / "man").rglob("*.gz")} == {f"{n}.8.gz" for n in PROGRAMS[:4]} | {"weirctl.1.gz", "weir-backup.8.gz"}
     status, said = run(root / "usr" / "bin" / "weir-gateway", "--print-sample-config")
     assert status == 0 and (root / "usr" / "share" / "doc" / "weir" / "weir.yaml.sample").read_text() == said
 
@@ -67,8 +67,76 @@ def test_the_unit_starts_what_the_package_brings(root):
 def test_installing_starts_nothing(package, tmp_path):
     subprocess.run(["dpkg-deb", "-e", package, tmp_path / "control"], check=True)
     script = tmp_path / "control" / "postinst"
-    assert run("sh", "-n", script)[0] == 0
+    for name in ("postinst", "prerm", "postrm"):
+        assert run("sh", "-n", tmp_path / "control" / name)[0] == 0
     assert not re.search(r"systemctl (start|enable|restart)", script.read_text())
+
+
+def test_what_operations_md_names_is_in_it(root):
+    """The paths below /usr that the manual tells to use; backoff.conf is an example, for Debian 12's systemd does not know its words."""
+    named = set(re.findall(r"/usr/share/[\w./-]+", (ROOT / "docs" / "operations.md").read_text()))
+    assert "/usr/share/doc/weir/examples/backoff.conf" in named
+    assert [path for path in named if path.startswith("/usr/share/doc/weir") and not (root / path[1:]).is_file()] == []
+    assert not list((root / "lib" / "systemd").rglob("*.conf"))
+
+
+class Machine:
+    """A root for dpkg alone; its scripts run outside of it, with systemd's commands written down instead of carried out."""
+
+    def __init__(self, folder):
+        self.root, self.bin, self.log = folder / "machine", folder / "bin", folder / "log"
+        for part in ("var/lib/dpkg/updates", "var/lib/dpkg/info", "run/systemd/system"):
+            (self.root / part).mkdir(parents=True)
+        (self.root / "var/lib/dpkg/status").touch()
+        self.bin.mkdir()
+        for name in ("systemctl", "deb-systemd-invoke", "systemd-sysusers"):
+            (self.bin / name).write_text(f'#!/bin/sh\necho "{name} $*" >>"{self.log}"\n')
+            (self.bin / name).chmod(0o755)
+
+    def dpkg(self, *words):
+        """What it made systemd do."""
+        self.log.write_text("")
+        status, said = run("dpkg", f"--root={self.root}", "--force-script-chrootless", "--force-depends", "--force-not-root", *words,
+                           env=dict(os.environ, PATH=f"{self.bin}:{os.environ['PATH']}:/usr/sbin:/sbin"))
+        assert status == 0, said
+        return self.log.read_text().splitlines()
+
+    def enable(self):
+        units = self.root / "etc/systemd/system"
+        for wants, unit in (("multi-user.target.wants", "weir.target"), *(("weir.target.wants", f"weir@{name}.service") for name in stack.SERVICES)):
+            (units / wants).mkdir(parents=True, exist_ok=True)
+            (units / wants / unit).symlink_to("/lib/systemd/system/" + re.sub("@.*[.]", "@.", unit))
+
+    def enabled(self):
+        return {path.name for path in (self.root / "etc/systemd/system").rglob("*.wants/*")}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files to root, as dpkg does")
+def test_removing_stops_it_purging_forgets_it_and_an_upgrade_does_neither(package, tmp_path):
+    machine = Machine(tmp_path)
+    everything = {"weir.target", *(f"weir@{name}.service" for name in stack.SERVICES)}
+    installed = machine.dpkg("-i", package)
+    assert f"systemd-sysusers --root={machine.root}/ weir.conf" in installed and not [line for line in installed if " stop" in line or " start" in line]
+    machine.enable()
+    (machine.root / "etc/weir/weir.yaml").write_text("chains: []\n")
+    upgraded = machine.dpkg("-i", package)
+    assert [line.split()[1] for line in upgraded if "@" in line] == ["try-restart"] * 4 and not [line for line in upgraded if "invoke" in line]
+    assert machine.enabled() == everything
+    removed = machine.dpkg("-r", "weir")
+    stops = [set(line.split()[2:]) for line in removed if line.startswith("deb-systemd-invoke stop ")]
+    assert stops == [everything] and removed[-1] == "systemctl daemon-reload", removed
+    assert machine.enabled() == everything and not (machine.root / "usr/bin/weir-gateway").exists()
+    machine.dpkg("-i", package)
+    assert [line for line in machine.dpkg("-P", "weir") if " stop " in line], "purged at once, it is stopped, too"
+    assert machine.enabled() == set() and (machine.root / "etc/weir/weir.yaml").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files to root, as dpkg does")
+def test_where_systemd_does_not_run_it_is_asked_nothing(package, tmp_path):
+    machine = Machine(tmp_path)
+    (machine.root / "run/systemd/system").rmdir()
+    for words in (("-i", package), ("-r", "weir"), ("-P", "weir")):
+        assert not [line for line in machine.dpkg(*words) if "sysusers" not in line]
 
 
 def test_it_is_reproducible(package, tmp_path):
