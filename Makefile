@@ -243,7 +243,7 @@ mutants:
 lint:
 	$(Q)tools/lint/run
 docs: all
-	$(Q)tools/gen-docs $(BUILD)/bin docs
+	$(Q)tools/gen-docs $(BUILD)/bin docs deploy/helm/weir/README.md
 images:
 	$(Q)docker/build
 images-run:

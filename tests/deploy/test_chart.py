@@ -7,7 +7,7 @@ import shutil
 import pytest
 import yaml
 from chart import ARROWS, CHART, ENVIRONMENTS, component, helm, named, of, pod_templates, schema_faults, selects, template
-from conftest import MONITORING, ROOT, adapter_rule, rules
+from conftest import MONITORING, ROOT, adapter_rule, rules, run
 
 SERVICES = {"fetcher", "normalizer", "reconciler", "gateway"}
 EVERYTHING = ["--set", "monitoring.serviceMonitor.enabled=true,monitoring.rules.enabled=true,monitoring.dashboards.enabled=true,ingress.enabled=true,"
@@ -87,6 +87,29 @@ def test_every_value_is_in_the_schema():
     schema["properties"]["networkPolicy"]["properties"]["nodes"]["additionalProperties"] = True
     assert sorted(differences(values, schema, schema)) == ["networkPolicy.nodes.: takes any key", "normalizer.keda.busLag: not in the schema",
                                                            "redis.bundled.resources.limits.cpu: not in the values"]
+
+
+def leaves(values, path=""):
+    for key, value in values.items():
+        yield from leaves(value, f"{path}{key}.") if isinstance(value, dict) and value else [path + key]
+
+
+def test_the_readme_has_every_value_as_it_is(tmp_path):
+    chart = tmp_path / "chart"
+    chart.mkdir()
+    for name in ("README.md", "values.yaml"):
+        shutil.copy(CHART / name, chart)
+    status, made = run(ROOT / "tools" / "gen-values", chart)
+    assert status == 0 and made == (CHART / "README.md").read_text(), "stale: run make docs"
+    named = set(re.findall(r"^\| `([^`]+)` \| `", made, re.M))
+    missing = [leaf for leaf in leaves(yaml.safe_load((CHART / "values.yaml").read_text())) if not any(f"{leaf}.".startswith(f"{name}.") for name in named)]
+    assert not missing
+    (chart / "values.yaml").write_text("# Why <it> is,\n#   a: {b: 1}\n# and | how.\na:\n  b: 2   # `<b>`\n  c:\n    - d: [3]\n")
+    status, made = run(ROOT / "tools" / "gen-values", chart)
+    table = made.partition("|---|---|---|\n")[2].splitlines()[:3]
+    assert table == ["| `a` |  | Why &lt;it> is,<br>`a: {b: 1}` and \\| how. |", "| `a.b` | `2` | `<b>` |", "| `a.c` | `[{d: [3]}]` |  |"]
+    (chart / "README.md").write_text("nothing")
+    assert run(ROOT / "tools" / "gen-values", chart)[0] == 1
 
 
 # ---- schemas -----------------------------------------------------------------------------------------------------------------------------
