@@ -306,7 +306,7 @@ int ledger_begin(struct ledger *ledger, struct error *err)
 	struct pg_result *r = NULL;
 	pg_i32(&p[0], ledger->id);
 	pg_text(&p[1], ledger->fence);
-#ifdef WEIR_MUTANT_NO_FENCE
+#ifdef WEIR_MUTANT_NO_LEDGER_FENCE
 	const char *sql = "select watermark_height, journal_sequence from weir.chains where id = $1 and $2::text is not null for update";
 #else
 	const char *sql = "select watermark_height, journal_sequence from weir.chains where id = $1 and fence = $2 for update";

@@ -478,7 +478,7 @@ local function letter_entry(id, f, frame) return { id, { 'class', f.class, 'entr
 register('take_replays', function(keys, argv)
   local a, sub, now, out, taken, until_ms, most = keys[1], argv[1], now_ms(), {}, {}, {}, tonumber(argv[2])
   local fence = argv[4] ~= '' and redis.call('HGET', lease(a, argv[5], sub), 'token') ~= argv[4]
-  --[[fence]] if fence then return redis.error_reply('FENCED the lease has another holder') end
+  --[[lease]] if fence then return redis.error_reply('FENCED the lease has another holder') end
   pump(a, sub, now)
   local latest = num(now + tonumber(argv[3]))
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', a .. ':rpi:' .. sub, '(' .. latest, '+inf', 'LIMIT', 0, 1000)) do

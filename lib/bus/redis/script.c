@@ -39,6 +39,10 @@ static const struct script {
 static const char removed_marker[] =
 #if defined(WEIR_MUTANT_NO_FENCE)
 	"--[[fence]]";
+#elif defined(WEIR_MUTANT_NO_LEASE_FENCE)
+	"--[[lease]]";
+#elif defined(WEIR_MUTANT_NO_RUN_FENCE)
+	"--[[run]]";
 #elif defined(WEIR_MUTANT_NO_SEQUENCE_CHECK)
 	"--[[sequence]]";
 #elif defined(WEIR_MUTANT_ACK_BEFORE_EFFECT)

@@ -524,9 +524,9 @@ end
 -- stand on a server that lost what came last, dead letters as well as entries, and a command that is repeated there must not settle what
 -- lies behind them. nil: it makes no difference.
 local function fenced(key, token, run)
-  --[[fence]] local h = redis.call('HMGET', key, 'token', 'run')
-  --[[fence]] if h[1] ~= token then return redis.error_reply('FENCED the lease has another holder') end
-  --[[fence]] if run and h[2] and h[2] ~= run then return redis.error_reply('FENCED the lease was taken on another run of the server') end
+  local h = redis.call('HMGET', key, 'token', 'run')
+  --[[lease]] if h[1] ~= token then return redis.error_reply('FENCED the lease has another holder') end
+  --[[run]] if run and h[2] and h[2] ~= run then return redis.error_reply('FENCED the lease was taken on another run of the server') end
   return nil
 end
 
