@@ -42,6 +42,25 @@ def impossible():
     return None if out.returncode == 0 else f"this machine does not let us: {out.stderr.strip()[-200:]}"
 
 
+def memory_file():
+    """What a control group that is made here has to limit its memory, or None where nobody can: there is no such file system, it may not be written to,
+    or its memory is not handed on."""
+    folder, name = (GROUPS, "memory.max") if (GROUPS / "cgroup.controllers").exists() else (GROUPS / "memory", "memory.limit_in_bytes")
+    probe = folder / f"weir-{os.getpid()}-probe"
+    try:
+        probe.mkdir()
+    except OSError:
+        return None
+    try:
+        with open(probe / name, "r+", encoding="ascii") as file:
+            file.write(str(1 << 30))
+        return name
+    except OSError:
+        return None
+    finally:
+        probe.rmdir()
+
+
 @contextlib.contextmanager
 def network():
     """This thread, and whatever it starts, in a network of its own with a bridge for pods; stores have their own addresses on it."""
