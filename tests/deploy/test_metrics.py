@@ -115,7 +115,7 @@ def test_what_nobody_looks_at_is_told(capsys):
     assert named() <= set(known)
 
 
-def everything(folder, ca, certificate):
+def everything(certificate):
     """Settings with all on that makes metrics. What is at `nobody` is away: its metrics are there all the same."""
     nobody = f"127.0.0.1:{stack.free_port()}"
     return {
@@ -176,7 +176,7 @@ def series(tmp_path_factory):
         node, receiver = running(stack.Node("anvil", (), folder / "anvil.log")), Receiver(answer=lambda message, n: 410)
         parts.callback(receiver.close)
         chain = stack.dev_chain(node, endpoints=[{"name": "a", "url": node.rpc, "ws_url": node.ws}, {"name": "away", "url": f"http://127.0.0.1:{stack.free_port()}"}])
-        suite = running(stack.Suite(folder / "suite", redis.url, postgres.url, [chain], everything(folder, ca, certificate)))
+        suite = running(stack.Suite(folder / "suite", redis.url, postgres.url, [chain], everything(certificate)))
         subscriber = a_little_of_everything(suite, redis, node, receiver, ca)
         parts.callback(subscriber.close)
 
