@@ -7,7 +7,9 @@
 # hiredis 1.2 is inside (Debian 12 has an older one); yyjson is installed beside it. Only what the public headers declare is visible.
 
 BUS_VERSION  := $(shell sed -n 's/^\#define BUS_VERSION "\(.*\)"/\1/p' lib/bus/version.h)
-BUS_SONAME   := libweir-bus.so.$(word 1,$(subst ., ,$(BUS_VERSION)))
+BUS_NUMBERS  := $(subst ., ,$(BUS_VERSION))
+# What breaks callers: the major number, and the minor while the major is 0 (version.h).
+BUS_SONAME   := libweir-bus.so.$(word 1,$(BUS_NUMBERS))$(if $(filter 0,$(word 1,$(BUS_NUMBERS))),.$(word 2,$(BUS_NUMBERS)))
 BUS_PACKAGE  := $(BUILD)/package
 BUS_HEADERS  := $(addprefix lib/,base/error.h base/mem.h base/log.h base/metrics.h base/clock.h base/breaker.h base/span.h wire/frame.h wire/envelope.h \
                 bus/bus.h bus/registry.h bus/retry.h bus/subscription.h bus/dead_letter.h bus/audit.h bus/health.h bus/trace.h bus/weights.h bus/statistics.h bus/version.h)

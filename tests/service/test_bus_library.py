@@ -57,7 +57,10 @@ def test_only_what_the_headers_declare_is_visible(installed):
 def test_the_version_is_one(installed):
     version = flags(installed, "--modversion")[0]
     assert (installed / f"lib/libweir-bus.so.{version}").is_file()
-    assert f"libweir-bus.so.{version.split('.')[0]}" in run("readelf", "-d", installed / "lib/libweir-bus.so")
+    major, minor, _ = version.split(".")
+    soname = "libweir-bus.so." + (f"0.{minor}" if major == "0" else major)
+    assert re.findall(r"\(SONAME\).*\[(.*)\]", run("readelf", "-d", installed / "lib/libweir-bus.so")) == [soname], "what breaks programs changes the name"
+    assert (installed / "lib" / soname).resolve() == (installed / f"lib/libweir-bus.so.{version}").resolve()
 
 
 def build(installed, folder, example, linking="shared", *more):
