@@ -104,11 +104,13 @@ static enum verdict park_unless_storm(struct bus_subscription *s, struct attempt
 	breaker_failure(&s->storm, now);
 	if (breaker_closed(&s->storm))
 		return VERDICT_PARK;
-	if (!was_open)
+	if (!was_open) {
+		bus_count(s->bus, "weir_bus_storms_total", s->chain, s->topic, s->name, 1);
 		log_error(&s->bus->log, "bus_storm",
 			  "most messages fail for good: paused before they all become dead letters; one is tried now and then",
 			  LOG_S("chain", s->chain), LOG_S("topic", s->topic), LOG_S("subscription", s->name),
 			  LOG_S("type", message_type_name(a->message->frame.type)), LOG_S("error", a->why.text));
+	}
 	a->due_ms = s->storm.until_ms;
 	return VERDICT_LATER;
 }

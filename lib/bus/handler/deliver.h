@@ -13,7 +13,7 @@ struct handler_state {
 	const struct bus_handler *def;
 	struct breaker *breaker; /* in struct bus_subscription; handlers of one dependency share it */
 	struct bus_handler_status status;
-	struct metric *seconds;
+	struct metric *seconds, *breaker_opened, *breaker_state; /* NULL without metrics */
 };
 
 /* A message that waits for its next try, or behind one that does. */

@@ -111,7 +111,11 @@ static int add_handlers(struct bus_subscription *s, struct error *err)
 						 message_type_name(def->types[k]), s->handlers[*at - 1].def->name, def->name);
 			*at = (uint8_t)(i + 1);
 		}
-		h->seconds = m ? metrics_get(m, "weir_bus_handler_seconds", s->chain, s->name, def->name) : NULL;
+		if (!m)
+			continue;
+		h->seconds = metrics_get(m, "weir_bus_handler_seconds", s->chain, s->name, def->name);
+		h->breaker_opened = metrics_get(m, "weir_bus_breaker_opened_total", s->chain, s->name, def->name);
+		h->breaker_state = metrics_get(m, "weir_bus_breaker_state", s->chain, s->name, def->name);
 	}
 	s->own.handler_count = s->options.handler_count;
 	return 0;
@@ -383,6 +387,17 @@ static void show_rows(struct bus_subscription *s)
 	s->shown_count = t->count;
 }
 
+static void show_breaker(struct handler_state *h)
+{
+	const struct breaker *b = h->breaker;
+	if (h->breaker_opened && b->opened_total > h->status.breaker_opened)
+		metric_add(h->breaker_opened, b->opened_total - h->status.breaker_opened);
+	if (h->breaker_state)
+		metric_set(h->breaker_state, breaker_closed(b) ? 0 : breaker_half_open(b, clock_mono_ms()) ? 1 : 2);
+	h->status.breaker_open = !breaker_closed(b);
+	h->status.breaker_opened = b->opened_total;
+}
+
 static void show(struct bus_subscription *s)
 {
 	s->own.held = s->waiting_count;
@@ -392,8 +407,7 @@ static void show(struct bus_subscription *s)
 	s->progressed = false;
 	for (size_t i = 0; i < s->own.handler_count; i++) {
 		struct handler_state *h = &s->handlers[i];
-		h->status.breaker_open = !breaker_closed(h->breaker);
-		h->status.breaker_opened = h->breaker->opened_total;
+		show_breaker(h);
 		s->own.handlers[i] = h->status;
 	}
 	pthread_mutex_lock(&s->lock);

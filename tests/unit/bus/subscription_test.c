@@ -534,6 +534,46 @@ static void a_storm_pauses_and_an_operator_ends_it(void **state)
 	bus_close(&bus);
 }
 
+static void breakers_and_storms_are_in_the_metrics(void **state)
+{
+	(void)state;
+	static const struct breaker_policy patient = { .least = 4, .accept = 2, .window_ms = 60000, .pause_ms = 600000, .pause_max_ms = 600000, .probes = 2 };
+	static const struct bus_handler both[] = { { "first", &handled[0], 1, tell, &story, "database" },
+						   { "second", &handled[1], 1, tell, &story, "database" } };
+	static const char *const names[] = { "first", "second" };
+	struct metrics *m = metrics_new();
+	bus_register_metrics(m);
+	struct bus *bus;
+	const struct bus_options with = { .url = fixture_server.url, .worker = "w", .command_timeout_ms = 3000, .metrics = m };
+	assert_int_equal(bus_open(&with, &bus, NULL), 0);
+	struct bus_subscription_options o = options(BUS_ORDERED);
+	o.handlers = both;
+	o.handler_count = 2;
+	o.breaker = &patient;
+	struct bus_subscription *s = open_with(bus, o);
+	static char keys[300][8];
+	story.all = WEIR_UNAVAILABLE;
+	for (int i = 0; i < 300; i++) {
+		snprintf(keys[i], sizeof keys[i], "k%d", i);
+		publish(bus, PAID, keys[i], keys[i]);
+	}
+	rounds_until(s, status(s).state == BUS_BROKEN);
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(metric_count(metrics_get(m, "weir_bus_breaker_opened_total", "test", "books", names[i])), 1);
+		assert_int_equal((int)metric_value(metrics_get(m, "weir_bus_breaker_state", "test", "books", names[i])), 2);
+	}
+	assert_int_equal(metric_count(metrics_get(m, "weir_bus_storms_total", "test", "orders", "books")), 0);
+	story.all = WEIR_INVALID;
+	bus_subscription_resume(s);
+	rounds_until(s, status(s).state == BUS_STORM);
+	assert_int_equal(metric_count(metrics_get(m, "weir_bus_storms_total", "test", "orders", "books")), 1);
+	assert_int_equal((int)metric_value(metrics_get(m, "weir_bus_breaker_state", "test", "books", "first")), 0);
+	assert_int_equal(metric_count(metrics_get(m, "weir_bus_breaker_opened_total", "test", "books", "first")), 1);
+	bus_subscription_close(&s);
+	bus_close(&bus);
+	metrics_free(&m);
+}
+
 /* -- schema -------------------------------------------------------------------------------------------------------------------------- */
 
 static void old_bodies_grow_on_the_way_also_in_replay(void **state)
@@ -837,6 +877,7 @@ int main(void)
 		TEST(what_was_parked_for_a_dependency_is_tried_again_when_it_is_back),
 		TEST(handlers_of_one_dependency_share_its_breaker),
 		fixture_threads(a_storm_pauses_and_an_operator_ends_it, setup, NULL, "asynq, Sidekiq"),
+		TEST(breakers_and_storms_are_in_the_metrics),
 		TEST(old_bodies_grow_on_the_way_also_in_replay),
 		TEST(what_a_build_does_not_know_waits_for_one_that_does),
 		TEST(a_pause_holds_everything_until_resumed),
