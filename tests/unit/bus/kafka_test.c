@@ -737,7 +737,7 @@ static void an_owner_acquires_in_time_while_brokers_do_not_say_what_they_have(vo
 
 static struct CMUnitTest tests[] = {
 	cmocka_unit_test(what_was_published_is_read_in_order_and_what_was_committed_is_not_read_again),
-	cmocka_unit_test(a_call_that_ran_out_of_time_is_repeated_and_is_once),
+	fixture_threads(a_call_that_ran_out_of_time_is_repeated_and_is_once, NULL, NULL, "librdkafka INTRODUCTION.md"),
 	cmocka_unit_test(a_topic_that_is_missing_is_named_with_the_command_that_makes_it),
 	cmocka_unit_test(brokers_that_are_not_there_are_an_error_in_time),
 	cmocka_unit_test(what_only_redis_does_is_refused_by_name),

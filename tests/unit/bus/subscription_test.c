@@ -865,7 +865,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(what_contradicts_itself_is_refused),
 		TEST(each_message_reaches_its_handler_in_order),
-		fixture_threads(while_one_key_waits_the_others_go_on, setup, NULL, "redis#5117, MassTransit#634, pulsar#15317, pulsar#8115, pulsar#21199"),
+		fixture_threads(while_one_key_waits_the_others_go_on, setup, NULL, "redis#5117, MassTransit#634, pulsar#15317, pulsar#8115, pulsar#21199, Watermill's Requeuer"),
 		TEST(what_waits_is_read_again_by_the_next_owner),
 		fixture_threads(room_for_what_waits_is_bounded, setup, NULL, "nats-server#4112"),
 		TEST(an_event_may_say_how_often_it_is_tried_in_order),

@@ -256,6 +256,49 @@ static void opik_8137_everything_that_was_abandoned_is_reached(void **state)
 	bus_close(&bus);
 }
 
+/* A look at the first pending ids only: while a live reader has those in hand, what a dead one left behind them was never found. */
+static void what_lies_behind_what_is_in_hand_is_reached(void **state)
+{
+	(void)state;
+	enum { IN_HAND = 100, ABANDONED = 20 };
+	struct bus *a = fixture_bus("a"), *b = fixture_bus("b");
+	struct bus_worker *slow = worker(a, NULL), *heir = worker(b, NULL);
+	struct bus_message *m;
+	size_t n = 0;
+	assert_int_equal(take(slow, 1, 0, &m), 0);
+	publish_many(a, IN_HAND);
+	while (n < IN_HAND)
+		n += take(slow, IN_HAND - n, 2000, &m);
+	publish_many(a, ABANDONED);
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct bus *gone = fixture_bus("gone");
+		struct bus_worker *reader = worker(gone, NULL);
+		size_t got = 0;
+		while (got < ABANDONED && bus_worker_read(reader, ABANDONED, 2000, &m, &n, NULL) == 0)
+			got += n;
+		_exit(got == ABANDONED ? 0 : 1); /* without a word */
+	}
+	int status;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	n = 0;
+	for (int64_t end = clock_mono_ms() + 60000; n < ABANDONED;) {
+		assert_true(clock_mono_ms() < end);
+		size_t got = take(heir, 10, 200, &m);
+		for (size_t i = 0; i < got; i++)
+			assert_true(m[i].sequence > IN_HAND);
+		n += got;
+		if (got > 0)
+			settle_all(heir, m, got);
+	}
+	assert_int_equal(pending(), IN_HAND);
+	bus_worker_close(&slow);
+	bus_worker_close(&heir);
+	bus_close(&a);
+	bus_close(&b);
+}
+
 /* The clock of a message runs from when it was read: a slow handler's messages were given to others meanwhile. */
 static void dapr_4599_what_is_in_hand_is_nobody_elses(void **state)
 {
@@ -529,6 +572,7 @@ int main(void)
 		TEST(redis_13337_the_lag_is_known_after_a_deletion),
 		TEST(prefect_18606_what_nobody_reads_is_told_and_can_be_ended),
 		TEST(opik_8137_everything_that_was_abandoned_is_reached),
+		fixture_threads(what_lies_behind_what_is_in_hand_is_reached, fixture_flush, NULL, "Dapr pubsub.redis"),
 		TEST(dapr_4599_what_is_in_hand_is_nobody_elses),
 		cmocka_unit_test_setup_teardown(celery_5935_what_waits_long_for_its_time_runs_once, simulate, simulate_no_more),
 		TEST(redis_6887_a_blocked_reader_survives_the_end_of_its_stream),
