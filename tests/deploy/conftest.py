@@ -57,3 +57,25 @@ def level(api, node):
     newest = node.call("eth_getBlockByNumber", "latest", False)
     watermark = (body or {}).get("watermark")  # none before the first block
     return bool(watermark) and watermark["height"] == int(newest["number"], 16) and watermark["hash"] == newest["hash"]
+
+
+def pay(node):
+    """Value from the node's first account to its second: both, and the block in which it moved."""
+    payer, payee = node.call("eth_accounts")[:2]
+    sent = node.call("eth_sendTransaction", {"from": payer, "to": payee, "value": hex(10**15 + 7)})
+    node.call("anvil_mine", "0x1")
+    return (payer, payee), int(node.call("eth_getTransactionReceipt", sent)["blockNumber"], 16)
+
+
+def faultless(suite, node, accounts, height):
+    """Through the API: no gap, no incident, and these accounts have what the node says; the reconciler has compared them at this height or later."""
+    def native(account):
+        page = suite.get(f"/v1/chains/dev/accounts/{account}/balances")[1]
+        return next(row for row in page["items"] if row["asset"] == "native")
+
+    for account in accounts:
+        stack.wait_until(f"{account} compared with the chain", 60, lambda a=account: (native(a)["reconciled_at_height"] or -1) >= height)
+        row = native(account)
+        assert int(row["amount"]) == int(node.call("eth_getBalance", account, hex(row["height"])), 16)
+    chain = suite.chain("dev")
+    assert (chain["gaps"], chain["incidents"]) == (0, 0), chain

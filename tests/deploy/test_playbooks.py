@@ -17,7 +17,7 @@ import pytest
 import redis
 import stack
 import yaml
-from conftest import ROOT, level
+from conftest import ROOT, faultless, level, pay
 
 sys.path.insert(0, str(ROOT / "tests" / "service"))
 import wire  # noqa: E402
@@ -136,6 +136,14 @@ class World:
         stack.wait_until("the ledger at the node's head", 60, lambda: level(self.sites[site].api, self.node))
         assert self.postgres.query("select count(*) from weir.blocks where canonical") == [[str(self.node.height() + 1)]]
 
+    def open_now(self, site="old"):
+        """Gaps and incidents, as the API counts them."""
+        chain = self.sites[site].chain("dev")
+        return chain["gaps"], chain["incidents"]
+
+    def without_gaps(self, site="old"):
+        stack.wait_until("no gap", 60, lambda: self.open_now(site)[0] == 0)
+
     def stop(self):
         self.server.shutdown()
         for part in reversed(self.parts):
@@ -168,17 +176,23 @@ def test_redis_lost(world):
         world.redis["old"].command("ACL", "SETUSER", "weir", "on", ">" + OLD, "~*", "&*", "+@all")
 
     world.redis["old"].start = start_with_its_users
-    assert "dev" in world.run("redis-lost")
+    world.run("redis-lost")
     world.grow(5)
+    suite = world.sites["old"]
+    stack.wait_until("the gateway's bus is up, and nothing waits for it", 60, lambda: suite.metric("gateway", "weir_gateway_bus_up") == 1 and
+                     suite.metric("reconciler", "weir_reconciler_events_unpublished") == 0)
+    world.without_gaps()
 
 
 def test_deep_reorg(world):
-    before = world.node.height()
+    before, known = world.node.height(), world.open_now()
     world.node.call("anvil_reorg", 14, [])
     world.grow(3)
     assert world.node.height() == before + 3
     stack.wait_until("the fork's depth, which WeirDeepReorg looks at", 20, lambda: world.sites["old"].metric("fetcher", "weir_fetcher_fork_depth") > 10)
     world.run("deep-reorg")
+    world.grow(2)
+    assert world.open_now() == known, "nothing new"
 
 
 @pytest.fixture
@@ -199,10 +213,12 @@ def test_lying_node(world, lying):
     stack.wait_until("blocks of a that do not prove", 60, lambda: world.node.call("anvil_mine", "0x1") is None and failed() > 0)
     (world.folder / "edited.yaml").write_text(world.edited("b"))
     world.run("lying-node")
-    before = world.asked()
+    world.grow(2)
+    world.without_gaps()
+    before = world.asked(), failed()
     world.grow(5)
-    assert world.asked() == before, "nobody asks it any more"
-    assert stack.http_json(world.sites["old"].api + "/v1/chains/dev")[1]["gaps"] == 0
+    assert (world.asked(), failed()) == before, "nobody asks it any more, and no block of it is left to fail"
+    assert world.open_now()[0] == 0
 
 
 def test_stuck_chain(world, lying):
@@ -263,20 +279,31 @@ def test_full_disk(world):
         world.environment["OLD"] = OLD
         assert work.stop(60) == 0
     world.grow(2)
+    world.without_gaps()
     assert world.postgres.query("select count(*) from pg_replication_slots") == [["0"]]
 
 
 def test_postgres_restore(world):
     environment = dict(os.environ, **world.environment)
+    suite = world.sites["old"]
+    key = suite.operate("POST", "/admin/v1/keys", {"name": "client", "scopes": ["read"]})[1]["key"]
     subprocess.run(["weir-backup", "backup", world.environment["BACKUP"]], env=environment, check=True, stderr=subprocess.DEVNULL)
+    [[backed_up]] = world.postgres.query("select watermark_height from weir.chains")
+    accounts, height = pay(world.node)
+    assert height > int(backed_up)
     world.grow(10)
     world.run("postgres-restore")
     world.grow(5)
+    faultless(suite, world.node, accounts, height)
+    assert stack.http_json(suite.api + "/v1/chains", headers={"Authorization": f"Bearer {key}"})[0] == 200, "a key of before the backup"
 
 
 def test_secret_rotation(world):
     world.run("secret-rotation")
     world.grow(5)
+
+    suite = world.sites["old"]
+    assert [name for name in suite.processes if not suite.ready(name)] == [], "every process is ready"
 
     def auth(password):
         return world.redis["old"].command("AUTH", "weir", password)
@@ -288,4 +315,5 @@ def test_region_move(world):
     """Last: nothing of the old site runs afterwards."""
     world.run("region-move", "new")
     world.grow(5, "new")
+    world.without_gaps("new")
     assert not any(process.alive() for process in world.sites["old"].processes.values())
