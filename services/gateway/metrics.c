@@ -31,7 +31,7 @@ const struct metric_def gateway_metrics[] = {
 	{ "weir_gateway_limited_total", METRIC_COUNTER, "Requests refused because a rate limit was used up.", { "kind" }, NULL },
 	{ "weir_gateway_limited_clients", METRIC_GAUGE, "Addresses and keys that rate limits count now.", { NULL }, NULL },
 	{ "weir_gateway_limits_shared", METRIC_GAUGE, "1 while rate limits are shared with the other gateways by Redis, else 0: each counts for itself.", { NULL }, NULL },
-	{ "weir_gateway_announced_to_hub_seconds", METRIC_HISTOGRAM, "From a node's announcement of a block to its arrival at the hub.", { NULL }, NULL },
+	{ "weir_gateway_announced_to_frame_seconds", METRIC_HISTOGRAM, "From a node's announcement of a block until its frames are written to the clients that listen live.", { NULL }, NULL },
 	{ "weir_gateway_recent_bytes", METRIC_GAUGE, "Memory taken by answers that are given again for a while.", { NULL }, NULL },
 	{ "weir_gateway_recent_total", METRIC_COUNTER, "Reads that may be answered so: answered from memory (hit), by an equal read in flight (joined), or by the database (miss).", { "result" }, NULL },
 	{ "weir_gateway_final_bytes", METRIC_GAUGE, "Memory taken by kept answers about finalised blocks.", { NULL }, NULL },

@@ -19,7 +19,7 @@ def owned(name, values, owner="1x420"):
 
 
 def histogram(slow, n=DAY):
-    name = "weir_gateway_announced_to_hub_seconds"
+    name = "weir_gateway_announced_to_frame_seconds"
     return {f'{name}_bucket{{le="1"}}': f"0+{1000 - slow}x{n}", f"{name}_count": f"0+1000x{n}"}
 
 

@@ -83,7 +83,7 @@ def stages(suite):
     """Where the time went, on average: the services' own histograms, in ms."""
     out = {}
     for service, name in (("normalizer", "weir_normalizer_block_seconds"), ("reconciler", "weir_reconciler_batch_seconds"),
-                          ("gateway", "weir_gateway_announced_to_hub_seconds")):
+                          ("gateway", "weir_gateway_announced_to_frame_seconds")):
         count = suite.metric(service, f"{name}_count")
         out[name.replace("_seconds", "_ms")] = round(suite.metric(service, f"{name}_sum") / count * 1000, 1) if count else None
     return out

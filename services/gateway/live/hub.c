@@ -133,16 +133,8 @@ struct hub_counts hub_counts(const struct hub *hub)
 
 /* ---- the thread ------------------------------------------------------------------------------------------------------------------------ */
 
-static void note_latency(struct hub *hub, const struct event *event)
-{
-	const Weir__V1__LedgerEvent *m = event->message;
-	if (m->event_case == WEIR__V1__LEDGER_EVENT__EVENT_BLOCK_APPLIED && m->block_applied->announced_at_unix_ms > 0)
-		metric_observe(hub->metrics.latency, (double)(clock_wall_ms() - (int64_t)m->block_applied->announced_at_unix_ms) / 1e3);
-}
-
 static void take_note(struct hub *hub, struct note *note)
 {
-	struct hub_trace trace;
 	switch (note->kind) {
 	case NOTE_CONNECTION:
 		conn_start(note->conn, (struct bytes){ note->early, note->early_size });
@@ -157,10 +149,9 @@ static void take_note(struct hub *hub, struct note *note)
 		metric_set(hub->metrics.connections, (double)atomic_load(&hub->connections));
 		break;
 	case NOTE_EVENT:
-		note_latency(hub, note->event);
-		hub_trace_begin(&trace, hub, note->event); /* which may be gone after that */
+		hub_trace_begin(hub, note->chain, note->event);
 		live_event(hub, note->chain, note->event);
-		hub_trace_end(&trace, hub, note->chain);
+		hub_trace_offered(hub);
 		break;
 	case NOTE_RESET:
 		live_reset(hub, note->chain, note->newest, note->print);
@@ -271,6 +262,7 @@ static void turn(struct hub *hub, struct epoll_event *events, int timeout_ms, bo
 			conn_read(conn);
 	}
 	flush_dirty(hub);
+	hub_traces_end(hub);
 	tick(hub);
 	flush_dirty(hub);
 	bury(hub);
@@ -343,7 +335,7 @@ static void find_metrics(struct hub *hub)
 		.replays = metrics_get(m, "weir_gateway_replay_jobs_total", NULL, NULL, NULL),
 		.lagged = { NULL, metrics_get(m, "weir_gateway_laggards_total", "resume", NULL, NULL), metrics_get(m, "weir_gateway_laggards_total", "drop", NULL, NULL),
 			    metrics_get(m, "weir_gateway_laggards_total", "conflate", NULL, NULL) },
-		.latency = metrics_get(m, "weir_gateway_announced_to_hub_seconds", NULL, NULL, NULL),
+		.latency = metrics_get(m, "weir_gateway_announced_to_frame_seconds", NULL, NULL, NULL),
 	};
 }
 
@@ -361,6 +353,7 @@ int hub_open(struct gateway *gateway, struct hub **ret, struct error *err)
 	hub->scratch = arena_new(8 * TEXT_MAX);
 	hub->packed = (struct buf)BUF_INIT(2 * TEXT_MAX);
 	hub->together = xmalloc(TOGETHER_SIZE);
+	hub->traces = hub_traces_new();
 	pthread_mutex_init(&hub->lock, NULL);
 	pthread_cond_init(&hub->listed, NULL);
 	hub->chains = xcalloc(gateway->chain_count ? gateway->chain_count : 1, sizeof *hub->chains);
@@ -423,6 +416,7 @@ void hub_close(struct hub **hubp)
 	arena_free(&hub->scratch);
 	buf_free(&hub->packed);
 	xfree(&hub->together);
+	hub_traces_free(&hub->traces);
 	queue_free_spare(hub);
 	if (hub->epoll >= 0)
 		close(hub->epoll);

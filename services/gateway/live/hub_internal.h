@@ -188,6 +188,7 @@ struct hub {
 	struct arena *scratch; /* of one push */
 	int64_t ticked_ms, turned_ms; /* turned: when the turn at hand began */
 	struct wheel wheel;    /* of connections, by ticks */
+	struct hub_traces *traces; /* of the events of the turn at hand */
 	uint64_t holders_seen; /* the keyring's generation + 1 when everybody was looked at last */
 	struct hub_metrics {
 		struct metric *connections, *subscriptions, *pushes, *bytes, *replays, *latency, *lagged[4];
