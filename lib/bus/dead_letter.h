@@ -58,12 +58,12 @@ int dead_letter_counts(struct bus *, const char *chain, const char *subscription
 /* Marks letters for replay by their subscription, in key order; ids n 0: all that match. *ret_n marked. Idempotent. */
 int dead_letter_replay(struct bus *, const char *chain, const char *subscription, const struct dead_letter_filter *, const char *const *ids,
 		       size_t n, const char *who, uint64_t *ret_n, struct error *);
-/* Drops letters. Followers of a head that is dropped stay until they are replayed. */
+/* Drops letters. Followers of a head that is dropped stay until they are replayed. WEIR_INVALID: no reason given (why NULL or empty). */
 int dead_letter_purge(struct bus *, const char *chain, const char *subscription, const struct dead_letter_filter *, const char *const *ids,
 		      size_t n, const char *who, const char *why, uint64_t *ret_n, struct error *);
 /* Lets the messages behind the head of a key be handled without it: a break of order that somebody takes upon himself. The letter stays
- * (kind "skipped") until it is replayed or purged. WEIR_NOT_FOUND; WEIR_CONFLICT: it is not the first of its key, or is being tried now;
- * WEIR_UNSUPPORTED: nothing waits for it (a shared lane, or no key). */
+ * (kind "skipped") until it is replayed or purged. WEIR_INVALID: no reason given (why NULL or empty); WEIR_NOT_FOUND; WEIR_CONFLICT: it is
+ * not the first of its key, or is being tried now; WEIR_UNSUPPORTED: nothing waits for it (a shared lane, or no key). */
 int dead_letter_skip(struct bus *, const char *chain, const char *subscription, const char *id, const char *who, const char *why, struct error *);
 
 /* -- editing --------------------------------------------------------------------------------------------------------------- */

@@ -17,6 +17,14 @@ bool dead_letter_is_id(const char *id)
 	return id && strlen(id) < 32 && bus_parse_id(id, &generation, &sequence) && generation < 99999999999999 && sequence < 1000000;
 }
 
+int dead_letter_check_why(const char *subscription, const char *action, const char *why, struct error *err)
+{
+	if (why && *why)
+		return 0;
+	return error_set(err, WEIR_INVALID, "subscription %s: to %s dead letters takes a reason, which is kept in the audit log; nothing was done. Give one",
+			 subscription, action);
+}
+
 static void add_text_or_empty(struct bus_args *a, const char *text)
 {
 	bus_args_add(a, text ? text : "");
@@ -268,6 +276,10 @@ int dead_letter_replay(struct bus *bus, const char *chain, const char *subscript
 int dead_letter_purge(struct bus *bus, const char *chain, const char *subscription, const struct dead_letter_filter *filter, const char *const *ids,
 		      size_t n, const char *who, const char *why, uint64_t *ret_n, struct error *err)
 {
+	*ret_n = 0;
+	int r = dead_letter_check_why(subscription, "purge", why, err);
+	if (r != 0)
+		return r;
 	if (bus->transport)
 		return bus->transport->letter_purge(bus, chain, subscription, filter, ids, n, who, why, ret_n, err);
 	return act(bus, "purge", chain, subscription, filter, ids, n, (const char *[]){ who, why }, 2, ret_n, err);

@@ -154,13 +154,16 @@ int dead_letter_skip(struct bus *bus, const char *chain, const char *subscriptio
 		     { WEIR_UNSUPPORTED, "no message waits for it: there is nothing to skip" } };
 	struct bus_args a = { 0 };
 	redisReply *reply;
+	int r = dead_letter_check_why(subscription, "skip", why, err);
+	if (r != 0)
+		return r;
 	if (!dead_letter_is_id(id))
 		return error_set(err, WEIR_INVALID, "not a dead letter's id");
 	dead_letter_call(&a, "skip_letter", chain, subscription);
 	bus_args_add(&a, id);
 	bus_args_add(&a, who ? who : "");
-	bus_args_add(&a, why ? why : "");
-	int r = bus_run(bus, &a, 0, &reply, err);
+	bus_args_add(&a, why);
+	r = bus_run(bus, &a, 0, &reply, err);
 	bus_args_free(&a);
 	if (r != 0)
 		return r;

@@ -13,6 +13,7 @@ static inline struct bytes dead_letter_part(const redisReply *letter, int part)
 	return (struct bytes){ (const uint8_t *)letter->element[part]->str, letter->element[part]->len };
 }
 bool dead_letter_is_id(const char *);
+int dead_letter_check_why(const char *subscription, const char *action, const char *why, struct error *); /* WEIR_INVALID: none given */
 void dead_letter_call(struct bus_args *, const char *function, const char *chain, const char *subscription);
 void dead_letter_add_filter(struct bus_args *, const struct dead_letter_filter *); /* six arguments; NULL: any */
 

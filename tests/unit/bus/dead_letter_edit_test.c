@@ -240,6 +240,12 @@ static void test_skip(void **state)
 	assert_int_equal(dead_letter_skip(l.bus, "test", OWNER_SUB, ids.ids[1], "me", "why", NULL), WEIR_CONFLICT);
 	assert_int_equal(dead_letter_skip(l.bus, "test", OWNER_SUB, "1-1", "me", "why", NULL), WEIR_NOT_FOUND);
 	assert_int_equal(dead_letter_skip(l.bus, "test", OWNER_SUB, "1", "me", "why", NULL), WEIR_INVALID);
+	struct error err;
+	static const char *const no_reasons[] = { NULL, "" };
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(dead_letter_skip(l.bus, "test", OWNER_SUB, ids.ids[0], "me", no_reasons[i], &err), WEIR_INVALID);
+		assert_non_null(strstr(err.text, "to skip dead letters takes a reason"));
+	}
 	assert_int_equal(letters(l.bus, &(struct dead_letter_filter){ .kind = "follower" }), 2);
 	assert_int_equal(dead_letter_skip(l.bus, "test", OWNER_SUB, ids.ids[0], "me", "it will never be", NULL), 0);
 	assert_int_equal(dead_letter_skip(l.bus, "test", OWNER_SUB, ids.ids[0], "me", "it will never be", NULL), 0); /* a repeated call */

@@ -411,6 +411,13 @@ static void test_replay_and_purge_some(void **state)
 	assert_true(m[0].replay && m[1].replay);
 	struct bus_message second = m[1];
 	fixture_settle(w, &m[0], BUS_DONE, 0);
+	struct error err;
+	static const char *const no_reasons[] = { NULL, "" };
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(dead_letter_purge(bus, "test", SUB, NULL, two, 2, "me", no_reasons[i], &n, &err), WEIR_INVALID);
+		assert_non_null(strstr(err.text, "to purge dead letters takes a reason"));
+		assert_int_equal(n, 0);
+	}
 	assert_int_equal(dead_letter_purge(bus, "test", SUB, NULL, two, 2, "me", "wrong", &n, NULL), 0);
 	assert_int_equal(n, 1); /* the other one, while it is being replayed */
 	fixture_settle(w, &second, BUS_DONE, 0);
