@@ -130,7 +130,7 @@ def test_a_drain_that_is_stuck_ends_with_its_own_status(world, suite, name):
 @pytest.mark.parametrize("name", ["reconciler", "gateway"])
 def test_a_database_that_says_nothing_holds_no_drain_up(world, suite, name):
     """Its processes are stopped, not gone: libpq would wait for them for ever."""
-    made = suite({"shutdown_timeout": "60s", "postgres": {"statement_timeout": "1s", "connect_timeout": "2s"}, "gateway": {"request_timeout": "1s"}})
+    made = suite({"postgres": {"statement_timeout": "1s", "connect_timeout": "2s"}, "gateway": {"request_timeout": "1s"}})
     frozen = list(descendants(world.postgres.process.pid))
     try:
         for pid in frozen:

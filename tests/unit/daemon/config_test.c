@@ -314,13 +314,13 @@ static void units(void **state)
 	static const struct {
 		const char *yaml;
 		int64_t ms, bytes;
-	} rows[] = { { "shutdown_timeout: 500ms\ngateway: {max_body: 2048}", 500, 2048 },
-		     { "shutdown_timeout: 5s\ngateway: {max_body: 64KiB}", 5000, 65536 },
-		     { "shutdown_timeout: 2m\ngateway: {max_body: 3MiB}", 120000, 3 << 20 },
-		     { "shutdown_timeout: 700\ngateway: {max_body: \"1MiB\"}", 700, 1 << 20 } };
+	} rows[] = { { "postgres: {statement_timeout: 500ms}\ngateway: {max_body: 2048}", 500, 2048 },
+		     { "postgres: {statement_timeout: 5s}\ngateway: {max_body: 64KiB}", 5000, 65536 },
+		     { "postgres: {statement_timeout: 2m}\ngateway: {max_body: 3MiB}", 120000, 3 << 20 },
+		     { "postgres: {statement_timeout: 700}\ngateway: {max_body: \"1MiB\"}", 700, 1 << 20 } };
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		struct config *c = good(rows[i].yaml);
-		assert_int_equal(c->shutdown_timeout_ms, rows[i].ms);
+		assert_int_equal(c->postgres.statement_timeout_ms, rows[i].ms);
 		assert_int_equal(c->gateway.max_body_bytes, rows[i].bytes);
 		config_free(&c);
 	}
@@ -338,6 +338,8 @@ static void mission_limits(void **state)
 	bad("normalizer: {workers: 0}", "1 to 100", NULL);
 	bad("normalizer: {batch: 10001}", "1 to 10000", NULL);
 	bad("reconciler: {batch_blocks: 10001}", "1 to 10000", NULL);
+	bad("shutdown_timeout: 30001ms", "100 to 30000", NULL);
+	bad("gateway: {drain: 31s}", "0 to 30000", NULL);
 }
 
 /* -- places in messages ------------------------------------------------------------------------------------------------------ */
@@ -807,7 +809,7 @@ static void the_manual_has_a_row_for_each(void **state)
 	assert_int_equal(lines, settings_count + 2);
 	assert_non_null(strstr(buf_str(&out), "| `postgres.pool_size` | number | `8` | 1 to 200 | "));
 	assert_non_null(strstr(buf_str(&out), "| `chains[].endpoints[].auth_header` | secret |  |  | "));
-	assert_non_null(strstr(buf_str(&out), "| `shutdown_timeout` | duration | `30s` | 100 to 600000 ms (units ms, s, m, h) | "));
+	assert_non_null(strstr(buf_str(&out), "| `shutdown_timeout` | duration | `30s` | 100 to 30000 ms (units ms, s, m, h) | "));
 	assert_non_null(strstr(buf_str(&out), "| `gateway.keys[].role` | text | `viewer` | viewer, operator, admin | "));
 	buf_free(&out);
 }
