@@ -6,7 +6,7 @@
  *   2. loads settings, starts logging, registers metrics, blocks SIGTERM/SIGINT into a flag (SIGPIPE ignored);
  *   3. starts the operations listener (libmicrohttpd, own thread): /healthz (process lives and its main loop has ticked within
  *      60 s), /readyz (init done, not draining, and every named check is ok; body lists them as JSON), /metrics;
- *   4. calls init (bounded: preflight of Redis, PostgreSQL, endpoints within 5 s each try), run, deinit;
+ *   4. calls init (bounded: preflight of Redis, PostgreSQL, endpoints within PREFLIGHT_MS each), run, deinit;
  *   5. on SIGTERM or SIGINT daemon_stopping() becomes true; run must return after finishing what is in hand. A watchdog ends the
  *      process with WEIR_STUCK's exit status when shutdown_timeout passes; a second signal ends it at once.
  * Works as process 1. Exit status: error_exit_status(code of the failure), 0 after a clean drain.
@@ -18,6 +18,8 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "daemon/config.h"
+
+#define PREFLIGHT_MS 5000 /* what Redis, PostgreSQL and the nodes each have to answer before a process starts, and for --check */
 
 struct span_sink;
 struct daemon_ctx; /* given to every callback */

@@ -5,8 +5,6 @@
 
 #include <stdio.h>
 
-#define WAIT_MS 5000
-
 static bool settled(struct follower *f)
 {
 	struct endpoint_status s;
@@ -38,19 +36,35 @@ static int judge(struct follower *f, struct buf *wrong)
 	return code;
 }
 
+/* All chains' endpoints at the same time. */
+static void wait_for_answers(struct fetcher *fetcher, struct daemon_ctx *ctx)
+{
+	const int64_t deadline = clock_mono_ms() + PREFLIGHT_MS;
+	bool waiting = true;
+	while (waiting && clock_mono_ms() < deadline && !daemon_stopping(ctx)) {
+		waiting = false;
+		for (size_t i = 0; i < fetcher->count; i++) {
+			struct follower *f = &fetcher->followers[i];
+			if (settled(f))
+				continue;
+			waiting = true;
+			(void)rpc_poll(f->rpc, 10, daemon_stop_fd(ctx));
+		}
+	}
+}
+
 int fetcher_check(struct daemon_ctx *ctx, void *state, struct error *err)
 {
 	struct fetcher *fetcher = state;
 	struct buf wrong = BUF_INIT(sizeof err->text);
-	int code = 0;
+	int opened = 0, code = 0;
+	for (size_t i = 0; i < fetcher->count && opened == 0; i++)
+		opened = follower_open_rpc(&fetcher->followers[i], err);
+	if (opened == 0)
+		wait_for_answers(fetcher, ctx);
 	for (size_t i = 0; i < fetcher->count; i++) {
 		struct follower *f = &fetcher->followers[i];
-		int r = follower_open_rpc(f, err);
-		int64_t deadline = clock_mono_ms() + WAIT_MS;
-		while (r == 0 && !settled(f) && clock_mono_ms() < deadline && !daemon_stopping(ctx))
-			(void)rpc_poll(f->rpc, 50, daemon_stop_fd(ctx));
-		if (r == 0)
-			r = judge(f, &wrong);
+		int r = opened == 0 ? judge(f, &wrong) : 0;
 		code = code == 0 || r == WEIR_WRONG_CHAIN ? r : code;
 		rpc_close(&f->rpc);
 		arena_free(&f->identity);
@@ -58,5 +72,5 @@ int fetcher_check(struct daemon_ctx *ctx, void *state, struct error *err)
 	if (wrong.size > 0)
 		error_set(err, code, "%s", buf_str(&wrong));
 	buf_free(&wrong);
-	return code;
+	return opened ? opened : code;
 }

@@ -34,7 +34,6 @@
 
 #define CLIENT_THREADS 2
 #define REPLAY_THREADS 2
-#define LEDGER_TRY_MS 5000
 #define REDIS_TRY_MS 2000
 
 struct gateway_chain *gateway_find_chain(const struct gateway *gateway, const char *name)
@@ -62,6 +61,24 @@ static int open_chains(struct gateway *gateway, struct error *err)
 	return 0;
 }
 
+/* PostgreSQL may be just starting: it is tried again for a while, which is as long as one that says nothing is waited for, too. */
+static int reach_postgres(struct gateway *gateway, struct pg_options options, struct error *err)
+{
+	const int64_t patience_ms = options.connect_timeout_ms, deadline = clock_mono_ms() + PREFLIGHT_MS;
+	for (int64_t left_ms = PREFLIGHT_MS;;) {
+		struct pg *pg = NULL;
+		options.connect_timeout_ms = left_ms < patience_ms ? left_ms : patience_ms;
+		int code = pg_open(&options, &pg, err);
+		pg_close(&pg);
+		if (code != WEIR_UNAVAILABLE || daemon_stopping(gateway->ctx))
+			return code;
+		clock_sleep_ms(200);
+		left_ms = deadline - clock_mono_ms();
+		if (left_ms <= 0)
+			return code;
+	}
+}
+
 static int open_pool(struct gateway *gateway, struct error *err)
 {
 	const struct config *c = gateway->config;
@@ -71,23 +88,17 @@ static int open_pool(struct gateway *gateway, struct error *err)
 					    .statement_timeout_ms = c->gateway.request_timeout_ms,
 					    .session_sql = "set default_transaction_isolation = 'repeatable read'; set jit = off",
 					    .log = &gateway->log };
-	/* PostgreSQL may be just starting: wait a little before giving up. */
-	int code = 0;
-	int64_t deadline = clock_mono_ms() + LEDGER_TRY_MS;
-	do {
-		code = pg_pool_open(&options, (size_t)c->postgres.pool_size + REPLAY_THREADS + 2 + (*c->kafka.url ? gateway->chain_count : 0), &gateway->pool, err);
-		if (!code || code != WEIR_UNAVAILABLE || daemon_stopping(gateway->ctx))
-			break;
-		clock_sleep_ms(200);
-	} while (clock_mono_ms() < deadline);
-	return code;
+	int code = reach_postgres(gateway, options, err);
+	if (code)
+		return code;
+	return pg_pool_open(&options, (size_t)c->postgres.pool_size + REPLAY_THREADS + 2 + (*c->kafka.url ? gateway->chain_count : 0), &gateway->pool, err);
 }
 
 /* A ledger that is not there yet is waited for; one that this role may not read would be waited for in vain. */
 static int check_ledger(struct gateway *gateway, struct error *err)
 {
 	struct pg_result *r = NULL;
-	struct pg *pg = pg_pool_take(gateway->pool, LEDGER_TRY_MS, err);
+	struct pg *pg = pg_pool_take(gateway->pool, PREFLIGHT_MS, err);
 	int code = pg ? pg_query(pg, "select to_regclass('weir_api.chains') is not null", NULL, 0, &r, err) : err->code;
 	bool exists = !code && pg_get_bool(r, 0, 0);
 	pg_result_free(&r);

@@ -92,7 +92,7 @@ static int check_redis(const struct config *config, struct daemon_ctx *ctx, stru
 	struct bus_options o = { .url = config->bus.redis_url,
 				 .username = config->bus.username,
 				 .password = config->bus.password,
-				 .command_timeout_ms = 5000,
+				 .command_timeout_ms = PREFLIGHT_MS,
 				 .max_backlog = config->bus.max_backlog,
 				 .max_memory_percent = config->bus.max_memory_percent,
 				 .max_age_ms = config->bus.max_age_ms,
@@ -111,7 +111,7 @@ static int init(struct daemon_ctx *ctx, void *arg, struct error *err)
 	const struct config *config = daemon_config(ctx);
 	const struct pg_options pg = { .url = config->postgres.url,
 				       .application_name = "weir-reconciler-migrate",
-				       .connect_timeout_ms = config->postgres.connect_timeout_ms,
+				       .connect_timeout_ms = config->postgres.connect_timeout_ms < PREFLIGHT_MS ? config->postgres.connect_timeout_ms : PREFLIGHT_MS,
 				       .statement_timeout_ms = config->postgres.statement_timeout_ms,
 				       .log = daemon_log(ctx) };
 	rpc_register_metrics(daemon_metrics(ctx));

@@ -1,13 +1,17 @@
 """What all four processes have in common: the command line, signals, the operations listener, logs, alerts."""
+import contextlib
+import http.client
 import http.server
 import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import threading
 
+import psycopg2
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -15,15 +19,24 @@ sys.path.insert(0, str(ROOT / "tools" / "stack"))
 
 import stack  # noqa: E402
 
-OK, USAGE, CONFIG, STUCK, INPUT = 0, 64, 78, 79, 66
+OK, USAGE, CONFIG, STUCK, INPUT, AWAY = 0, 64, 78, 79, 66, 69
 GENESIS = ("--timestamp", "1700000000")
 SECRET = "swordfish-and-nothing-else"
 
 
-def call(name, *arguments, env=None):
+def start(name, *arguments, env=None):
     program = pathlib.Path(os.environ.get("WEIR_BIN", ROOT / "build" / "bin")) / f"weir-{name}"
     clean = {key: value for key, value in os.environ.items() if not key.startswith("WEIR_")}
-    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=60, check=False, env=dict(clean, **(env or {})))
+    return subprocess.Popen([program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(clean, **(env or {})))
+
+
+def call(name, *arguments, env=None):
+    with start(name, *arguments, env=env) as process:
+        try:
+            out, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    return subprocess.CompletedProcess(process.args, process.returncode, out, said)
 
 
 @pytest.fixture(scope="module")
@@ -86,12 +99,52 @@ def test_the_sample_is_a_configuration_with_two_things_to_fill_in(tmp_path):
 
 @pytest.mark.parametrize("name", stack.SERVICES)
 def test_check_tries_the_surroundings_and_starts_nothing(world, suite, name):
+    """Also of the gateway, which runs without Redis: what is away is said before."""
     made = suite(names=())
     good = call(name, "--config", str(made.config), "--check")
     assert good.returncode == OK, good.stderr
     dead = call(name, "--config", str(made.config), "--check", env={"WEIR_BUS_REDIS_URL": "unix:///nowhere/redis"})
-    if name != "gateway":
-        assert dead.returncode == 69 and "/nowhere/redis" in dead.stderr, (dead.returncode, dead.stderr)
+    assert dead.returncode == AWAY and "/nowhere/redis" in dead.stderr, (dead.returncode, dead.stderr)
+
+
+@pytest.fixture
+def hole():
+    """Connections to it are accepted, by the kernel, and nobody ever says anything."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        yield listener.getsockname()[1]
+
+
+def checks(names, config, env=None):
+    """{name: (status, what it said)} of --check, side by side; each has 5 s for what it waits for, and the rest for a machine that has other things to do."""
+    started = {name: start(name, "--config", str(config), "--check", env=env) for name in names}
+    try:
+        said = {name: process.communicate(timeout=35)[1] for name, process in started.items()}
+    finally:
+        for process in started.values():
+            process.kill()
+            process.wait()
+    return {name: (process.returncode, said[name]) for name, process in started.items()}
+
+
+def test_M10_check_waits_no_longer_than_5s_for_a_redis_that_says_nothing(suite, hole):
+    for name, (status, said) in checks(stack.SERVICES, suite(names=()).config, {"WEIR_BUS_REDIS_URL": f"redis://127.0.0.1:{hole}/0"}).items():
+        assert status == AWAY and "Redis" in said and f"127.0.0.1:{hole}" in said, (name, status, said)
+
+
+def test_M10_check_waits_no_longer_than_5s_for_a_database_that_says_nothing(suite, hole):
+    """Whatever connections may take later."""
+    env = {"WEIR_POSTGRES_URL": f"host=127.0.0.1 port={hole} user=weir dbname=weir", "WEIR_POSTGRES_CONNECT_TIMEOUT": "2m"}
+    for name, (status, said) in checks(("reconciler", "gateway"), suite(names=()).config, env).items():
+        assert status == AWAY and "PostgreSQL" in said and str(hole) in said, (name, status, said)
+
+
+def test_M10_check_waits_no_longer_than_5s_for_nodes_that_say_nothing(world, tmp_path, hole):
+    """All chains' endpoints at the same time."""
+    url = f"http://127.0.0.1:{hole}"
+    chains = [dict(stack.dev_chain(world.node, f"dev{i}"), endpoints=[{"name": "hole", "url": url}]) for i in range(7)]
+    made = stack.Suite(tmp_path / "suite", world.redis.url, world.postgres.url, chains)
+    status, said = checks(("fetcher",), made.config)["fetcher"]
+    assert status == AWAY and all(f"chain {chain['name']}, endpoint hole ({url}" in said for chain in chains), (status, said)
 
 
 # ---- signals -----------------------------------------------------------------------------------------------------------------------------
@@ -109,22 +162,30 @@ def test_a_signal_drains(suite, number):
 
 @pytest.mark.parametrize("name", ["reconciler", "gateway"])
 def test_a_drain_that_is_stuck_ends_with_its_own_status(world, suite, name):
-    """PostgreSQL holds still in the middle of things: the process says so and goes within shutdown_timeout."""
-    made = suite({"shutdown_timeout": "1s", "postgres": {"statement_timeout": "10m", "connect_timeout": "2m"}})
-    frozen = [pid for pid in descendants(world.postgres.process.pid)]
+    """A statement of this process waits for another session's lock: the process says so and goes when shutdown_timeout is over."""
+    made = suite({"shutdown_timeout": "1s", "postgres": {"statement_timeout": "10m"}, "gateway": {"request_timeout": "10m"}})
+    stack.wait_until("the ledger at the node's head", 60, lambda: (made.chain("dev")["watermark"] or {"height": -1})["height"] == world.node.height())
+    asker = threading.Thread(target=request_and_forget, args=(f"{made.api}/v1/chains/dev/accounts/0x{'11' * 20}/entries",), daemon=True)
+    holder = psycopg2.connect(world.postgres.url)
     try:
-        for pid in frozen:
-            os.kill(pid, signal.SIGSTOP)
-        world.node.call("anvil_mine", "0x3")
-        process = made.processes[name]
-        process.send(signal.SIGTERM)
-        status = process.wait(60)
+        with holder.cursor() as cursor:
+            cursor.execute("lock table weir.blocks, weir.entries, weir.accounts in access exclusive mode")
+            world.node.call("anvil_mine", "0x3")
+            asker.start()
+            waits = f"select count(*) > 0 from pg_stat_activity where wait_event_type = 'Lock' and application_name like 'weir-{name}%'"
+            stack.wait_until("it holds a statement that cannot end", 60, lambda: world.postgres.query(waits) == [["t"]])
+            process = made.processes[name]
+            process.send(signal.SIGTERM)
+            assert process.wait(30) == STUCK, process.tail()
     finally:
-        for pid in frozen:
-            os.kill(pid, signal.SIGCONT)
-    assert status in (OK, STUCK), process.tail()  # what had nothing in hand drains at once
-    if status == STUCK:
-        assert "shutdown_timeout" in process.log.read_text()
+        holder.close()
+    assert "shutdown_timeout" in process.log.read_text()
+    asker.join(60)
+
+
+def request_and_forget(url):
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        stack.http_json(url, timeout=60)
 
 
 @pytest.mark.parametrize("name", ["reconciler", "gateway"])
