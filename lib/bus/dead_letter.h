@@ -58,6 +58,10 @@ int dead_letter_counts(struct bus *, const char *chain, const char *subscription
 /* Marks letters for replay by their subscription, in key order; ids n 0: all that match. *ret_n marked. Idempotent. */
 int dead_letter_replay(struct bus *, const char *chain, const char *subscription, const struct dead_letter_filter *, const char *const *ids,
 		       size_t n, const char *who, uint64_t *ret_n, struct error *);
+/* For those who read a lane themselves, when they start (a subscription does it when it is opened): marks what was parked as WEIR_UNSUPPORTED
+ * of these types, which this build knows; the build that parked it may not have known the type or its version. A failure is logged: the
+ * letters stay. */
+void dead_letter_replay_unsupported(struct bus *, const char *chain, const char *subscription, const uint16_t *types, size_t n);
 /* Drops letters. Followers of a head that is dropped stay until they are replayed. WEIR_INVALID: no reason given (why NULL or empty). */
 int dead_letter_purge(struct bus *, const char *chain, const char *subscription, const struct dead_letter_filter *, const char *const *ids,
 		      size_t n, const char *who, const char *why, uint64_t *ret_n, struct error *);

@@ -2,6 +2,8 @@
 #include "normalizer.h"
 
 #include "base/clock.h"
+#include "bus/dead_letter.h"
+#include "bus/registry.h"
 #include "bus/trace.h"
 #include "weir/streams.h"
 
@@ -12,6 +14,8 @@
 
 #define ARENA_EXTRA (64u << 20) /* beyond the decoded answers: parsed JSON and results need several times their size */
 #define READ_MS 1000
+
+static const uint16_t raw_types[] = { MESSAGE_RAW_BLOCK_TIP, MESSAGE_RAW_BLOCK_BACKFILL };
 
 static void *arena_allocate(void *arena, size_t size)
 {
@@ -79,7 +83,12 @@ static enum bus_outcome normalize(struct normalizer *n, const struct chain *chai
 		error_set(why, WEIR_UNSUPPORTED, "message type %u is not one that the normalizer knows", message->frame.type);
 		return BUS_REJECT;
 	}
-	const Weir__V1__RawBlock *raw = weir__v1__raw_block__unpack(&allocator, message->frame.body.size, message->frame.body.data);
+	struct buf newest = { 0 };
+	struct bytes body;
+	if (bus_upcast(message->frame.type, message->frame.schema_version, message->frame.body, &newest, &body, why) != 0)
+		return BUS_REJECT;
+	const Weir__V1__RawBlock *raw = weir__v1__raw_block__unpack(&allocator, body.size, body.data);
+	buf_free(&newest);
 	if (!raw) {
 		error_set(why, WEIR_INVALID, "the message is not a RawBlock");
 		return BUS_REJECT;
@@ -196,6 +205,8 @@ void *worker_main(void *arg)
 		bus_set_stop(bus, stopping, n->ctx);
 	for (size_t i = 0; i < n->chain_count && r == 0; i++)
 		r = bus_worker_open(bus, n->chains[i].name, TOPIC_RAW, SUBSCRIPTION_NORMALIZER, &policy, &lanes[i], &err);
+	for (size_t i = 0; i < n->chain_count && r == 0 && w->index == 0; i++)
+		dead_letter_replay_unsupported(bus, n->chains[i].name, SUBSCRIPTION_NORMALIZER, raw_types, sizeof raw_types / sizeof raw_types[0]);
 	struct backoff backoff = { 50, 2000, 0 };
 	while (r == 0 && !daemon_stopping(n->ctx)) {
 		for (size_t i = 0; i < n->chain_count; i++) {

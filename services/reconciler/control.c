@@ -3,6 +3,7 @@
 
 #include "weir/v1/control.pb-c.h"
 
+#include "bus/registry.h"
 #include "weir/streams.h"
 
 #include <string.h>
@@ -57,19 +58,36 @@ static int obey(struct follow *f, const Weir__V1__Command *command, struct error
 	}
 }
 
+/* NULL: *why says what it is instead. */
+static Weir__V1__Command *command_in(struct follow *f, const struct frame *frame, struct error *why)
+{
+	struct bytes body;
+	if (bus_upcast(frame->type, frame->schema_version, frame->body, &f->upcast, &body, why) != 0)
+		return NULL;
+	if (frame->type != MESSAGE_COMMAND) {
+		error_set(why, WEIR_UNSUPPORTED, "message type %s is not a command", message_type_name(frame->type));
+		return NULL;
+	}
+	Weir__V1__Command *command = weir__v1__command__unpack(NULL, body.size, body.data);
+	if (!command)
+		error_set(why, WEIR_INVALID, "not a command");
+	return command;
+}
+
 static int take(struct follow *f, const struct bus_message *message, struct error *err)
 {
-	Weir__V1__Command *command = weir__v1__command__unpack(NULL, message->frame.body.size, message->frame.body.data);
+	struct error why = { 0 };
+	Weir__V1__Command *command = command_in(f, &message->frame, &why);
 	if (!command) {
-		struct error why = { 0 };
-		error_set(&why, WEIR_INVALID, "not a command");
+		log_error(&f->log, "message_parked", "a command cannot be understood; it lies in the dead letters", LOG_S("id", message->id),
+			  LOG_ERR(&why));
 		struct bus_message keyless = *message; /* later commands do not wait behind it */
 		keyless.frame.key = (struct bytes){ NULL, 0 };
 		return bus_owner_park(f->control, &keyless, &why, err);
 	}
 	int code = obey(f, command, err);
 	weir__v1__command__free_unpacked(command, NULL);
-	return code;
+	return !code && message->replay ? bus_owner_resolve(f->control, message, err) : code;
 }
 
 int control_read(struct follow *f, struct error *err)
@@ -87,9 +105,9 @@ int control_read(struct follow *f, struct error *err)
 	}
 	int code = bus_owner_read(f->control, 64, 0, &messages, &n, err);
 	for (size_t i = 0; !code && i < n; i++) {
-		if (messages[i].frame_ok && messages[i].frame.type == MESSAGE_COMMAND)
+		if (messages[i].frame_ok)
 			code = take(f, &messages[i], err);
-		if (!code)
+		if (!code && !messages[i].replay)
 			code = bus_owner_commit(f->control, messages[i].klass, messages[i].generation, messages[i].sequence, err);
 	}
 	int64_t now = clock_mono_ms();

@@ -102,6 +102,7 @@ void follow_close(struct follow *f)
 	node_close(&f->node);
 	window_clear(&f->window);
 	arena_free(&f->arena);
+	buf_free(&f->upcast);
 }
 
 void follow_release(struct follow *f)
@@ -185,6 +186,7 @@ static int acquire(struct follow *f, struct error *err)
 		window_clear(&f->window);
 		memset(f->lanes, 0, sizeof f->lanes);
 		snprintf(f->token, sizeof f->token, "%s", token);
+		follow_take_unknown_again(f);
 	}
 	f->owner = true;
 	f->stale = f->state_known = false;

@@ -52,6 +52,7 @@ struct follow {
 	struct ledger *ledger;
 	struct node *node;
 	struct arena *arena; /* unpacked blocks of a batch */
+	struct buf upcast;   /* a message of an older version, as today's */
 	struct window window;
 	struct gap gaps[GAPS_MAX];
 	size_t gap_count;
@@ -86,6 +87,7 @@ int follow_advance(struct follow *, bool *ret_some, struct error *);
 int follow_unpack(struct follow *, struct bytes body, Weir__V1__NormalizedBlock **ret, struct error *);
 /* take.c: one message of topic "blocks". */
 int follow_take(struct follow *, const struct bus_message *, struct error *);
+void follow_take_unknown_again(struct follow *); /* what an older build parked because it did not know it, of "control", too */
 /* fork.c's caller: asks the nodes where the chains part, and goes back to there (resolve.c). */
 int follow_resolve(struct follow *, struct error *);
 int follow_retract(struct follow *, int64_t to_height, bool fetch_again, const char *why, struct error *);

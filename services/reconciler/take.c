@@ -1,6 +1,8 @@
 /* take.c - messages of topic "blocks": blocks into the window, heads and forks noted, what cannot be read parked. */
 #include "follow.h"
 
+#include "bus/dead_letter.h"
+#include "bus/registry.h"
 #include "weir/streams.h"
 
 #include <string.h>
@@ -14,29 +16,29 @@ static int park(struct follow *f, const struct bus_message *message, const struc
 	return bus_owner_park(f->blocks, &keyless, why, err);
 }
 
-static int take_unproven(struct follow *f, const struct block_facts *facts, const struct bus_message *message, struct error *err)
+/* Each take_: why->code is set when the message cannot be understood, and nothing was done. */
+
+static int take_unproven(struct follow *f, const struct block_facts *facts, const struct bus_message *message, struct error *why, struct error *err)
 {
 	if (facts->height <= f->ledger->watermark || facts->height < f->ledger->start || window_find(&f->window, facts->height, NULL))
 		return 0; /* somebody else told it well */
 	Weir__V1__NormalizedBlock *block;
-	struct error why = { 0 };
 	arena_reset(f->arena);
-	if (follow_unpack(f, message->frame.body, &block, &why))
-		return park(f, message, &why, err);
+	if (follow_unpack(f, message->frame.body, &block, why))
+		return 0;
 	return gap_unproven(f, facts, block, err);
 }
 
-static int take_block(struct follow *f, const struct bus_message *message, struct error *err)
+static int take_block(struct follow *f, const struct bus_message *message, struct error *why, struct error *err)
 {
 	struct block_facts facts;
 	const struct ledger *ledger = f->ledger;
 	if (block_facts(message->frame.body, &facts)) {
-		struct error why = { 0 };
-		error_set(&why, WEIR_INVALID, "not a normalized block");
-		return park(f, message, &why, err);
+		error_set(why, WEIR_INVALID, "not a normalized block");
+		return 0;
 	}
 	if (!facts.proven)
-		return take_unproven(f, &facts, message, err);
+		return take_unproven(f, &facts, message, why, err);
 	if (facts.height < ledger->start)
 		return 0;
 	if (facts.height <= ledger->watermark) {
@@ -73,7 +75,7 @@ static void copy_ref(const Weir__V1__BlockRef *ref, int64_t *ret_height, uint8_t
 	memcpy(ret_hash, ref->hash.data, 32);
 }
 
-static int take_head(struct follow *f, const struct bus_message *message, struct error *err)
+static int take_head(struct follow *f, const struct bus_message *message, struct error *why)
 {
 	Weir__V1__ChainHead *m = weir__v1__chain_head__unpack(NULL, message->frame.body.size, message->frame.body.data);
 	struct ledger_head head = { .height = -1 };
@@ -84,16 +86,15 @@ static int take_head(struct follow *f, const struct bus_message *message, struct
 		weir__v1__chain_head__free_unpacked(m, NULL);
 	}
 	if (head.height < 0) {
-		struct error why = { 0 };
-		error_set(&why, WEIR_INVALID, "not a chain head");
-		return park(f, message, &why, err);
+		error_set(why, WEIR_INVALID, "not a chain head");
+		return 0;
 	}
 	f->head = head;
 	f->head_pending = true;
 	return 0;
 }
 
-static int take_fork(struct follow *f, const struct bus_message *message, struct error *err)
+static int take_fork(struct follow *f, const struct bus_message *message, struct error *why)
 {
 	Weir__V1__ChainFork *m = weir__v1__chain_fork__unpack(NULL, message->frame.body.size, message->frame.body.data);
 	int64_t ancestor = -1;
@@ -103,9 +104,8 @@ static int take_fork(struct follow *f, const struct bus_message *message, struct
 		weir__v1__chain_fork__free_unpacked(m, NULL);
 	}
 	if (ancestor < 0) {
-		struct error why = { 0 };
-		error_set(&why, WEIR_INVALID, "not a chain fork");
-		return park(f, message, &why, err);
+		error_set(why, WEIR_INVALID, "not a chain fork");
+		return 0;
 	}
 	if (ancestor < f->ledger->watermark) {
 		/* A hint, possibly an old one read again: the node is asked before anything is taken back. */
@@ -116,23 +116,36 @@ static int take_fork(struct follow *f, const struct bus_message *message, struct
 	return 0;
 }
 
+void follow_take_unknown_again(struct follow *f)
+{
+	static const uint16_t types[] = { MESSAGE_NORMALIZED_BLOCK, MESSAGE_CHAIN_HEAD, MESSAGE_CHAIN_FORK, MESSAGE_COMMAND };
+	dead_letter_replay_unsupported(f->bus, f->chain->name, SUBSCRIPTION_RECONCILER, types, sizeof types / sizeof types[0]);
+}
+
 int follow_take(struct follow *f, const struct bus_message *message, struct error *err)
 {
+	struct error why = { 0 };
+	struct bus_message newest = *message;
+	const struct frame *frame = &message->frame;
 	int code = 0;
-	switch (message->frame.type) {
+	if (bus_upcast(frame->type, frame->schema_version, frame->body, &f->upcast, &newest.frame.body, &why) != 0)
+		return park(f, message, &why, err);
+	switch (frame->type) {
 	case MESSAGE_NORMALIZED_BLOCK:
-		code = take_block(f, message, err);
+		code = take_block(f, &newest, &why, err);
 		break;
 	case MESSAGE_CHAIN_HEAD:
-		code = take_head(f, message, err);
+		code = take_head(f, &newest, &why);
 		break;
 	case MESSAGE_CHAIN_FORK:
-		code = take_fork(f, message, err);
+		code = take_fork(f, &newest, &why);
 		break;
 	default:
-		log_warn(&f->log, "message_unknown", "a newer weir publishes here; the message is skipped", LOG_U("type", message->frame.type));
+		error_set(&why, WEIR_UNSUPPORTED, "message type %s is not one that the reconciler knows", message_type_name(frame->type));
 	}
-	if (!code && message->replay)
-		code = bus_owner_resolve(f->blocks, message, err);
-	return code;
+	if (code)
+		return code;
+	if (why.code)
+		return park(f, message, &why, err); /* a replay goes back to its letter */
+	return message->replay ? bus_owner_resolve(f->blocks, message, err) : 0;
 }

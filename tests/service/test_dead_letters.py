@@ -173,6 +173,54 @@ def test_export_and_import(api, spoiled):
     operate(api, "POST", f"{DLQ}/import", take, 403, key=OPERATOR)
 
 
+def test_what_a_build_does_not_know_is_parked_and_tried_again_by_one_that_knows_it(world, redis, api):
+    def put(topic, kind, version, body=b"\xff"):
+        meta = f"weir:{{dev}}:{topic}:meta"
+        place = f"{int(redis.hget(meta, 'gen'))}-{redis.hincrby(meta, 'hw:low', 1)}"
+        redis.xadd(f"weir:{{dev}}:{topic}:low", {"d": wire.framed(kind, body, b"k", version=version)}, id=place)
+
+    def found(subscription):
+        return {letter["type"]: letter for letter in letters(api, f"subscription={subscription}")}
+
+    def replays(subscription):
+        return {kind: letter["replays"] for kind, letter in found(subscription).items()}
+
+    def restart(name):
+        process = world.suite.processes[name]
+        process.stop(60)
+        process.start()
+
+    def level_after_a_block():
+        world.node.call("evm_mine")
+        world.settle()
+
+    fork = wire.encode([(2, wire.encode([(1, 1 << 40), (2, bytes(32))]))])  # above the ledger: nothing is to be done
+    for topic, kind, version in (("blocks", 60000, 1), ("blocks", 3, 9), ("raw", 2, 9)):
+        put(topic, kind, version)
+    put("blocks", 5, 9, fork)
+    put("control", 7, 9, b"")
+    unknown = {"#60000", "normalized_block", "chain_fork", "command"}
+    stack.wait_until("what is unknown is parked", 60, lambda: set(found("reconciler")) == unknown and set(found(N)) == {"raw_block_backfill"})
+    assert {letter["reason"] for letter in [*found("reconciler").values(), *found(N).values()]} == {"unsupported"}
+    level_after_a_block()
+
+    operate(api, "POST", f"{DLQ}/replay", {"subscription": "reconciler", "ids": [letter["id"] for letter in found("reconciler").values()]})
+    stack.wait_until("each was tried in vain, and is still there", 60, lambda: replays("reconciler") == dict.fromkeys(unknown, 1))
+
+    frames = "weir:{dev}:dlqf:reconciler"
+    for name, kind, body in (("chain_fork", 5, fork), ("command", 7, b"")):  # as if the next build knew version 9
+        letter = found("reconciler")[name]["id"]
+        redis.hset(frames, letter, redis.hget(frames, letter).replace(wire.framed(kind, body, b"k", version=9), wire.framed(kind, body, b"k")))
+    restart("reconciler")
+    stack.wait_until("what the build knows is tried again, and what it can read is done", 60,
+                     lambda: replays("reconciler") == {"#60000": 1, "normalized_block": 2})
+    restart(N)
+    stack.wait_until("the normalizer, too", 60, lambda: replays(N) == {"raw_block_backfill": 1})
+    level_after_a_block()
+    for subscription in ("reconciler", N):
+        operate(api, "POST", f"{DLQ}/purge", {"subscription": subscription, "all": True, "why": "the test is over"})
+
+
 def test_the_audit_chain(api, redis, spoiled):
     operate(api, "POST", f"{DLQ}/purge", {"subscription": N, "ids": [spoiled[0]["id"]], "why": "for the record"})
     page = operate(api, "GET", "/admin/v1/audit?limit=2")

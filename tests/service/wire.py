@@ -27,9 +27,9 @@ def crc32c(data):
     return value ^ 0xffffffff
 
 
-def framed(kind, body, key=b"", event_id=bytes(16), created_ms=0):
+def framed(kind, body, key=b"", event_id=bytes(16), created_ms=0, version=1):
     """The other way round: a whole frame, its checksum right."""
-    head = b"WF\x01\x00" + struct.pack("<HHHxxI", kind, 1, len(key), len(body)) + event_id + bytes(24) + created_ms.to_bytes(6, "little") + bytes(2)
+    head = b"WF\x01\x00" + struct.pack("<HHHxxI", kind, version, len(key), len(body)) + event_id + bytes(24) + created_ms.to_bytes(6, "little") + bytes(2)
     raw = head + key + body
     return raw + struct.pack("<I", crc32c(raw))
 

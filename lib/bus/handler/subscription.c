@@ -121,27 +121,6 @@ static int add_handlers(struct bus_subscription *s, struct error *err)
 	return 0;
 }
 
-/* What was parked because the build that met it did not know the type or the version: ours may. Only letters of types that are handled here. */
-static void try_unknown_again(struct bus_subscription *s)
-{
-	for (size_t i = 0; i < s->options.handler_count; i++)
-		for (size_t k = 0; k < s->options.handlers[i].type_count; k++) {
-			char number[16];
-			uint16_t type = s->options.handlers[i].types[k];
-			snprintf(number, sizeof number, "#%u", type);
-			const char *const names[] = { number, message_type_name(type) };
-			for (size_t n = 0; n < 2; n++) {
-				struct dead_letter_filter filter = { .type = names[n], .reason = error_name(WEIR_UNSUPPORTED) };
-				uint64_t letters = 0;
-				(void)dead_letter_replay(s->bus, s->chain, s->name, &filter, NULL, 0, "newer build", &letters, NULL);
-				if (letters > 0)
-					log_info(&s->bus->log, "bus_unknown_tried_again", "what an older build did not know is tried again",
-						 LOG_S("chain", s->chain), LOG_S("subscription", s->name), LOG_S("type", message_type_name(type)),
-						 LOG_U("letters", letters));
-			}
-		}
-}
-
 int bus_subscription_open(struct bus *bus, const struct bus_subscription_options *o, struct bus_subscription **ret, struct error *err)
 {
 	int r = check_names(o, err);
@@ -183,7 +162,8 @@ int bus_subscription_open(struct bus *bus, const struct bus_subscription_options
 	if (s->worker)
 		s->worker->has_handlers = true;
 	s->shown = s->own;
-	try_unknown_again(s);
+	for (size_t i = 0; i < o->handler_count; i++) /* only letters of types that are handled here */
+		dead_letter_replay_unsupported(bus, s->chain, s->name, o->handlers[i].types, o->handlers[i].type_count);
 	*ret = s;
 	return 0;
 }

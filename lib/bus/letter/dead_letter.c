@@ -273,6 +273,24 @@ int dead_letter_replay(struct bus *bus, const char *chain, const char *subscript
 	return act(bus, "mark_replay", chain, subscription, filter, ids, n, (const char *[]){ who }, 1, ret_n, err);
 }
 
+void dead_letter_replay_unsupported(struct bus *bus, const char *chain, const char *subscription, const uint16_t *types, size_t n)
+{
+	for (size_t i = 0; i < 2 * n; i++) {
+		uint16_t type = types[i / 2];
+		char number[16]; /* what it is called by builds that do not know it */
+		snprintf(number, sizeof number, "#%u", type);
+		struct dead_letter_filter filter = { .type = i % 2 ? number : message_type_name(type), .reason = error_name(WEIR_UNSUPPORTED) };
+		uint64_t letters = 0;
+		struct error why = { 0 };
+		if (dead_letter_replay(bus, chain, subscription, &filter, NULL, 0, "newer build", &letters, &why) != 0)
+			log_warn(&bus->log, "bus_unknown_not_tried", "what an older build did not know stays parked: replay it, or start again",
+				 LOG_S("chain", chain), LOG_S("subscription", subscription), LOG_S("type", message_type_name(type)), LOG_ERR(&why));
+		if (letters > 0)
+			log_info(&bus->log, "bus_unknown_tried_again", "what an older build did not know is tried again", LOG_S("chain", chain),
+				 LOG_S("subscription", subscription), LOG_S("type", message_type_name(type)), LOG_U("letters", letters));
+	}
+}
+
 int dead_letter_purge(struct bus *bus, const char *chain, const char *subscription, const struct dead_letter_filter *filter, const char *const *ids,
 		      size_t n, const char *who, const char *why, uint64_t *ret_n, struct error *err)
 {
