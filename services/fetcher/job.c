@@ -437,13 +437,15 @@ static void try_later(struct job *j)
 static void look_for_empty(struct job *j)
 {
 	char why[120];
-	for (size_t i = 0; i < j->part_count && j->transaction_count > 0 && j->tries < EMPTY_TRIES; i++)
-		if (j->parts[i].empty) {
-			const ProtobufCEnumValue *kind = protobuf_c_enum_descriptor_get_value(&weir__v1__part_kind__descriptor, (int)j->parts[i].kind);
-			snprintf(why, sizeof why, "answered an empty list (%s) for a block of %zu transactions", kind->name, j->transaction_count);
-			fail_for_lack(j, j->parts[i].endpoint, why);
-			return;
-		}
+	if (j->transaction_count == 0 || j->tries >= EMPTY_TRIES)
+		return;
+	for (size_t i = 0; i < j->part_count && !j->failed; i++) {
+		if (!j->parts[i].empty)
+			continue;
+		const ProtobufCEnumValue *kind = protobuf_c_enum_descriptor_get_value(&weir__v1__part_kind__descriptor, (int)j->parts[i].kind);
+		snprintf(why, sizeof why, "answered an empty list (%s) for a block of %zu transactions", kind->name, j->transaction_count);
+		fail_for_lack(j, j->parts[i].endpoint, why);
+	}
 }
 
 static void finish(struct job *j)

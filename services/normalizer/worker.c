@@ -85,10 +85,11 @@ static enum bus_outcome normalize(struct normalizer *n, const struct chain *chai
 	}
 	struct buf newest = { 0 };
 	struct bytes body;
-	if (bus_upcast(message->frame.type, message->frame.schema_version, message->frame.body, &newest, &body, why) != 0)
+	const int unreadable = bus_upcast(message->frame.type, message->frame.schema_version, message->frame.body, &newest, &body, why);
+	const Weir__V1__RawBlock *raw = unreadable ? NULL : weir__v1__raw_block__unpack(&allocator, body.size, body.data);
+	buf_free(&newest); /* also what an upcaster left that failed */
+	if (unreadable)
 		return BUS_REJECT;
-	const Weir__V1__RawBlock *raw = weir__v1__raw_block__unpack(&allocator, body.size, body.data);
-	buf_free(&newest);
 	if (!raw) {
 		error_set(why, WEIR_INVALID, "the message is not a RawBlock");
 		return BUS_REJECT;

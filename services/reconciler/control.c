@@ -78,13 +78,8 @@ static int take(struct follow *f, const struct bus_message *message, struct erro
 {
 	struct error why = { 0 };
 	Weir__V1__Command *command = command_in(f, &message->frame, &why);
-	if (!command) {
-		log_error(&f->log, "message_parked", "a command cannot be understood; it lies in the dead letters", LOG_S("id", message->id),
-			  LOG_ERR(&why));
-		struct bus_message keyless = *message; /* later commands do not wait behind it */
-		keyless.frame.key = (struct bytes){ NULL, 0 };
-		return bus_owner_park(f->control, &keyless, &why, err);
-	}
+	if (!command)
+		return follow_park(f, f->control, message, &why, err);
 	int code = obey(f, command, err);
 	weir__v1__command__free_unpacked(command, NULL);
 	return !code && message->replay ? bus_owner_resolve(f->control, message, err) : code;

@@ -87,6 +87,8 @@ int follow_advance(struct follow *, bool *ret_some, struct error *);
 int follow_unpack(struct follow *, struct bytes body, Weir__V1__NormalizedBlock **ret, struct error *);
 /* take.c: one message of topic "blocks". */
 int follow_take(struct follow *, const struct bus_message *, struct error *);
+/* A message of this lane that cannot be understood, without its key: nothing waits behind it. */
+int follow_park(struct follow *, struct bus_owner *lane, const struct bus_message *, const struct error *why, struct error *);
 void follow_take_unknown_again(struct follow *); /* what an older build parked because it did not know it, of "control", too */
 /* fork.c's caller: asks the nodes where the chains part, and goes back to there (resolve.c). */
 int follow_resolve(struct follow *, struct error *);

@@ -7,13 +7,13 @@
 
 #include <string.h>
 
-static int park(struct follow *f, const struct bus_message *message, const struct error *why, struct error *err)
+int follow_park(struct follow *f, struct bus_owner *lane, const struct bus_message *message, const struct error *why, struct error *err)
 {
 	log_error(&f->log, "message_parked", "a message cannot be understood; it lies in the dead letters", LOG_S("id", message->id), LOG_ERR(why));
-	/* Without its key: the same height fetched again must not wait behind a letter that cannot get better. */
+	/* Without its key: the same height fetched again, or a later command, must not wait behind a letter that cannot get better. */
 	struct bus_message keyless = *message;
 	keyless.frame.key = (struct bytes){ NULL, 0 };
-	return bus_owner_park(f->blocks, &keyless, why, err);
+	return bus_owner_park(lane, &keyless, why, err);
 }
 
 /* Each take_: why->code is set when the message cannot be understood, and nothing was done. */
@@ -129,7 +129,7 @@ int follow_take(struct follow *f, const struct bus_message *message, struct erro
 	const struct frame *frame = &message->frame;
 	int code = 0;
 	if (bus_upcast(frame->type, frame->schema_version, frame->body, &f->upcast, &newest.frame.body, &why) != 0)
-		return park(f, message, &why, err);
+		return follow_park(f, f->blocks, message, &why, err);
 	switch (frame->type) {
 	case MESSAGE_NORMALIZED_BLOCK:
 		code = take_block(f, &newest, &why, err);
@@ -146,6 +146,6 @@ int follow_take(struct follow *f, const struct bus_message *message, struct erro
 	if (code)
 		return code;
 	if (why.code)
-		return park(f, message, &why, err); /* a replay goes back to its letter */
+		return follow_park(f, f->blocks, message, &why, err); /* a replay goes back to its letter */
 	return message->replay ? bus_owner_resolve(f->blocks, message, err) : 0;
 }

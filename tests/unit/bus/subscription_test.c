@@ -505,6 +505,16 @@ static void handlers_of_one_dependency_share_its_breaker(void **state)
 	bus_close(&bus);
 }
 
+/* "k0" to "k299", of themselves. */
+static void publish_to_300_keys(struct bus *bus)
+{
+	char key[8];
+	for (int i = 0; i < 300; i++) {
+		snprintf(key, sizeof key, "k%d", i);
+		publish(bus, PAID, key, key);
+	}
+}
+
 static void a_storm_pauses_and_an_operator_ends_it(void **state)
 {
 	(void)state;
@@ -512,12 +522,8 @@ static void a_storm_pauses_and_an_operator_ends_it(void **state)
 	struct bus_subscription_options o = options(BUS_ORDERED);
 	o.hold_max = 10000;
 	struct bus_subscription *s = open_with(bus, o);
-	static char keys[300][8];
 	story.all = WEIR_INVALID;
-	for (int i = 0; i < 300; i++) {
-		snprintf(keys[i], sizeof keys[i], "k%d", i);
-		publish(bus, PAID, keys[i], keys[i]);
-	}
+	publish_to_300_keys(bus);
 	rounds_until(s, status(s).state == BUS_STORM);
 	uint64_t before = letters(bus);
 	assert_in_range(before, 40, 60);
@@ -551,12 +557,8 @@ static void breakers_and_storms_are_in_the_metrics(void **state)
 	o.handler_count = 2;
 	o.breaker = &patient;
 	struct bus_subscription *s = open_with(bus, o);
-	static char keys[300][8];
 	story.all = WEIR_UNAVAILABLE;
-	for (int i = 0; i < 300; i++) {
-		snprintf(keys[i], sizeof keys[i], "k%d", i);
-		publish(bus, PAID, keys[i], keys[i]);
-	}
+	publish_to_300_keys(bus);
 	rounds_until(s, status(s).state == BUS_BROKEN);
 	for (size_t i = 0; i < 2; i++) {
 		assert_int_equal(metric_count(metrics_get(m, "weir_bus_breaker_opened_total", "test", "books", names[i])), 1);
