@@ -1,7 +1,7 @@
 /* kafka_test.c - the bus over Kafka, against librdkafka's mock cluster in a process of its own: what conformance_test.c does not ask of all.
  *
  * Joining a group of this mock takes three seconds, in which nobody computes anything, and a session must be longer than that: each case is a
- * process of its own, with its own broker.
+ * process of its own, with its own kafka_fixture_broker.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,54 +14,15 @@
 #include "bus/kafka/kafka_publish.h"
 #include "bus/kafka/kafka_table.h"
 #include "bus/subscription.h"
-#include "support/apart.h"
 #include "support/bus_fixture.h"
-#include "support/kafka_broker.h"
+#include "support/kafka_fixture.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #define PATIENCE_MS 60000
-#define PARTITIONS 3
-
-static struct kafka_broker broker;
-static char url[300];
-
-static struct bus *open_bus(const char *worker, int64_t timeout_ms)
-{
-	struct bus *bus;
-	struct error err = { 0 };
-	struct bus_options o = { .url = url, .worker = worker, .command_timeout_ms = timeout_ms };
-	if (bus_open(&o, &bus, &err) != 0)
-		fail_msg("%s", err.text);
-	return bus;
-}
-
-/* All that the topic and its subscription need. */
-static void make_topics(const char *topic, const char *subscription)
-{
-	char name[200];
-	for (int c = 0; c < CLASSES; c++) {
-		snprintf(name, sizeof name, "weir.c.%s.%s", topic, bus_classes[c]);
-		kafka_broker_topic(&broker, name, PARTITIONS);
-	}
-	snprintf(name, sizeof name, "weir.c.%s.letters.%s", topic, subscription);
-	kafka_broker_topic(&broker, name, PARTITIONS);
-}
-
-static struct bus_publisher *publisher(struct bus *bus, const char *topic)
-{
-	struct bus_publisher *p;
-	assert_int_equal(bus_publisher_open(bus, "c", topic, "p", &p, NULL), 0);
-	return p;
-}
 
 static struct bus_owner *owner(struct bus *bus, const char *topic)
 {
@@ -73,13 +34,9 @@ static struct bus_owner *owner(struct bus *bus, const char *topic)
 static int publish(struct bus_publisher *p, unsigned from, unsigned n, unsigned keys, struct error *err)
 {
 	struct frame frames[500];
-	char text[500][2][16];
+	struct kafka_fixture_text texts[500];
 	assert_true(n <= 500);
-	for (unsigned i = 0; i < n; i++) {
-		snprintf(text[i][0], 16, "k%u", (from + i) % keys);
-		snprintf(text[i][1], 16, "%u", from + i);
-		frames[i] = fixture_message(MESSAGE_COMMAND, text[i][0], text[i][1]);
-	}
+	kafka_fixture_messages(frames, texts, from, n, keys);
 	return bus_publish(p, frames, n, err);
 }
 
@@ -91,14 +48,6 @@ static void acquire(struct bus_owner *o)
 			fail_msg("%s", err.text);
 		clock_sleep_ms(20);
 	}
-}
-
-/* "17" or "k17" */
-static unsigned number_in(struct bytes b)
-{
-	char text[32];
-	snprintf(text, sizeof text, "%.*s", (int)b.size, (const char *)b.data);
-	return (unsigned)strtoul(text + (text[0] == 'k'), NULL, 10);
 }
 
 /* Reads n messages, whose bodies are numbers, and says how often each came. */
@@ -117,7 +66,7 @@ static void read_all(struct bus_owner *o, unsigned n, unsigned *times, bool comm
 		if (r != 0 || clock_mono_ms() > deadline)
 			fail_msg("%s; %u are missing", err.text, n);
 		for (size_t i = 0; i < count; i++, n--) {
-			unsigned number = number_in(m[i].frame.body), key = number_in(m[i].frame.key);
+			unsigned number = kafka_fixture_number(m[i].frame.body), key = kafka_fixture_number(m[i].frame.key);
 			times[number]++;
 			assert_true(number >= next[key]);
 			next[key] = number;
@@ -132,9 +81,9 @@ static void what_was_published_is_read_in_order_and_what_was_committed_is_not_re
 	(void)state;
 	unsigned times[600] = { 0 };
 	struct error err = { 0 };
-	make_topics("basic", "s");
-	struct bus *a = open_bus("a", 5000), *b = open_bus("b", 5000);
-	struct bus_publisher *p = publisher(a, "basic");
+	kafka_fixture_topics("basic", "s");
+	struct bus *a = kafka_fixture_bus("a", 5000), *b = kafka_fixture_bus("b", 5000);
+	struct bus_publisher *p = kafka_fixture_publisher(a, "basic");
 	if (publish(p, 0, 400, 7, &err) != 0)
 		fail_msg("%s", err.text);
 	struct bus_owner *o = owner(a, "basic");
@@ -183,36 +132,36 @@ static void a_call_that_ran_out_of_time_is_repeated_and_is_once(void **state)
 	(void)state;
 	struct error err = { 0 };
 	struct frame frames[20];
-	kafka_broker_topic(&broker, "weir.c.outage.high", 1);
-	struct bus *bus = open_bus("a", 300);
-	struct bus_publisher *p = publisher(bus, "outage");
+	kafka_broker_topic(&kafka_fixture_broker, "weir.c.outage.high", 1);
+	struct bus *bus = kafka_fixture_bus("a", 300);
+	struct bus_publisher *p = kafka_fixture_publisher(bus, "outage");
 	for (unsigned i = 0; i < 20; i++)
 		frames[i] = fixture_message(MESSAGE_COMMAND, "k", "body");
 	int r;
 	while ((r = bus_publish(p, frames, 10, &err)) != 0) /* it is there; a loaded machine may need longer than the time-out */
 		assert_true(r == WEIR_TIMEOUT || r == WEIR_UNAVAILABLE);
-	kafka_broker_delay(&broker, 1000); /* longer than the time-out: the answer of the first call comes to its repetition */
+	kafka_broker_delay(&kafka_fixture_broker, 1000); /* longer than the time-out: the answer of the first call comes to its repetition */
 	for (int i = 0; i < 2; i++) {
 		r = bus_publish(p, frames, 5, &err);
 		assert_true(r == 0 || r == WEIR_TIMEOUT || r == WEIR_UNAVAILABLE);
 		assert_true(r != 0 || i > 0);
 	}
-	kafka_broker_delay(&broker, 0);
+	kafka_broker_delay(&kafka_fixture_broker, 0);
 	for (int64_t deadline = clock_mono_ms() + PATIENCE_MS; r != 0; r = bus_publish(p, frames, 5, &err))
 		assert_true(clock_mono_ms() < deadline);
-	kafka_broker_up(&broker, 0);
+	kafka_broker_up(&kafka_fixture_broker, 0);
 	for (int i = 0; i < 3; i++) {
 		r = bus_publish(p, frames, 20, &err);
 		assert_true(r == WEIR_TIMEOUT || r == WEIR_UNAVAILABLE);
 	}
-	kafka_broker_up(&broker, 1);
+	kafka_broker_up(&kafka_fixture_broker, 1);
 	for (int64_t deadline = clock_mono_ms() + PATIENCE_MS; (r = bus_publish(p, frames, 20, &err)) != 0;) {
 		assert_true(r == WEIR_TIMEOUT || r == WEIR_UNAVAILABLE);
 		assert_true(clock_mono_ms() < deadline);
 	}
 	bus_publisher_close(&p);
 	bus_close(&bus);
-	bus = open_bus("b", 5000);
+	bus = kafka_fixture_bus("b", 5000);
 	assert_int_equal(records(bus, "weir.c.outage.high"), 35);
 	bus_close(&bus);
 }
@@ -221,19 +170,19 @@ static void a_topic_that_is_missing_is_named_with_the_command_that_makes_it(void
 {
 	(void)state;
 	struct error err = { 0 };
-	struct bus *bus = open_bus("a", 5000);
-	struct bus_publisher *p = publisher(bus, "nowhere");
-	kafka_broker_forbid(&broker, "weir.c.nowhere.high");
+	struct bus *bus = kafka_fixture_bus("a", 5000);
+	struct bus_publisher *p = kafka_fixture_publisher(bus, "nowhere");
+	kafka_broker_forbid(&kafka_fixture_broker, "weir.c.nowhere.high");
 	assert_int_equal(publish(p, 0, 1, 1, &err), WEIR_CONFIG);
 	assert_non_null(strstr(err.text, "kafka-topics.sh"));
 	assert_non_null(strstr(err.text, "--topic weir.c.nowhere.high"));
 	bus_publisher_close(&p);
-	p = publisher(bus, "a.b");
+	p = kafka_fixture_publisher(bus, "a.b");
 	assert_int_equal(publish(p, 0, 1, 1, &err), WEIR_CONFIG);
 	assert_non_null(strstr(err.text, "\"a.b\""));
 	bus_publisher_close(&p);
-	make_topics("uneven", "t");
-	kafka_broker_topic(&broker, "weir.c.uneven.letters.s", PARTITIONS + 1);
+	kafka_fixture_topics("uneven", "t");
+	kafka_broker_topic(&kafka_fixture_broker, "weir.c.uneven.letters.s", KAFKA_FIXTURE_PARTITIONS + 1);
 	struct bus_owner *o = owner(bus, "uneven");
 	assert_int_equal(bus_owner_acquire(o, &err), WEIR_CONFIG);
 	assert_non_null(strstr(err.text, "must have the same number"));
@@ -255,7 +204,7 @@ static void brokers_that_are_not_there_are_an_error_in_time(void **state)
 	o.wait_replicas = 1;
 	assert_int_equal(bus_open(&o, &bus, &err), WEIR_CONFIG);
 	assert_non_null(strstr(err.text, "min.insync.replicas"));
-	bus = open_bus("a", 5000);
+	bus = kafka_fixture_bus("a", 5000);
 	assert_int_equal(bus_ping(bus, &err), 0);
 	assert_int_equal(bus_check(bus, &err), 0);
 	bus_close(&bus);
@@ -265,8 +214,8 @@ static void what_only_redis_does_is_refused_by_name(void **state)
 {
 	(void)state;
 	struct error err = { 0 };
-	struct bus *bus = open_bus("a", 5000);
-	struct bus_publisher *p = publisher(bus, "basic");
+	struct bus *bus = kafka_fixture_bus("a", 5000);
+	struct bus_publisher *p = kafka_fixture_publisher(bus, "basic");
 	struct frame f = fixture_message(MESSAGE_COMMAND, "k", "b");
 	struct bus_tail *t;
 	struct bus_message *m;
@@ -300,15 +249,15 @@ static void spans_say_kafka(void **state)
 	(void)state;
 	char system[16] = "";
 	const struct span_sink sink = { note_system, system };
-	const struct bus_options o = { .url = url, .worker = "a", .command_timeout_ms = 5000, .spans = &sink };
+	const struct bus_options o = { .url = kafka_fixture_url, .worker = "a", .command_timeout_ms = 5000, .spans = &sink };
 	struct error err = { 0 };
 	struct span_context root = span_root(1000000);
 	struct frame f = fixture_message(MESSAGE_COMMAND, "k", "b");
 	struct bus *bus;
-	make_topics("basic", "s");
+	kafka_fixture_topics("basic", "s");
 	frame_set_trace(&f, &root);
 	assert_int_equal(bus_open(&o, &bus, &err), 0);
-	struct bus_publisher *p = publisher(bus, "basic");
+	struct bus_publisher *p = kafka_fixture_publisher(bus, "basic");
 	if (bus_publish(p, &f, 1, &err) != 0)
 		fail_msg("%s", err.text);
 	assert_string_equal(system, "kafka");
@@ -330,7 +279,7 @@ static void hashes_are_seen_by_all(void **state)
 	(void)state;
 	struct error err = { 0 };
 	char text[200] = "";
-	struct bus *a = open_bus("a", 5000), *b = open_bus("b", 5000);
+	struct bus *a = kafka_fixture_bus("a", 5000), *b = kafka_fixture_bus("b", 5000);
 	const struct bus_field fields[] = { { "one", "1" }, { "none", "" }, { "two", "2" } };
 	assert_int_equal(bus_hash_read(a, "weir:{c}:x", note_field, text, &err), WEIR_NOT_FOUND);
 	assert_int_equal(bus_hash_write(a, "weir:{c}:x", fields, 3, &err), 0);
@@ -356,8 +305,8 @@ static void late_writes_of_a_former_owner_are_left_out(void **state)
 	(void)state;
 	struct error err = { 0 };
 	struct kafka_table *a, *b, *c;
-	kafka_broker_topic(&broker, "weir.c.fence", 1);
-	struct bus *first = open_bus("a", 5000), *second = open_bus("b", 5000), *third = open_bus("c", 5000);
+	kafka_broker_topic(&kafka_fixture_broker, "weir.c.fence", 1);
+	struct bus *first = kafka_fixture_bus("a", 5000), *second = kafka_fixture_bus("b", 5000), *third = kafka_fixture_bus("c", 5000);
 	assert_int_equal(kafka_table(kafka_of(first), "weir.c.fence", 0, &a, &err), 0);
 	assert_int_equal(kafka_table(kafka_of(second), "weir.c.fence", 0, &b, &err), 0);
 	assert_int_equal(kafka_table_put(a, "x", text_bytes("1"), true, &err), WEIR_FENCED); /* nobody's yet */
@@ -400,9 +349,9 @@ static void a_reader_that_fell_out_of_retention_is_told(void **state)
 	size_t n = 0;
 	char *large = xmalloc(200001);
 	memset(large, 'x', 200000);
-	make_topics("short", "s");
-	struct bus *bus = open_bus("a", 5000);
-	struct bus_publisher *p = publisher(bus, "short");
+	kafka_fixture_topics("short", "s");
+	struct bus *bus = kafka_fixture_bus("a", 5000);
+	struct bus_publisher *p = kafka_fixture_publisher(bus, "short");
 	struct frame f = fixture_message(MESSAGE_COMMAND, "k", "0");
 	assert_int_equal(bus_publish(p, &f, 1, &err), 0);
 	struct bus_owner *o = owner(bus, "short");
@@ -444,7 +393,7 @@ static int handle(const struct bus_delivery *d, void *arg, struct error *err)
 {
 	(void)err;
 	struct instance *i = arg;
-	unsigned number = number_in(d->body), key = number_in(d->message->frame.key);
+	unsigned number = kafka_fixture_number(d->body), key = kafka_fixture_number(d->message->frame.key);
 	if (strcmp(d->token, "0:0000000000000000") == 0)
 		return error_set(err, WEIR_INTERNAL, "no token");
 	i->misplaced += number < i->next[key] && times_of[number] == 0; /* a repetition after a change of owner is none */
@@ -473,9 +422,9 @@ static void two_instances_share_the_partitions_and_one_takes_all_when_the_other_
 	static struct instance a, b;
 	const struct bus_handler ha = { "h", commands, 1, handle, &a, NULL }, hb = { "h", commands, 1, handle, &b, NULL };
 	struct error err = { 0 };
-	make_topics("two", "s");
-	struct bus *bus = open_bus("p", 5000), *one = open_bus("one", 5000), *other = open_bus("other", 5000);
-	struct bus_publisher *p = publisher(bus, "two");
+	kafka_fixture_topics("two", "s");
+	struct bus *bus = kafka_fixture_bus("p", 5000), *one = kafka_fixture_bus("one", 5000), *other = kafka_fixture_bus("other", 5000);
+	struct bus_publisher *p = kafka_fixture_publisher(bus, "two");
 	struct bus_subscription *s = start(one, &ha), *t = start(other, &hb);
 	unsigned n = 0;
 	for (int64_t deadline = clock_mono_ms() + PATIENCE_MS; (a.done == 0 || b.done == 0) && n < 15000; n += 30) {
@@ -533,9 +482,9 @@ static void what_is_no_frame_becomes_a_letter_that_can_be_purged(void **state)
 	unsigned times[8] = { 0 };
 	char id[48] = "", again[48] = "";
 	uint64_t n = 0, heads = 0;
-	make_topics("mixed", "mixed");
-	struct bus *bus = open_bus("a", 5000), *operator= open_bus("o", 5000);
-	struct bus_publisher *p = publisher(bus, "mixed");
+	kafka_fixture_topics("mixed", "mixed");
+	struct bus *bus = kafka_fixture_bus("a", 5000), *operator= kafka_fixture_bus("o", 5000);
+	struct bus_publisher *p = kafka_fixture_publisher(bus, "mixed");
 	assert_int_equal(kafka_publish_one(kafka_of(bus), "c", "mixed", BUS_HIGH, text_bytes("k1"), text_bytes("no frame"), sends, &err), 0);
 	assert_int_equal(kafka_publish_one(kafka_of(bus), "c", "mixed", BUS_HIGH, text_bytes("k1"), text_bytes(""), sends, &err), 0);
 	assert_int_equal(kafka_sent(kafka_of(bus), sends, kafka_deadline(kafka_of(bus)), &err), 0);
@@ -573,7 +522,7 @@ static void what_is_no_frame_becomes_a_letter_that_can_be_purged(void **state)
 		if (r == WEIR_FENCED)
 			acquire(o);
 		marks = 0;
-		for (int32_t i = 0; i < PARTITIONS; i++) {
+		for (int32_t i = 0; i < KAFKA_FIXTURE_PARTITIONS; i++) {
 			assert_int_equal(kafka_table(kafka_of(operator), "weir.c.mixed.letters.mixed", i, &t, &err), 0);
 			assert_int_equal(kafka_table_load(t, &err), 0);
 			size_t at = kafka_table_at(t, "r/");
@@ -598,13 +547,13 @@ static void a_producer_that_cannot_go_on_is_told_and_followed_by_another(void **
 	static const int fatal[] = { RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH };
 	struct error err = { 0 };
 	unsigned times[64] = { 0 }, next = 0;
-	make_topics("fatal", "s");
-	struct bus *bus = open_bus("a", 5000);
-	struct bus_publisher *p = publisher(bus, "fatal");
+	kafka_fixture_topics("fatal", "s");
+	struct bus *bus = kafka_fixture_bus("a", 5000);
+	struct bus_publisher *p = kafka_fixture_publisher(bus, "fatal");
 	for (size_t i = 0; i < sizeof fatal / sizeof fatal[0]; i++) {
 		assert_int_equal(publish(p, next, 5, 1, &err), 0);
 		next += 5;
-		kafka_broker_refuse(&broker, fatal[i]);
+		kafka_broker_refuse(&kafka_fixture_broker, fatal[i]);
 		int r = publish(p, next, 1, 1, &err); /* one: the mock would take what comes behind it, as no broker does */
 		if (r == WEIR_GAP)                    /* refused, and said so */
 			assert_int_equal(publish(p, next, 1, 1, &err), 0);
@@ -668,13 +617,13 @@ static void tables_are_read_in_time_while_brokers_say_nothing(void **state)
 	struct call call = { 0 };
 	struct error err = { 0 };
 	int r;
-	kafka_broker_topic(&broker, "weir.c.silent", 1);
-	call.bus = open_bus("a", SHORT_MS);
+	kafka_broker_topic(&kafka_fixture_broker, "weir.c.silent", 1);
+	call.bus = kafka_fixture_bus("a", SHORT_MS);
 	while ((r = kafka_table(kafka_of(call.bus), "weir.c.silent", 0, &call.table, &err)) != 0 || (r = kafka_table_load(call.table, &err)) != 0)
 		assert_true(error_retriable(r));
-	kafka_broker_hold(&broker, 1);
+	kafka_broker_hold(&kafka_fixture_broker, 1);
 	assert_int_equal(call_ends(&call), WEIR_TIMEOUT);
-	kafka_broker_hold(&broker, 0);
+	kafka_broker_hold(&kafka_fixture_broker, 0);
 	for (int64_t deadline = clock_mono_ms() + PATIENCE_MS; kafka_table_load(call.table, &err) != 0;)
 		assert_true(clock_mono_ms() < deadline);
 	bus_close(&call.bus);
@@ -687,13 +636,13 @@ static void figures_are_told_in_time_while_brokers_say_nothing(void **state)
 	struct error err = { 0 };
 	struct bus_stream_info info[4];
 	size_t n;
-	make_topics("basic", "s");
-	call.bus = open_bus("a", SHORT_MS);
+	kafka_fixture_topics("basic", "s");
+	call.bus = kafka_fixture_bus("a", SHORT_MS);
 	for (int64_t deadline = clock_mono_ms() + PATIENCE_MS; bus_info(call.bus, "c", "basic", NULL, info, &n, &err) != 0;)
 		assert_true(clock_mono_ms() < deadline);
-	kafka_broker_hold(&broker, 1);
+	kafka_broker_hold(&kafka_fixture_broker, 1);
 	assert_int_equal(call_ends(&call), WEIR_TIMEOUT);
-	kafka_broker_hold(&broker, 0);
+	kafka_broker_hold(&kafka_fixture_broker, 0);
 	for (int64_t deadline = clock_mono_ms() + PATIENCE_MS; bus_info(call.bus, "c", "basic", NULL, info, &n, &err) != 0;)
 		assert_true(clock_mono_ms() < deadline);
 	bus_close(&call.bus);
@@ -707,29 +656,29 @@ static void an_owner_acquires_in_time_while_brokers_do_not_say_what_they_have(vo
 	struct error err = { 0 };
 	unsigned times[30] = { 0 }, seen = 0;
 	int r;
-	make_topics("basic", "s");
-	struct bus *bus = open_bus("a", 5000);
-	struct bus_publisher *p = publisher(bus, "basic");
+	kafka_fixture_topics("basic", "s");
+	struct bus *bus = kafka_fixture_bus("a", 5000);
+	struct bus_publisher *p = kafka_fixture_publisher(bus, "basic");
 	assert_int_equal(publish(p, 0, 20, 7, &err), 0);
 	struct bus_owner *o = owner(bus, "basic");
 	acquire(o);
 	read_all(o, 20, times, true);
 	bus_owner_close(&o);
 	assert_int_equal(publish(p, 20, 10, 7, &err), 0);
-	call.bus = open_bus("b", SHORT_MS);
+	call.bus = kafka_fixture_bus("b", SHORT_MS);
 	call.owner = owner(call.bus, "basic");
-	kafka_broker_silence_offsets(&broker);
+	kafka_broker_silence_offsets(&kafka_fixture_broker);
 	for (int64_t deadline = clock_mono_ms() + PATIENCE_MS; (r = call_ends(&call)) != 0; clock_sleep_ms(20))
 		assert_true((r == WEIR_CONFLICT || error_retriable(r)) && clock_mono_ms() < deadline);
-	kafka_broker_up(&broker, 0);
-	kafka_broker_up(&broker, 1);
+	kafka_broker_up(&kafka_fixture_broker, 0);
+	kafka_broker_up(&kafka_fixture_broker, 1);
 	for (int64_t deadline = clock_mono_ms() + PATIENCE_MS; seen < 10;) {
 		struct bus_message *m;
 		size_t count = 0;
 		if (bus_owner_read(call.owner, 100, 50, &m, &count, &err) != 0)
 			(void)bus_owner_acquire(call.owner, &err);
 		for (size_t i = 0; i < count; i++)
-			seen += times[number_in(m[i].frame.body)]++ == 0;
+			seen += times[kafka_fixture_number(m[i].frame.body)]++ == 0;
 		assert_true(clock_mono_ms() < deadline);
 	}
 	for (unsigned i = 0; i < 20; i++)
@@ -740,150 +689,7 @@ static void an_owner_acquires_in_time_while_brokers_do_not_say_what_they_have(vo
 	bus_close(&bus);
 }
 
-/* -- once by the event id ------------------------------------------------------------------------------------------------------------------- */
-
-#define EVENTS 60
-#define DEATHS 3
-#define LIFE 10 /* deliveries, and the last one is its end */
-
-/* What outlives every consumer: a receiving database, whose table has a unique key. Only one process at a time uses it. */
-static struct receiver {
-	struct row {
-		uint8_t event_id[16];
-		unsigned number;
-	} rows[EVENTS + DEATHS * LIFE];
-	unsigned count, deliveries;
-	uint8_t published[EVENTS][16]; /* event ids */
-} *receiver;
-
-/* insert … on conflict (event_id) do nothing */
-static void insert(const uint8_t event_id[16], unsigned number)
-{
-	for (unsigned i = 0; i < receiver->count; i++)
-		if (memcmp(receiver->rows[i].event_id, event_id, 16) == 0)
-			return;
-	if (receiver->count == sizeof receiver->rows / sizeof receiver->rows[0])
-		_exit(4);
-	struct row *row = &receiver->rows[receiver->count++];
-	memcpy(row->event_id, event_id, 16);
-	row->number = number;
-}
-
-struct life {
-	unsigned handled, end; /* dies over this delivery; 0: never */
-};
-
-static int take_effect(const struct bus_delivery *d, void *arg, struct error *err)
-{
-	(void)err;
-	struct life *life = arg;
-	receiver->deliveries++;
-	insert(d->message->frame.event_id, number_in(d->body));
-	if (++life->handled == life->end)
-		(void)kill(getpid(), SIGKILL); /* the effect is there, its commit is not */
-	return 0;
-}
-
-static int publish_events(enum bus_order order, unsigned end)
-{
-	(void)order, (void)end;
-	struct error err = { 0 };
-	struct frame frames[EVENTS];
-	char text[EVENTS][2][16];
-	struct bus *bus = open_bus("p", 5000);
-	struct bus_publisher *p = publisher(bus, "effects");
-	for (unsigned i = 0; i < EVENTS; i++) {
-		snprintf(text[i][0], 16, "k%u", i % 7);
-		snprintf(text[i][1], 16, "%u", i);
-		frames[i] = fixture_message(MESSAGE_COMMAND, text[i][0], text[i][1]);
-		memcpy(receiver->published[i], frames[i].event_id, 16);
-	}
-	int r = bus_publish(p, frames, EVENTS, &err);
-	bus_publisher_close(&p);
-	bus_close(&bus);
-	return r ? 1 : 0;
-}
-
-/* A consumer: until its end, or until nothing is left. */
-static int consume(enum bus_order order, unsigned end)
-{
-	struct life life = { 0, end };
-	const struct bus_handler handler = { "h", commands, 1, take_effect, &life, NULL };
-	const struct bus_subscription_options o = { .chain = "c", .topic = "effects", .subscription = "s", .order = order, .handlers = &handler,
-						    .handler_count = 1, .batch = 4, .no_storm_guard = true };
-	struct bus_stream_info info[4] = { 0 };
-	size_t n;
-	struct error err = { 0 };
-	struct bus_subscription *s;
-	struct bus *bus = open_bus("consumer", 5000);
-	if (bus_subscription_open(bus, &o, &s, &err) != 0)
-		return 2;
-	info[BUS_HIGH].lag = EVENTS;
-	for (int64_t deadline = clock_mono_ms() + PATIENCE_MS; info[BUS_HIGH].lag > 0;) {
-		(void)bus_subscription_turn(s, 50, &err);
-		if (receiver->count >= EVENTS) /* not in each round: figures take a second */
-			(void)bus_info(bus, "c", "effects", "s", info, &n, NULL);
-		if (clock_mono_ms() > deadline) {
-			fprintf(stderr, "%u handled, %u effects: %s\n", life.handled, receiver->count, err.text);
-			return 3;
-		}
-	}
-	bus_subscription_close(&s);
-	bus_close(&bus);
-	return 0;
-}
-
-/* In a process of its own, for librdkafka's threads do not come along over a fork. How it ended: as waitpid says. */
-static int process(int (*run)(enum bus_order, unsigned), enum bus_order order, unsigned end)
-{
-	int status = -1;
-	pid_t pid = fork();
-	if (pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		_exit(run(order, end));
-	}
-	assert_true(pid > 0 && waitpid(pid, &status, 0) == pid);
-	return status;
-}
-
-/* What decision 22 promises: deliveries are at least once, effects keyed by the event id are once, whoever died between the two. */
-static void effects_are_once(enum bus_order order)
-{
-	receiver = mmap(NULL, sizeof *receiver, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	assert_true(receiver != MAP_FAILED);
-	make_topics("effects", "s");
-	assert_int_equal(process(publish_events, order, 0), 0);
-	for (int i = 0; i < DEATHS; i++) {
-		int status = process(consume, order, LIFE);
-		assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-	}
-	assert_int_equal(process(consume, order, 0), 0);
-	assert_true(receiver->deliveries >= EVENTS + DEATHS); /* at least what each died over came again */
-	assert_int_equal(receiver->count, EVENTS);
-	for (unsigned i = 0; i < EVENTS; i++) {
-		unsigned times = 0;
-		for (unsigned k = 0; k < receiver->count; k++)
-			times += receiver->rows[k].number == i && memcmp(receiver->rows[k].event_id, receiver->published[i], 16) == 0;
-		assert_int_equal(times, 1);
-	}
-	munmap(receiver, sizeof *receiver);
-}
-
-static void effects_keyed_by_event_ids_are_once_on_an_ordered_lane_whose_consumers_die(void **state)
-{
-	(void)state;
-	effects_are_once(BUS_ORDERED);
-}
-
-static void effects_keyed_by_event_ids_are_once_on_a_shared_lane_whose_consumers_die(void **state)
-{
-	(void)state;
-	effects_are_once(BUS_SHARED);
-}
-
 static struct CMUnitTest tests[] = {
-	cmocka_unit_test(effects_keyed_by_event_ids_are_once_on_an_ordered_lane_whose_consumers_die), /* the longest first */
-	cmocka_unit_test(effects_keyed_by_event_ids_are_once_on_a_shared_lane_whose_consumers_die),
 	cmocka_unit_test(what_was_published_is_read_in_order_and_what_was_committed_is_not_read_again),
 	fixture_threads(a_call_that_ran_out_of_time_is_repeated_and_is_once, NULL, NULL, "librdkafka INTRODUCTION.md"),
 	cmocka_unit_test(a_topic_that_is_missing_is_named_with_the_command_that_makes_it),
@@ -902,18 +708,7 @@ static struct CMUnitTest tests[] = {
 };
 #define TESTS (sizeof tests / sizeof tests[0])
 
-static int run_case(size_t at)
-{
-	kafka_broker_start(&broker);
-	snprintf(url, sizeof url, "kafka://%s/?session_ms=4000", broker.hosts);
-	kafka_broker_topic(&broker, "weir.c.state", 1);
-	int failed = _cmocka_run_group_tests("kafka", &tests[at], 1, NULL, NULL);
-	kafka_broker_stop(&broker);
-	return failed;
-}
-
 int main(int argc, char **argv)
 {
-	log_init(LOG_ERROR + 1, LOG_FORMAT_LOGFMT);
-	return apart_main(argc, argv, "kafka_test", tests, TESTS, run_case);
+	return kafka_fixture_main(argc, argv, "kafka_test", tests, TESTS);
 }
