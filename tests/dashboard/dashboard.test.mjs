@@ -485,6 +485,38 @@ describe('dashboard', { skip: missing || false }, () => {
     await panel(page, 'Replays').getByText('canceled', { exact: true }).first().waitFor();
   });
 
+  flow('dead letters: those that wait behind another are chosen apart from it, and go on when it is skipped', async () => {
+    assert.deepEqual(await world.order({ do: 'queue', behind: 3 }), { imported: 4, known: 0 });
+    const page = await open({ path: '/ui/dead-letters?subscription=reconciler' });
+    const causes = panel(page, 'By cause').getByRole('button').filter({ hasText: 'chain_fork' });
+    await until('the one, and those behind it', async () => (await causes.count()) === 2);
+    const rows = page.getByRole('table', { name: /Dead letters/ }).locator('tbody tr');
+    await causes.filter({ hasText: 'waits behind' }).click();
+    await until('only those behind it', async () => (await rows.count()) === 3);
+    assert.equal(await causes.filter({ hasText: 'waits behind' }).getAttribute('aria-pressed'), 'true');
+    assert.equal(await causes.filter({ hasText: 'timeout' }).getAttribute('aria-pressed'), 'false');
+    await button(page, 'Purge all').click();
+    await dialog(page).getByText(/3 letters/).waitFor();
+    await button(dialog(page), 'Cancel').click();
+    await causes.filter({ hasText: 'timeout' }).click();
+    await until('only the one', async () => (await rows.count()) === 1);
+    await rows.first().getByRole('link').click();
+    await heading(page, 'Dead letter');
+    await button(page, 'Skip').click();
+    await dialog(page).getByLabel(/Reason/).fill('the others may go on');
+    await dialog(page).getByRole('button', { name: 'Skip' }).click();
+    await panel(page, 'Letter').getByText(/skipped by an operator/).waitFor();
+    await visit(page, '/ui/dead-letters?subscription=reconciler&chain=dev&kind=skipped');
+    await until('the others were handled', async () => (await letters()).filter((l) => l.subscription === 'reconciler').length === 1);
+    await button(page, 'Purge all').click();
+    await dialog(page).getByText(/1 letter\b/).waitFor();
+    await dialog(page).getByLabel(/Reason/).fill('nobody needs it');
+    await dialog(page).getByLabel(/to confirm/).fill('purge 1');
+    await dialog(page).getByRole('button', { name: 'Purge 1' }).click();
+    await page.getByText('1 letter purged').waitFor();
+    await page.getByText(/No (dead )?letter/).first().waitFor();
+  });
+
   flow('dead letters: purging asks for a reason and the word, and then they are gone', async () => {
     const page = await open({ path: '/ui/dead-letters?chain=dev&subscription=normalizer' });
     const table = page.getByRole('table', { name: /Dead letters/ });

@@ -2,6 +2,7 @@
 
 With "several" as second argument there are two chains and two gateways. Prints one JSON line when it is ready, then obeys one JSON line at a time on standard input and answers with one; ends with its input.
     {"do": "park", "letters": 5}          frames that the normalizer can only put aside
+    {"do": "queue", "behind": 3}          letters of the reconciler as from a file: one that failed, and those that wait behind it; tried, they are done
     {"do": "trouble"}                     a gap and incidents, of a kind that the reconciler does not look at again
     {"do": "follow", "account": "0x…"}    a WebSocket client with two subscriptions; without an account with one; "chain", and "at" which gateway
     {"do": "watch", "watchlist": "7"}     one that follows a watch-list of the admin's
@@ -94,6 +95,13 @@ class World:
                 body = wire.encode([(1, "elsewhere"), (3, 100 + i)]) if i % 3 else b"\xff\xff\xff"
                 redis.xadd("weir:{dev}:raw:low", {"d": wire.framed(2, body, b"<b>key</b>")}, id=f"{generation}-{sequence}")
             stack.wait_until("dead letters", 60, lambda: len(self.suite.operate("GET", "/admin/v1/dlq")[1]["items"]) >= order["letters"])
+        elif what == "queue":
+            fork = wire.framed(5, wire.encode([(2, wire.encode([(1, 1 << 40), (2, bytes(32))]))]), b"queue")  # above the ledger: nothing is to be done
+            head = [{"at_unix_ms": 1, "error_code": "timeout", "error": "the ledger gave no answer", "worker": "tests"}]
+            lines = [{"weir_dead_letter": 1, "chain": "dev", "subscription": "reconciler", "topic": "blocks", "class": "low", "entry": f"1-{1000 + i}", "lane": "ordered", "key": "queue",
+                      "type": "chain_fork", "reason": "" if i else "timeout", "kind": "follower" if i else "head", "parked_at_unix_ms": 1, "attempts": [] if i else head,
+                      "frame": base64.b64encode(fork).decode()} for i in range(1 + order["behind"])]
+            return self.suite.operate("POST", "/admin/v1/dlq/import", {"subscription": "reconciler", "lines": "\n".join(map(json.dumps, lines))})[1]
         elif what == "trouble":
             self.postgres.query("""
                 insert into weir.gaps (chain, from_height, to_height, reason, detail, attempts, closed_at)

@@ -39,25 +39,29 @@ function Narrow({ groups, f }: { groups: readonly Group[]; f: Filter }) {
   );
 }
 
+/** Behind others: such letters have neither reason nor error, only their kind tells them from all the rest. */
+const waits = (g: Group): boolean => g.heads === 0;
+
 function Groups({ groups, current }: { groups: readonly Group[]; current: Filter }) {
   const most = groups.reduce((n, g) => Math.max(n, g.count), 1);
   const now = useNow(5000);
-  const chosen = (g: Group): boolean => g.chain === current.chain && g.subscription === current.subscription && g.type === current.type && g.reason === current.reason && g.pattern === current.pattern;
+  const chosen = (g: Group): boolean => g.chain === current.chain && g.subscription === current.subscription && g.type === current.type && g.reason === current.reason && g.pattern === current.pattern
+    && (!waits(g) || current.kind === 'follower');
   return (
     <ul class="groups">
       {groups.toSorted((a, b) => b.count - a.count).map((g) => (
-        <li key={`${g.chain} ${g.subscription} ${g.type} ${g.reason} ${g.pattern}`}>
+        <li key={`${g.chain} ${g.subscription} ${g.type} ${g.reason} ${g.pattern} ${waits(g)}`}>
           <button type="button" class="group" aria-pressed={chosen(g)}
-            onClick={() => filter(chosen(g) ? nothing : { chain: g.chain, subscription: g.subscription, type: g.type, reason: g.reason, pattern: g.pattern })}>
+            onClick={() => filter(chosen(g) ? nothing : { chain: g.chain, subscription: g.subscription, type: g.type, reason: g.reason, pattern: g.pattern, kind: waits(g) ? 'follower' : undefined })}>
             <span class="group-count">{count(g.count)}</span>
             <span class="group-text">
-              <span class="group-head"><b>{g.reason || 'unknown'}</b> <span class="muted">{g.chain} · {g.subscription} · {g.type}</span></span>
-              <span class="group-error">{g.error || 'no error was noted'}</span>
+              <span class="group-head"><b>{waits(g) ? 'waits behind' : g.reason || 'unknown'}</b> <span class="muted">{g.chain} · {g.subscription} · {g.type}</span></span>
+              <span class="group-error">{waits(g) ? 'nothing is wrong with these: others of their keys failed before them' : g.error || 'no error was noted'}</span>
               <span class="bar" aria-hidden="true"><span style={{ width: `${(g.count / most) * 100}%` }} /></span>
             </span>
             <span class="group-side muted small">
               {g.replayed > 0 && <Badge tone="warn">{count(g.replayed)} tried again</Badge>}
-              <span>{g.heads < g.count ? `${count(g.heads)} failed, ${count(g.count - g.heads)} behind them` : bytes(g.bytes)}</span>
+              <span>{bytes(g.bytes)}</span>
               <span>last {ago(g.last_at, now)}</span>
             </span>
           </button>

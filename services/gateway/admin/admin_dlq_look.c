@@ -20,6 +20,7 @@
 struct group {
 	const char *chain, *subscription;
 	char *type, *reason, *error, *newest_id;
+	bool waits; /* behind others: nothing is wrong with them, so neither reason nor pattern tells them from letters in general */
 	char pattern[ERROR_PATTERN_MAX + 1];
 	uint64_t count, heads, replayed, bytes, first_ms, last_ms;
 };
@@ -31,20 +32,20 @@ struct grouping {
 	uint64_t scanned, left_out;
 };
 
-static struct group *find_group(struct grouping *g, const char *type, const char *reason, const char *error)
+static struct group *find_group(struct grouping *g, bool waits, const char *type, const char *reason, const char *error)
 {
 	char pattern[ERROR_PATTERN_MAX + 1];
 	error_pattern(error, pattern);
 	for (size_t i = 0; i < g->count; i++) {
 		struct group *group = &g->items[i];
-		if (group->chain == g->chain && group->subscription == g->subscription && strcmp(group->type, type) == 0 &&
+		if (group->chain == g->chain && group->subscription == g->subscription && group->waits == waits && strcmp(group->type, type) == 0 &&
 		    strcmp(group->reason, reason) == 0 && strcmp(group->pattern, pattern) == 0)
 			return group;
 	}
 	if (g->count == GROUPS_MAX)
 		return NULL;
 	struct group *group = &g->items[g->count++];
-	*group = (struct group){ .chain = g->chain, .subscription = g->subscription, .type = xstrdup(type), .reason = xstrdup(reason) };
+	*group = (struct group){ .chain = g->chain, .subscription = g->subscription, .waits = waits, .type = xstrdup(type), .reason = xstrdup(reason) };
 	memcpy(group->pattern, pattern, sizeof pattern);
 	return group;
 }
@@ -61,11 +62,12 @@ static bool on_letter(const char *id, struct bytes body, void *arg)
 	if (!letter)
 		return true;
 	const Weir__V1__Attempt *last = letter->n_attempts > 0 ? letter->attempts[letter->n_attempts - 1] : NULL;
-	struct group *group = find_group(g, letter->type, last ? last->error_code : "", last ? last->error : "");
+	bool waits = letter->kind == WEIR__V1__DEAD_LETTER_KIND__DEAD_LETTER_KIND_FOLLOWER;
+	struct group *group = find_group(g, waits, letter->type, last ? last->error_code : "", last ? last->error : "");
 	if (group) {
 		uint64_t at = letter->parked_at_unix_ms;
 		group->count++;
-		group->heads += letter->kind != WEIR__V1__DEAD_LETTER_KIND__DEAD_LETTER_KIND_FOLLOWER;
+		group->heads += !waits;
 		group->replayed += letter->replays > 0;
 		group->bytes += letter->frame.len > 0 ? letter->frame.len : letter->frame_bytes;
 		group->first_ms = group->first_ms == 0 || at < group->first_ms ? at : group->first_ms;
