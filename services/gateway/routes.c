@@ -41,6 +41,7 @@ const struct route client_routes[] = {
 	{ "GET", "/v1/chains/{chain}/blocks/{block}/certificate", ROLE_NONE, rest_certificate, { { 0 } } },
 	{ "GET", "/v1/chains/{chain}/blocks/{block}/entries", ROLE_NONE, rest_block_entries,
 	  { KIND, { "asset", PARAMETER_TEXT, 1, 160, false }, { "account", PARAMETER_TEXT, 1, 80, false }, PAGE }, .cost = 2 },
+	{ "GET", "/v1/chains/{chain}/entries", ROLE_NONE, rest_entries, { { "asset", PARAMETER_TEXT, 1, 160, false }, KIND, RANGE, PAGE }, .cost = 10 },
 	{ "GET", "/v1/chains/{chain}/transactions/{hash}", ROLE_NONE, rest_transaction, { { 0 } }, .row = &rest_transaction_row },
 	{ "GET", "/v1/chains/{chain}/accounts/{account}/balances", ROLE_NONE, rest_balances, { { "height", PARAMETER_INT, 0, HEIGHT_MAX, false } }, .cost = 5 },
 	{ "GET", "/v1/chains/{chain}/accounts/{account}/entries", ROLE_NONE, rest_account_entries,

@@ -192,6 +192,7 @@ def test_every_answer_is_one_that_the_document_promises(world):
             transaction = api.ok(f"{C}/transactions/{hash}")
             assert transaction["entries"] == [e for e in entries if e["transaction_hash"] == hash]
             assert transaction["block"] == {"height": block["height"], "hash": block["hash"]}
+    assert api.ok(f"{C}/entries?limit=2")["items"]
     for (address,) in world.sql("select '0x' || encode(address, 'hex') from weir.accounts order by id limit 40"):
         page = api.ok(f"{C}/accounts/{address}/balances")
         for row in page["items"]:

@@ -73,6 +73,53 @@ def test_cursors_are_signed_and_belong_to_one_list(world):
     assert blocks["items"] + rest["items"] == api.ok(f"{C}/blocks?limit=1000")["items"]
 
 
+def test_a_chains_entries_by_asset_kind_height_and_time(world):
+    api = world.api()
+    path = f"{C}/entries"
+    blocks = sorted(api.items(f"{C}/blocks", 1000), key=lambda b: b["height"])
+    want = [e for b in blocks for e in api.items(f"{C}/blocks/{b['height']}/entries", 1000) if e["kind"] not in ("opening", "genesis")]
+    assert api.items(path, 1000) == api.items(path, 7) == want
+    tokens = [e for e in want if e["asset"] != "native"]
+    asset, kind = tokens[0]["asset"], tokens[-1]["kind"]
+    assert api.items(f"{path}?asset={asset}", 3) == [e for e in want if e["asset"] == asset]
+    assert api.items(f"{path}?kind={kind}", 3) == [e for e in want if e["kind"] == kind]
+    assert api.items(f"{path}?asset={asset}&kind=fee") == api.items(f"{path}?asset=0x{'12' * 20}") == api.items(f"{path}?from=900000") == []
+    first, last = blocks[len(blocks) // 4], blocks[len(blocks) // 2]
+    some = [e for e in want if first["height"] <= e["height"] <= last["height"]]
+    assert some and api.items(f"{path}?from={first['height']}&to={last['height']}", 5) == some
+    assert api.items(f"{path}?since={first['timestamp']}&until={last['timestamp']}", 1000) == [
+        e for b in blocks if first["timestamp"] <= b["timestamp"] <= last["timestamp"] for e in want if e["height"] == b["height"]]
+    api.problem(f"{path}?kind=nothing", 400, "invalid_kind")
+    api.problem(f"{path}?asset=nothing", 400, "invalid_asset")
+    api.problem(f"{path}?cursor={api.ok(f'{path}?limit=1')['next_cursor']}&kind=fee", 400, "invalid_cursor")
+
+
+@pytest.mark.parametrize("count, entries, pages", [(5, 26000, 3), (20010, 0, 3)])
+def test_a_page_of_a_chains_entries_looks_at_so_many_and_tells_where_to_go_on(world, count, entries, pages):
+    api = world.api()
+    block = next(b for b in api.items(f"{C}/blocks", 1000) if b["entry_count"] > 0)
+    low = 1000000 + count # in the same partition, above all that the reconciler knows; each time another path, for answers are kept
+    try:
+        world.sql(f"""insert into weir.blocks (chain, height, branch, hash, parent_hash, timestamp, canonical, transaction_count, entry_count, gas_used, endpoints)
+            select chain, n, 0, decode(lpad(to_hex(n), 64, '0'), 'hex'), parent_hash, timestamp, true, 0, {entries}, 0, endpoints
+            from weir.blocks, generate_series({low}, {low + count - 1}) n where height = {block['height']} and canonical returning 1""")
+        copied = world.sql(f"""insert into weir.entries select chain, n, 0, ordinal, -1, kind, false, asset, account, delta, balance, path
+            from weir.entries, unnest(array[{low}, {low + count - 1}]) n where height = {block['height']} and ordinal = 0 and kind < 14 returning 1""")
+        found, cursors, cursor = [], [], None
+        while True:
+            page = api.ok(f"{C}/entries?from={low}&limit=1000" + (f"&cursor={cursor}" if cursor else ""))
+            found += page["items"]
+            cursors.append(cursor)
+            cursor = page["next_cursor"]
+            if cursor is None:
+                break
+        assert len(cursors) == pages and [e["height"] for e in found] == [low, low + count - 1] and len(copied) == 2
+        assert api.items(f"{C}/entries?from={low}", 1) == found
+    finally:
+        world.sql(f"delete from weir.entries where height >= {low} returning 1")
+        world.sql(f"delete from weir.blocks where height >= {low} returning 1")
+
+
 def test_gateways_share_the_keys_of_cursors_through_redis(world):
     api, other = world.api(), Api(world.second_gateway(), None)
     path = f"{C}/accounts/{miner(api)}/entries"
@@ -165,6 +212,9 @@ def test_a_list_read_across_reorgs_is_exactly_the_ledgers(changing):
     assert api.ok(f"{C}/blocks/{shared}")["hash"] == page["begin_again"]["hash"] and top["items"][0]["height"] - 5 <= shared < top["items"][0]["height"]
     found, told = follow(api, path, 7, disturb)
     assert found == api.items(path, 1000) and not left
+    left.append(6)
+    found, _ = follow(api, f"{C}/entries", 7, disturb)
+    assert found == api.items(f"{C}/entries", 1000) and not left
     entries = api.ok(f"{C}/blocks/latest/entries?limit=1")
     if entries["next_cursor"]: # "latest" means another block now: the list goes on with the block that it began with
         world.node.call("anvil_mine", "0x1")

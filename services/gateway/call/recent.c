@@ -66,6 +66,7 @@ static const struct tier *tier_of(const struct route *route)
 		{ "/v1/chains/{chain}/blocks/{block}", 3000, false },
 		{ "/v1/chains/{chain}/blocks/{block}/certificate", 3000, false },
 		{ "/v1/chains/{chain}/blocks/{block}/entries", 3000, false },
+		{ "/v1/chains/{chain}/entries", 3000, false },
 		{ "/v1/chains/{chain}/transactions/{hash}", 3000, false },
 		{ "/v1/chains/{chain}/accounts/{account}/balances", 3000, false },
 		{ "/v1/chains/{chain}/accounts/{account}/entries", 3000, false },

@@ -19,6 +19,7 @@ void rest_transaction(struct call *);
 extern const struct route_row rest_transaction_row;
 void rest_balances(struct call *);
 void rest_account_entries(struct call *);
+void rest_entries(struct call *);
 void rest_asset(struct call *);
 extern const struct route_row rest_asset_row;
 void rest_statistics(struct call *);
