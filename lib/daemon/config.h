@@ -84,7 +84,7 @@ struct config {
 		char *password; /* secret */
 		int64_t max_memory_percent; /* low messages are refused above this share of Redis' maxmemory, default 80 */
 		int64_t max_age_ms;         /* publish is refused while a message has been unread for longer; 0: no such limit */
-		int64_t max_backlog;        /* entries a stream may hold unread before producers wait, default 20000 */
+		int64_t max_backlog;        /* unread of a class and those above it before producers wait, default 20000 */
 		int64_t retry_attempts, retry_base_ms, retry_max_ms; /* 3, 100, 30000 */
 		int64_t lease_ms;                                    /* owner lease, default 5000 */
 		int64_t wait_replicas, wait_ms;                      /* publishing waits for so many replicas; 0, 1000 */

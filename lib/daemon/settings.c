@@ -45,7 +45,7 @@ const struct setting settings[] = {
 	{ OWNER_CONFIG, "bus.max_age", SETTING_DURATION_MS, C(bus.max_age_ms), "0ms", 0, 604800000, NULL,
 	  "Publishing of a class waits while the oldest unread message of it or of a more important one is older; what is critical never waits. 0: no such limit." },
 	{ OWNER_CONFIG, "bus.max_backlog", SETTING_INT, C(bus.max_backlog), "20000", 100, 10000000, NULL,
-	  "Entries that a stream may hold unread before its producers wait." },
+	  "Messages of a class and of more important ones that may be unread before their producers wait; what is low waits from half as many on." },
 	{ OWNER_CONFIG, "bus.retry_attempts", SETTING_INT, C(bus.retry_attempts), "3", 1, 100, NULL,
 	  "How often a message is tried before it becomes a dead letter." },
 	{ OWNER_CONFIG, "bus.retry_base", SETTING_DURATION_MS, C(bus.retry_base_ms), "100ms", 1, 600000, NULL,

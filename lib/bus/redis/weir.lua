@@ -134,19 +134,31 @@ end
 -- The most messages that an entry of the stream has.
 local function packed(a, topic, class) return tonumber(redis.call('HGET', meta(a, topic), 'pack:' .. class) or '1') end
 
--- Admission: are there so many entries that somebody has yet to read? What is read and not yet trimmed does not count.
-local function crowded(a, topic, class, backlog)
-  local s = stream(a, topic, class)
-  local length = redis.call('XLEN', s) * packed(a, topic, class)
-  if length < backlog then return false end
-  local hw, waiting, list = tonumber(redis.call('HGET', meta(a, topic), 'hw:' .. class) or '0'), 0, groups_of(s)
-  if #list == 0 then return true end
+-- How much of the class the slowest group has yet to read. What is read and not yet trimmed does not count.
+local function unread(a, topic, class, length, without_groups)
+  local hw, waiting, list = tonumber(redis.call('HGET', meta(a, topic), 'hw:' .. class) or '0'), 0, groups_of(stream(a, topic, class))
+  if #list == 0 then return without_groups end
   for _, g in ipairs(list) do
     local _, seq = split(g['last-delivered-id'])
-    local lag = (hw >= seq and hw - seq or length) + g['pending']
-    if lag > waiting then waiting = lag end
+    waiting = math.max(waiting, (hw >= seq and hw - seq or length) + g['pending'])
   end
-  return math.min(waiting, length) >= backlog
+  return math.min(waiting, length)
+end
+
+-- Admission: has somebody yet to read so much of the class and of those more important? The less important a class is, the more counts against
+-- it, and what is low may have half of the backlog only: it waits first.
+local function crowded(a, topic, class, backlog)
+  local limit, lengths, all, waiting = class == 'low' and math.ceil(backlog / 2) or backlog, {}, 0, 0
+  for i, c in ipairs(CLASSES) do
+    lengths[i] = redis.call('XLEN', stream(a, topic, c)) * packed(a, topic, c)
+    all = all + lengths[i]
+    if c == class then break end
+  end
+  if all < limit then return false end
+  for i, length in ipairs(lengths) do
+    if length > 0 then waiting = waiting + unread(a, topic, CLASSES[i], length, i == #lengths and length or 0) end
+  end
+  return waiting >= limit
 end
 
 -- topic, producer, the epoch that the caller had ('' for none) and its last acknowledged number -> epoch. A later epoch than the caller's may

@@ -1,4 +1,4 @@
-/* admission_test.c - who may publish when Redis' memory is nearly used up or readers are late: what is low waits first, what is critical never. */
+/* admission_test.c - who may publish when Redis' memory is nearly used up, or readers are late or have much to read: what is low waits first. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,10 +17,20 @@
 static const uint16_t of_class[] = { MESSAGE_CHAIN_FORK, MESSAGE_RAW_BLOCK_TIP, MESSAGE_NORMALIZED_BLOCK, MESSAGE_RAW_BLOCK_BACKFILL };
 enum { CRITICAL, HIGH, NORMAL, LOW, CLASSES };
 
+static int64_t max_backlog; /* 0: the bus' own */
+
+static int fresh(void **state)
+{
+	max_backlog = 0;
+	return fixture_flush(state);
+}
+
 static struct bus *open_bus(int64_t max_age_ms)
 {
 	struct bus *bus;
-	const struct bus_options o = { .url = fixture_server.url, .worker = "w", .command_timeout_ms = 20000, .max_age_ms = max_age_ms };
+	const struct bus_options o = {
+		.url = fixture_server.url, .worker = "w", .command_timeout_ms = 20000, .max_age_ms = max_age_ms, .max_backlog = max_backlog
+	};
 	assert_int_equal(bus_open(&o, &bus, NULL), 0);
 	return bus;
 }
@@ -142,6 +152,65 @@ static void what_is_less_important_than_the_late_waits_until_they_are_read(void 
 	bus_close(&bus);
 }
 
+/* n messages of the class, whatever there is room for. */
+static void fill(int klass, int n)
+{
+	struct error err = { 0 };
+	int64_t limit = max_backlog;
+	max_backlog = 1000;
+	for (int i = 0; i < n; i++)
+		assert_int_equal(publish(klass, 0, 0, &err), 0);
+	max_backlog = limit;
+}
+
+/* least_allowed publishes one of each class that may: critical first, so a class sees one more of each that is more important. */
+static void what_is_low_waits_first_when_much_is_unread(void **state)
+{
+	(void)state;
+	static const struct {
+		int klass, n, least;
+	} steps[] = {
+		{ LOW, 16, LOW },       { LOW, 17, NORMAL },   { LOW, 99, NORMAL },       { NORMAL, 16, LOW },     { NORMAL, 17, NORMAL },
+		{ NORMAL, 37, NORMAL }, { NORMAL, 38, HIGH },  { HIGH, 38, HIGH },        { HIGH, 39, CRITICAL },  { CRITICAL, 39, CRITICAL },
+		{ CRITICAL, 40, -1 },
+	};
+	struct bus *bus = open_bus(0);
+	struct bus_owner *o = reader(bus);
+	max_backlog = 40;
+	for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+		fill(steps[i].klass, steps[i].n);
+		int least = least_allowed(0);
+		if (least != steps[i].least)
+			fail_msg("%d of class %d: the least that may publish is %d, not %d", steps[i].n, steps[i].klass, least, steps[i].least);
+		read_all(o);
+	}
+	assert_int_equal(least_allowed(0), LOW);
+	bus_owner_close(&o);
+	bus_close(&bus);
+}
+
+/* Two calls of 128 and more go as transactions, with a check of their own. */
+static void a_long_call_waits_as_well(void **state)
+{
+	(void)state;
+	struct frame frames[200];
+	struct error err = { 0 };
+	struct bus_publisher *p;
+	max_backlog = 300;
+	struct bus *bus = open_bus(0);
+	struct bus_owner *o = reader(bus);
+	for (size_t i = 0; i < 200; i++)
+		frames[i] = message(LOW, 0);
+	assert_int_equal(bus_publisher_open(bus, "test", "t", "long", &p, NULL), 0);
+	assert_int_equal(bus_publish(p, frames, 200, &err), 0); /* 150 may be there before the last call, not after it */
+	assert_int_equal(bus_publish(p, frames, 200, &err), WEIR_FULL);
+	read_all(o);
+	assert_int_equal(bus_publish(p, frames, 200, &err), 0);
+	bus_publisher_close(&p);
+	bus_owner_close(&o);
+	bus_close(&bus);
+}
+
 static void what_a_step_emits_waits_as_well(void **state)
 {
 	(void)state;
@@ -181,10 +250,12 @@ int main(void)
 {
 	log_init(LOG_ERROR + 1, LOG_FORMAT_LOGFMT);
 	const struct CMUnitTest tests[] = {
-		fixture_threads(what_is_low_waits_first_when_memory_runs_out, fixture_flush, NULL, "debezium-server#314"),
-		cmocka_unit_test_setup(what_waited_for_memory_goes_on_when_there_is_some, fixture_flush),
-		cmocka_unit_test_setup(what_is_less_important_than_the_late_waits_until_they_are_read, fixture_flush),
-		cmocka_unit_test_setup(what_a_step_emits_waits_as_well, fixture_flush),
+		fixture_threads(what_is_low_waits_first_when_memory_runs_out, fresh, NULL, "debezium-server#314"),
+		cmocka_unit_test_setup(what_waited_for_memory_goes_on_when_there_is_some, fresh),
+		cmocka_unit_test_setup(what_is_less_important_than_the_late_waits_until_they_are_read, fresh),
+		cmocka_unit_test_setup(what_is_low_waits_first_when_much_is_unread, fresh),
+		cmocka_unit_test_setup(a_long_call_waits_as_well, fresh),
+		cmocka_unit_test_setup(what_a_step_emits_waits_as_well, fresh),
 	};
 	return fixture_run(tests);
 }
