@@ -33,17 +33,29 @@
 
 struct bus;
 
+/* What must hold of a topic's messages before they count as published, also of those that a step emits; a step that emits to several topics waits
+ * for what is strictest. What each level survives: docs/bus.md. */
+struct bus_durability {
+	const char *topic;
+	bool fsync;       /* Redis answers behind an fsync only (appendfsync always); where it does not: WEIR_CONFIG, nothing is published */
+	int64_t replicas; /* so many replicas have it, too */
+	int64_t wait_ms;  /* within this time, else WEIR_UNAVAILABLE: call again; 0: as the bus */
+};
+
 struct bus_options {
 	const char *url; /* redis://host:port/db, rediss://…, unix:///path, redis+sentinel://…, kafka://…, kafkas://…, or memory://name: see docs/bus.md */
 	const char *username, *password; /* may be NULL or empty */
 	int64_t command_timeout_ms;  /* default 5000 */
-	int64_t max_backlog;         /* unread entries per stream before publish answers WEIR_FULL; default 20000 */
+	int64_t max_backlog;         /* a class gets WEIR_FULL from so many unread messages of its own and of more important classes on, the low one from half
+				      * as many; default 20000 */
 	int64_t max_memory_percent;  /* of maxmemory as Redis reports it, from which on the low class gets WEIR_FULL; the normal and the high one from a quarter and a
 				      * half of what is left above it on, the critical one never; default 80 */
 	int64_t max_age_ms;          /* a class gets WEIR_FULL while its own or a more important one's oldest unread message is older (as its frame says), the
 				      * critical one never; looked at once a second; default 0: no such limit */
 	int64_t wait_replicas;       /* publishing, and committing a step that emits, succeeds when so many replicas have it, too; default 0 */
 	int64_t wait_ms;             /* and fails (WEIR_UNAVAILABLE, call again) when they don't within this time; default 1000 */
+	const struct bus_durability *durability; /* rows of topics for which wait_replicas is not what counts; must live as long as the bus */
+	size_t durability_count;
 	const char *worker;          /* name of this process instance: "host:pid" */
 	const struct log *log;
 	struct metrics *metrics;     /* may be NULL */
@@ -53,8 +65,9 @@ struct bus_options {
 /* Connects lazily; fails only on a malformed url, on memory:// without LuaJIT, or on kafka:// without librdkafka (WEIR_UNSUPPORTED). */
 int bus_open(const struct bus_options *, struct bus **ret, struct error *);
 void bus_close(struct bus **);
-/* For preflight: server version 7.0 or newer (else WEIR_VERSION), maxmemory-policy noeviction (else WEIR_CONFIG), what the account may do. Warns in the
- * log when Redis keeps less than an append-only file that is written every second; docs/bus.md says what survives what. */
+/* For preflight: server version 7.0 or newer (else WEIR_VERSION), maxmemory-policy noeviction and the fsync that a topic's durability
+ * asks for (else WEIR_CONFIG), what the account may do. Warns in the log when Redis keeps less than an append-only file that is written every second;
+ * docs/bus.md says what survives what. */
 int bus_check(struct bus *, struct error *);
 int bus_ping(struct bus *, struct error *);
 void bus_register_metrics(struct metrics *);

@@ -11,20 +11,47 @@
 #define COMMAND_TIMEOUT_MS 5000
 #define WAIT_MS 1000
 
+static bool has_row_before(const struct bus_options *o, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(o->durability[i].topic, o->durability[n].topic) == 0)
+			return true;
+	return false;
+}
+
+static int check_durability(const struct bus_options *o, const struct bus_address *address, struct error *err)
+{
+	char shown[256];
+	bool fsync = false;
+	int64_t replicas = o->wait_replicas;
+	for (size_t i = 0; i < o->durability_count; i++) {
+		const struct bus_durability *d = &o->durability[i];
+		if (!d->topic || !*d->topic || d->replicas < 0 || has_row_before(o, i))
+			return error_set(err, WEIR_CONFIG, "durability, row %zu: a topic that has no other row, and 0 replicas or more are needed", i);
+		fsync = fsync || d->fsync;
+		replicas = d->replicas > replicas ? d->replicas : replicas;
+	}
+	if (address->memory && replicas > 0)
+		return error_set(err, WEIR_CONFIG, "%s has no replicas that wait_replicas could wait for", log_url(o->url, shown));
+	if (address->memory && fsync)
+		return error_set(err, WEIR_CONFIG, "%s has no disk that a topic's durability could ask for an fsync", log_url(o->url, shown));
+	if (*address->brokers && (replicas > 0 || fsync))
+		return error_set(err, WEIR_CONFIG, "%s: over Kafka all replicas in sync are waited for, always (min.insync.replicas of the topic), and an "
+				 "fsync is the topic's own matter (flush.messages); wait_replicas must be 0, and no topic may have a row of durability that asks for more",
+				 log_url(o->url, shown));
+	return 0;
+}
+
 int bus_open(const struct bus_options *options, struct bus **ret, struct error *err)
 {
 	struct bus_address address;
-	char shown[256];
 	*ret = NULL;
 	if (bus_address_parse(options->url, &address, err) != 0)
 		return WEIR_CONFIG;
 	struct memory_client *memory = NULL;
 	const struct bus_io *io = NULL;
-	if (address.memory && options->wait_replicas > 0)
-		return error_set(err, WEIR_CONFIG, "%s has no replicas that wait_replicas could wait for", log_url(options->url, shown));
-	if (*address.brokers && options->wait_replicas > 0)
-		return error_set(err, WEIR_CONFIG, "%s: over Kafka all replicas in sync are waited for, always (min.insync.replicas of the topic); "
-				 "wait_replicas must be 0", log_url(options->url, shown));
+	if (check_durability(options, &address, err) != 0)
+		return WEIR_CONFIG;
 	int r = address.memory ? bus_memory_join(address.host.name, &memory, &io, err) : 0;
 	if (r != 0)
 		return r;

@@ -39,6 +39,12 @@ struct bus {
 	} retry;
 	bool (*stopping)(void *);
 	void *stopping_arg;
+	struct bus_fsync {
+		bool always;
+		char has[120]; /* what it has instead; empty: it may not be asked */
+		char run[64];  /* of the server that was asked */
+		int64_t next_ms;
+	} fsync;
 	int64_t memory_ms; /* when the server's memory was looked at last */
 	double memory_percent; /* of its maxmemory; 0: it has none */
 	struct topic_age {

@@ -5,6 +5,7 @@
  */
 #include "bus/lane/publish.h"
 #include "bus/lane/admission.h"
+#include "bus/lane/durability.h"
 #include "bus/message/tracing.h"
 #include "bus/redis/command.h"
 #include "bus/redis/connection.h"
@@ -29,6 +30,7 @@ int bus_publisher_open(struct bus *bus, const char *chain, const char *topic, co
 	p->topic = xstrdup(topic);
 	p->producer = xstrdup(producer);
 	bus_anchor(chain, p->anchor);
+	p->durability = bus_durability_of(bus, p->topic);
 	*ret = p;
 	return 0;
 }
@@ -163,7 +165,9 @@ static int admit(struct bus_publisher *p, const struct frame *frames, size_t n, 
 {
 	int klass = least_important(frames, n);
 	int r = bus_admit_memory(p->bus, p->chain, p->topic, klass, err);
-	return r ? r : bus_admit_age(p->bus, p->chain, p->topic, klass, err);
+	if (r == 0)
+		r = bus_admit_age(p->bus, p->chain, p->topic, klass, err);
+	return r ? r : bus_durability_check(p->bus, p->chain, &p->durability, err);
 }
 
 /* What makes a call the same call, whatever time stamp its frames carry. */
@@ -195,7 +199,8 @@ static int wait_for_replicas(struct bus_publisher *p, const char *field, const c
 #ifdef WEIR_MUTANT_NO_WAIT
 	return 0;
 #endif
-	if (p->bus->options.wait_replicas <= 0)
+	const struct bus_durability *d = &p->durability;
+	if (d->replicas <= 0)
 		return 0;
 	struct bus_args a[3] = { 0 };
 	redisReply *replies[3] = { NULL };
@@ -209,8 +214,8 @@ static int wait_for_replicas(struct bus_publisher *p, const char *field, const c
 	bus_args_add(&a[1], "waited");
 	bus_args_add_u64(&a[1], least);
 	bus_args_add(&a[2], "WAIT");
-	bus_args_add_u64(&a[2], (uint64_t)p->bus->options.wait_replicas);
-	bus_args_add_u64(&a[2], (uint64_t)p->bus->options.wait_ms);
+	bus_args_add_u64(&a[2], (uint64_t)d->replicas);
+	bus_args_add_u64(&a[2], (uint64_t)d->wait_ms);
 	int r = bus_run_many(p->bus, a, 3, replies, err);
 	for (size_t i = 0; i < 3 && r == 0; i++)
 		r = bus_reply_error(p->bus, replies[i], "WAIT", err);
@@ -220,9 +225,9 @@ static int wait_for_replicas(struct bus_publisher *p, const char *field, const c
 	if (r == 0 && !there)
 		r = error_set(err, WEIR_GAP, "topic %s of chain %s: Redis no longer has what was published (%s of %s is \"%s\")", p->topic, p->chain,
 			      field, meta, at);
-	else if (r == 0 && replies[2]->integer < p->bus->options.wait_replicas)
+	else if (r == 0 && replies[2]->integer < d->replicas)
 		r = error_set(err, WEIR_UNAVAILABLE, "topic %s of chain %s: %lld of %lld replicas have it after %lld ms", p->topic, p->chain,
-			      replies[2]->integer, (long long)p->bus->options.wait_replicas, (long long)p->bus->options.wait_ms);
+			      replies[2]->integer, (long long)d->replicas, (long long)d->wait_ms);
 	for (size_t i = 0; i < 3; i++) {
 		bus_args_free(&a[i]);
 		freeReplyObject(replies[i]);
@@ -235,7 +240,9 @@ static int wait_for_own(struct bus_publisher *p, struct error *err)
 	char field[160], epoch[40];
 	snprintf(field, sizeof field, "p:%s", p->producer);
 	snprintf(epoch, sizeof epoch, "%s:", p->epoch);
-	int r = wait_for_replicas(p, field, epoch, p->next - 1, err);
+	int r = bus_durability_check(p->bus, p->chain, &p->durability, err);
+	if (r == 0)
+		r = wait_for_replicas(p, field, epoch, p->next - 1, err);
 	if (r == WEIR_GAP)
 		p->epoch[0] = p->known[0] = 0;
 	return r;
@@ -355,11 +362,15 @@ static int publish_sequence(struct bus_publisher *p, uint64_t first, const struc
 	if (n == 0)
 		return bus_tail_sequence(p, bus_classes[DEFAULT_CLASS], ret_tail, err);
 	int r = bus_admit_memory(p->bus, p->chain, p->topic, least_important(frames, n), err);
+	if (r == 0)
+		r = bus_durability_check(p->bus, p->chain, &p->durability, err);
 	for (size_t done = 0; done < n && r == 0;) {
 		size_t count = bus_chunk_size(frames + done, n - done, CHUNK_ENTRIES);
 		r = sequence_chunk(p, first + done, frames + done, count, ret_tail, err);
 		done += count;
 	}
+	if (r == 0)
+		r = bus_durability_check(p->bus, p->chain, &p->durability, err);
 	if (r == 0) {
 		char field[32];
 		snprintf(field, sizeof field, "hw:%s", bus_classes[bus_publish_class(&frames[0])]);

@@ -8,6 +8,7 @@ struct bus_publisher {
 	struct bus *bus;
 	char *chain, *topic, *producer;
 	char anchor[KEY_MAX];
+	struct bus_durability durability;
 	char epoch[32]; /* empty: must be opened */
 	uint64_t next;  /* the producer's number of the next message */
 	char known[32]; /* the epoch under which acknowledged was reached: Redis must know of it when another one is opened */

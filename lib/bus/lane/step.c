@@ -3,11 +3,12 @@
  * A step goes out in chunks of whole messages: each message with its emits is atomic, which is all that anybody can see of it. Messages that
  * are just done go in calls of their own, a class at a time, as little as their ids; so do dead letters.
  *
- * Where emits must reach replicas (wait_replicas), the step is not committed before they have. A message's acknowledgement and its emits are in
+ * Where emits must reach replicas (bus_durability, of the strictest of their topics), the step is not committed before they have. A message's acknowledgement and its emits are in
  * one transaction of Redis, so a replica has both or neither: what a failover loses is pending again there, and the step is sent once more.
  */
 #include "bus/lane/step.h"
 #include "bus/lane/admission.h"
+#include "bus/lane/durability.h"
 #include "bus/letter/letters.h"
 #include "bus/message/tracing.h"
 #include "bus/redis/connection.h"
@@ -263,7 +264,10 @@ static int admit_emits(struct bus_step *s, size_t from, size_t to, struct error 
 		for (size_t at = goes_out(&s->messages[i]) ? s->messages[i].first_emit : 0; at > 0 && r == 0; at = s->emits[at - 1].next) {
 			const struct emit *e = &s->emits[at - 1];
 			worst = !worst || e->klass > worst->klass ? e : worst;
+			const struct bus_durability d = bus_durability_of(w->bus, e->topic);
 			r = bus_admit_age(w->bus, w->chain, e->topic, e->klass, err);
+			if (r == 0)
+				r = bus_durability_check(w->bus, w->chain, &d, err);
 		}
 	return r != 0 || !worst ? r : bus_admit_memory(w->bus, w->chain, worst->topic, worst->klass, err);
 }
@@ -296,7 +300,6 @@ static int commit_chunk(struct bus_step *s, size_t from, size_t *ret_to, struct 
 		bool ours = !goes_out(t) || (reply && k < reply->elements && reply->element[k++]->integer == 1);
 		bus_step_remember(w, t, ours);
 		t->emitted = ours && t->outcome == BUS_DONE && t->emits > 0;
-		s->unconfirmed = s->unconfirmed || t->emitted;
 		t->done = true;
 	}
 	if (r == 0 && reply && !*s->run)
@@ -317,29 +320,40 @@ static int emit_again(struct bus_step *s, struct error *err)
 			 s->w->subscription);
 }
 
+/* What must hold of all that was emitted. */
+static struct bus_durability strictest(const struct bus_step *s)
+{
+	struct bus_durability all = { .topic = "" };
+	for (size_t i = 0; i < s->count; i++)
+		for (size_t at = s->messages[i].emitted ? s->messages[i].first_emit : 0; at > 0; at = s->emits[at - 1].next) {
+			const struct bus_durability d = bus_durability_of(s->w->bus, s->emits[at - 1].topic);
+			bus_durability_join(&all, &d);
+		}
+	return all;
+}
+
 /* 0 once so many replicas have what was emitted. */
-static int wait_for_replicas(struct bus_step *s, struct error *err)
+static int wait_for_replicas(struct bus_step *s, const struct bus_durability *d, struct error *err)
 {
 #ifdef WEIR_MUTANT_NO_WAIT
 	return 0;
 #endif
-	const struct bus_options *options = &s->w->bus->options;
 	struct bus_args a[2] = { 0 };
 	redisReply *replies[2] = { NULL };
 	bus_args_add(&a[0], "SET"); /* WAIT is for the connection's own writes: this one is behind all that came before */
 	bus_args_add_format(&a[0], WAITED_KEY_FORMAT, s->w->chain, s->w->subscription);
 	bus_args_add(&a[0], s->w->consumer);
 	bus_args_add(&a[1], "WAIT");
-	bus_args_add_u64(&a[1], (uint64_t)options->wait_replicas);
-	bus_args_add_u64(&a[1], (uint64_t)options->wait_ms);
+	bus_args_add_u64(&a[1], (uint64_t)d->replicas);
+	bus_args_add_u64(&a[1], (uint64_t)d->wait_ms);
 	int r = bus_run_many(s->w->bus, a, 2, replies, err);
 	for (int i = 0; i < 2 && r == 0; i++)
 		r = bus_reply_error(s->w->bus, replies[i], "WAIT", err);
 	if (r == 0 && strcmp(s->run, s->w->bus->run) != 0)
 		r = emit_again(s, err);
-	else if (r == 0 && replies[1]->integer < options->wait_replicas)
+	else if (r == 0 && replies[1]->integer < d->replicas)
 		r = error_set(err, WEIR_UNAVAILABLE, "subscription %s: %lld of %lld replicas have what a step emitted after %lld ms: commit it again",
-			      s->w->subscription, replies[1]->integer, (long long)options->wait_replicas, (long long)options->wait_ms);
+			      s->w->subscription, replies[1]->integer, (long long)d->replicas, (long long)d->wait_ms);
 	for (int i = 0; i < 2; i++) {
 		bus_args_free(&a[i]);
 		freeReplyObject(replies[i]);
@@ -349,7 +363,10 @@ static int wait_for_replicas(struct bus_step *s, struct error *err)
 
 static int confirm_emits(struct bus_step *s, struct error *err)
 {
-	int r = s->unconfirmed && s->w->bus->options.wait_replicas > 0 ? wait_for_replicas(s, err) : 0;
+	const struct bus_durability d = strictest(s);
+	int r = bus_durability_check(s->w->bus, s->w->chain, &d, err);
+	if (r == 0 && d.replicas > 0)
+		r = wait_for_replicas(s, &d, err);
 	for (size_t i = 0; i < s->count && r == 0; i++)
 		if (s->messages[i].emitted)
 			bus_step_tell_emits(s, &s->messages[i]);

@@ -36,7 +36,6 @@ struct bus_step {
 	size_t *places; /* of the batch's messages in messages, + 1; 0: not there */
 	size_t place_count;
 	bool copies; /* some of messages are not in places */
-	bool unconfirmed; /* something was emitted, and replicas have not been waited for */
 	char run[64];     /* the server that emitted */
 	struct emit *emits;
 	size_t emit_count, emit_capacity;

@@ -18,6 +18,8 @@ const char *bus_function_prefix(void); /* depends on the text of weir.lua */
 bool bus_info_field(const char *info, const char *name, char ret[64]); /* of what INFO answers; name with its colon */
 /* True while the server uses more of its memory than the settings allow; looks at most once a second. */
 double bus_memory_percent(struct bus *); /* used, of maxmemory; 0: there is none */
+/* WEIR_CONFIG: the chain's server answers before an fsync, and the topic wants one. Looks at most once a second, and at each server that is met. */
+int bus_fsync_check(struct bus *, const char *chain, const char *topic, struct error *);
 int64_t bus_backlog(const struct bus *); /* the most entries that may wait */
 
 #endif

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define MEMORY_EVERY_MS 1000
+#define FSYNC_EVERY_MS 1000
 
 bool bus_info_field(const char *info, const char *name, char ret[64])
 {
@@ -65,6 +66,68 @@ double bus_memory_percent(struct bus *bus)
 		bus->memory_percent = 100 * strtod(used, NULL) / strtod(most, NULL);
 	freeReplyObject(info);
 	return bus->memory_percent;
+}
+
+/* The first command of the two leads to the chain's node, where there are several. */
+static int read_persistence(struct bus *bus, const char *chain, redisReply *replies[2], struct error *err)
+{
+	static const char *const names[] = { "CONFIG", "GET", "appendonly", "appendfsync", "no-appendfsync-on-rewrite" };
+	struct bus_args a[2] = { 0 };
+	bus_args_add(&a[0], "EXISTS");
+	bus_args_add_format(&a[0], STATE_KEY_FORMAT, chain);
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+		bus_args_add(&a[1], names[i]);
+	int r = bus_run_many(bus, a, 2, replies, err);
+	for (int i = 0; i < 2; i++)
+		bus_args_free(&a[i]);
+	return r;
+}
+
+static int look_at_fsync(struct bus *bus, const char *chain, struct error *err)
+{
+	struct bus_fsync *f = &bus->fsync;
+	redisReply *replies[2] = { NULL };
+	unsigned good = 0;
+	int r = read_persistence(bus, chain, replies, err);
+	if (r != 0)
+		return r;
+	memset(f, 0, sizeof *f);
+	for (size_t i = 0; i + 1 < replies[1]->elements; i += 2) {
+		const char *name = replies[1]->element[i]->str, *value = replies[1]->element[i + 1]->str;
+		size_t length = strlen(f->has);
+		const char *needed = strcmp(name, "appendonly") == 0 ? "yes" : strcmp(name, "appendfsync") == 0 ? "always" : "no";
+		good += strcmp(value, needed) == 0;
+		snprintf(f->has + length, sizeof f->has - length, "%s%s \"%s\"", length ? ", " : "", name, value);
+	}
+	f->always = good == 3;
+	f->next_ms = clock_mono_ms() + FSYNC_EVERY_MS;
+	snprintf(f->run, sizeof f->run, "%s", bus->run);
+	for (int i = 0; i < 2; i++)
+		freeReplyObject(replies[i]);
+	return 0;
+}
+
+int bus_fsync_check(struct bus *bus, const char *chain, const char *topic, struct error *err)
+{
+	const struct bus_fsync *f = &bus->fsync;
+	char shown[256];
+	int r = clock_mono_ms() < f->next_ms && strcmp(f->run, bus->run) == 0 ? 0 : look_at_fsync(bus, chain, err);
+	if (r != 0 || f->always)
+		return r;
+	return error_set(err, WEIR_CONFIG,
+			 "topic %s wants an fsync behind each answer, and Redis %s has %s: set appendonly to yes, appendfsync to always and "
+			 "no-appendfsync-on-rewrite to no, or ask for less (bus_durability)",
+			 topic, log_url(bus->url, shown), *f->has ? f->has : "settings that this account may not read (CONFIG GET)");
+}
+
+/* What the topics want of it. */
+static int check_durability(struct bus *bus, struct error *err)
+{
+	int r = 0;
+	for (size_t i = 0; i < bus->options.durability_count && r == 0; i++)
+		if (bus->options.durability[i].fsync)
+			r = bus_fsync_check(bus, "check", bus->options.durability[i].topic, err);
+	return r;
 }
 
 /* The node that was asked first may be a replica; one that has the slot of a key is none. */
@@ -136,6 +199,8 @@ int bus_check(struct bus *bus, struct error *err)
 	else if (bus_info_field(info->str, "aof_enabled:", value))
 		warn_of_losses(bus, strcmp(value, "1") == 0, shown);
 	freeReplyObject(info);
+	if (r == 0)
+		r = check_durability(bus, err);
 	if (r == 0) /* shows now whether the account may */
 		r = bus_load_functions(bus, clock_mono_ms() + bus->options.command_timeout_ms, err);
 	return r;

@@ -1,5 +1,6 @@
 /* durability_test.c - docs/bus.md's table of what survives what, a test for each of its cells: a service is killed, Redis is killed, power is lost, with
- * no append-only file, appendfsync everysec and always; and with a replica that was waited for, the master and its disk are gone.
+ * no append-only file, appendfsync everysec and always; with a replica that was waited for, the master and its disk are gone; and a topic that
+ * wants an fsync is refused where there is none.
  *
  * Each kill comes right behind an acknowledgement. Power is lost by cutting the file to what an fsync had covered (tests/preload/power_loss.c).
  */
@@ -372,6 +373,126 @@ static void a_replica_that_was_waited_for(void **state)
 	redis_server_stop(&replica);
 }
 
+/* -- a topic that wants an fsync -------------------------------------------------------------------------------------------------- */
+
+static const struct bus_durability blocks_on_disk[] = { { .topic = TOPIC_BLOCKS, .fsync = true } };
+
+static struct bus *careful_bus(const char *user)
+{
+	const struct bus_options o = { .url = fixture_server.url, .worker = "w", .command_timeout_ms = 20000, .username = user,
+				       .password = user ? "pw" : NULL, .durability = blocks_on_disk, .durability_count = 1 };
+	struct bus *bus;
+	assert_int_equal(bus_open(&o, &bus, NULL), 0);
+	return bus;
+}
+
+/* Once there is a connection. */
+static int publish_here(struct bus_publisher *p)
+{
+	struct frame f = fixture_message(MESSAGE_NORMALIZED_BLOCK, "key", "body");
+	struct error err = { 0 };
+	int r = WEIR_UNAVAILABLE;
+	for (int64_t deadline = clock_mono_ms() + 60000; r == WEIR_UNAVAILABLE && clock_mono_ms() < deadline;)
+		r = bus_publish(p, &f, 1, &err);
+	return r;
+}
+
+/* What was looked up holds for a second. */
+static void becomes(struct bus_publisher *p, int expected)
+{
+	struct frame f = fixture_message(MESSAGE_NORMALIZED_BLOCK, "key", "body");
+	struct error err = { 0 };
+	int r;
+	for (int64_t deadline = clock_mono_ms() + 60000; (r = bus_publish(p, &f, 1, &err)) != expected && clock_mono_ms() < deadline;)
+		clock_sleep_ms(10);
+	assert_int_equal(r, expected);
+}
+
+static void an_fsync_that_a_topic_wants(void **state)
+{
+	(void)state;
+	struct error err = { 0 };
+	struct bus *bus = careful_bus(NULL);
+	struct bus_publisher *p = publisher(bus), *other;
+	struct frame f = fixture_message(MESSAGE_NORMALIZED_BLOCK, "key", "body");
+	uint64_t tail;
+	use("everysec");
+	assert_int_equal(bus_publish(p, &f, 1, &err), WEIR_CONFIG);
+	assert_non_null(strstr(err.text, "topic blocks wants an fsync"));
+	assert_non_null(strstr(err.text, "appendfsync \"everysec\""));
+	assert_int_equal(bus_publish_sequence(p, 1, &f, 1, &tail, &err), WEIR_CONFIG);
+	assert_int_equal(bus_check(bus, &err), WEIR_CONFIG);
+	assert_int_equal(stored(), 0);
+	assert_int_equal(bus_publisher_open(bus, "test", "views", "p", &other, NULL), 0);
+	assert_int_equal(bus_publish(other, &f, 1, &err), 0); /* a topic that wants none */
+	bus_publisher_close(&other);
+
+	use("always");
+	becomes(p, 0);
+	assert_int_equal(bus_check(bus, &err), 0);
+	assert_int_equal(publish(p), 0);
+	long long before = stored();
+	lose_power();
+	assert_int_equal(stored(), before);
+	assert_int_equal(publish_here(p), WEIR_CONFIG); /* the new one answers before it, and is asked at once: not called published */
+
+	use("always");
+	becomes(p, 0);
+	fixture_ask("CONFIG SET no-appendfsync-on-rewrite yes"); /* then it is not always */
+	becomes(p, WEIR_CONFIG);
+	assert_non_null(strstr((bus_publish(p, &f, 1, &err), err.text), "no-appendfsync-on-rewrite \"yes\""));
+	bus_publisher_close(&p);
+	bus_close(&bus);
+}
+
+static void an_fsync_that_a_step_wants(void **state)
+{
+	(void)state;
+	struct error err = { 0 };
+	struct bus *bus = careful_bus(NULL);
+	struct bus_worker *w;
+	struct bus_message *m;
+	size_t n;
+	use("everysec");
+	fixture_publish(bus, "work", fixture_message(MESSAGE_NORMALIZED_BLOCK, "key", "body"));
+	assert_int_equal(bus_worker_open(bus, "test", "work", "s", NULL, &w, NULL), 0);
+	assert_int_equal(bus_worker_read(w, 1, 10000, &m, &n, NULL), 0);
+	assert_int_equal(n, 1);
+	struct bus_step *s = bus_step_begin(w);
+	struct frame out = fixture_message(MESSAGE_NORMALIZED_BLOCK, "key", "out");
+	bus_step_emit(s, &m[0], "views", &out);
+	bus_step_emit(s, &m[0], TOPIC_BLOCKS, &out);
+	bus_step_settle(s, &m[0], BUS_DONE, NULL);
+	assert_int_equal(bus_step_commit(&s, &err), WEIR_CONFIG);
+	assert_int_equal(stored(), 0);
+	assert_int_equal(fixture_ask("XLEN weir:{test}:views:normal"), 0);
+	use("always");
+	int r;
+	for (int64_t deadline = clock_mono_ms() + 60000; (r = bus_step_commit(&s, &err)) != 0 && clock_mono_ms() < deadline;)
+		clock_sleep_ms(10);
+	assert_int_equal(r, 0);
+	assert_int_equal(stored(), 1);
+	bus_worker_close(&w);
+	bus_close(&bus);
+}
+
+/* What cannot be looked at is not taken for granted. */
+static void an_account_that_may_not_ask(void **state)
+{
+	(void)state;
+	struct error err = { 0 };
+	use("always");
+	fixture_ask("ACL SETUSER some on >pw ~* &* +@all -config");
+	struct bus *bus = careful_bus("some");
+	struct bus_publisher *p = publisher(bus);
+	struct frame f = fixture_message(MESSAGE_NORMALIZED_BLOCK, "key", "body");
+	assert_int_equal(bus_publish(p, &f, 1, &err), WEIR_CONFIG);
+	assert_non_null(strstr(err.text, "may not read (CONFIG GET)"));
+	assert_int_equal(stored(), 0);
+	bus_publisher_close(&p);
+	bus_close(&bus);
+}
+
 int main(void)
 {
 #define CELL(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -379,6 +500,7 @@ int main(void)
 		CELL(no_file_and_a_killed_service), CELL(everysec_and_a_killed_service), CELL(always_and_a_killed_service),
 		CELL(no_file_and_a_lost_redis),     CELL(everysec_and_a_killed_redis),   CELL(everysec_and_lost_power),
 		CELL(always_and_a_killed_redis),    CELL(always_and_lost_power),         CELL(a_replica_that_was_waited_for),
+		CELL(an_fsync_that_a_topic_wants),  CELL(an_fsync_that_a_step_wants),    CELL(an_account_that_may_not_ask),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
