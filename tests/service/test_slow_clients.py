@@ -133,7 +133,6 @@ def test_who_takes_it_slowly_but_steadily_gets_the_whole(stores):
 
 
 @pytest.mark.skipif(not FULL, reason="make torture")
-@pytest.mark.skipif(not shutil.which("slowhttptest"), reason="slowhttptest is not installed")
 @pytest.mark.parametrize("mode", ["-c 1000 -H -i 1 -x 20", "-c 1000 -B -i 1 -s 8192", "-c 1000 -R -a 5 -b 3000", "-c 1000 -X -w 10 -y 20 -n 5 -z 32 -k 3"])
 def test_slowhttptest(stores, mode):
     gateway = stores.gateway({"gateway": {"request_timeout": "5s"}})
@@ -151,6 +150,8 @@ def test_slowhttptest(stores, mode):
     attacked = ask(30)
     said = re.sub(r"\x1b\[[0-9;]*m", "", tester.communicate(timeout=120)[0])
     print(f"{mode}: P99 of an honest client {calm:.1f} ms before, {attacked:.1f} ms meanwhile")
+    # Only make torture asks this, and nothing else runs then. The tool takes a core itself: twice the time is its doing, four times would be ours.
+    assert attacked <= max(4 * calm, 25), (mode, calm, attacked)
     assert "service available: NO" not in re.sub(r" +", " ", said), said[-2000:]
     stack.wait_until("all of them to be cut off", 60, lambda: held(gateway) == 0)
     gateway.stop()
