@@ -107,6 +107,8 @@ const struct setting settings[] = {
 	{ OWNER_CONFIG, "gateway.request_timeout", SETTING_DURATION_MS, C(gateway.request_timeout_ms), "10s", 100, 600000, NULL,
 	  "How long one request may take." },
 	{ OWNER_CONFIG, "gateway.max_websockets", SETTING_INT, C(gateway.max_websockets), "4096", 1, 100000, NULL, "Clients at the live end at a time: WebSockets, event streams, long polls." },
+	{ OWNER_CONFIG, "gateway.max_replays", SETTING_INT, C(gateway.max_replays), "16384", 1, 1000000, NULL,
+	  "Pieces of the ledger that may be waited for at a time by subscriptions that are not at its live end; new ones beyond it are refused (`busy`), others wait." },
 	{ OWNER_CONFIG, "gateway.websocket_queue", SETTING_BYTES, C(gateway.websocket_queue_bytes), "4MiB", 65536, 256LL * MIB, NULL,
 	  "Bytes that may wait for one slow WebSocket client before it is closed with the offset to resume from." },
 	{ OWNER_CONFIG, "gateway.final_answers", SETTING_BYTES, C(gateway.final_answers_bytes), "16MiB", 0, 64LL * 1024 * MIB, NULL,

@@ -7,6 +7,7 @@ import sys
 import time
 import urllib.request
 
+import psycopg2
 import pytest
 import websocket
 
@@ -149,6 +150,83 @@ def test_a_handshake_costs_too(pair):
     allowance = Allowance(20)
     codes = [handshake() for _ in range(40)]
     assert codes[:20] == [101] * 20 and codes.count(101) <= allowance.most() and set(codes) == {101, 429}
+
+
+ACCOUNT = "0x" + "12" * 20
+SNAPSHOT = {"topic": "accounts", "chain": "dev", "account": ACCOUNT, "from": {"snapshot": True}}
+
+
+def stream(gateway, client, key=None):
+    header = [f"X-Forwarded-For: {client}"] + ([f"Authorization: Bearer {key}"] if key else [])
+    return gateway_client.Stream(gateway.api, seconds=120, header=header)
+
+
+@pytest.mark.parametrize("client,key,limit", [("192.0.2.61", None, 20), ("192.0.2.62", stack.ADMIN_KEY, 40)])
+def test_a_subscription_costs_what_one_by_plain_http_does(pair, client, key, limit):
+    allowance = Allowance(limit)
+    one = stream(pair[0], client, key)
+    answers = []
+    for _ in range(2 * limit):
+        answers.append(one.ask("subscribe", {"topic": "blocks", "chain": "dev"}))
+        if "result" in answers[-1]:
+            one.ask("unsubscribe", {"subscription": answers[-1]["result"]["subscription"]})
+    taken = sum("result" in a for a in answers)
+    assert 1 <= taken <= allowance.most() - 1, "the handshake costs, too"
+    assert {a["error"]["code"] for a in answers if "error" in a} == {"rate_limited"}
+    assert one.ask("ping")["result"]["pong"], "it stays"
+    one.close()
+
+
+def replays(gateway):
+    with urllib.request.urlopen(gateway.ops + "/metrics", timeout=5) as answer:
+        return int(re.search(rb"^weir_gateway_replay_jobs_total (\d+)", answer.read(), re.M)[1])
+
+
+def begin(client, number):
+    """Asks for a subscription and does not wait for it."""
+    client.ws.send(json.dumps({"id": number, "method": "subscribe", "params": SNAPSHOT}))
+
+
+@pytest.fixture
+def held_up(stores):
+    """Balances that nobody can read until release()."""
+    connection = psycopg2.connect(stores.postgres.url)
+    connection.cursor().execute("lock table weir.balances in access exclusive mode")
+    yield connection.rollback
+    connection.close()
+
+
+def test_a_subscription_that_was_given_up_counts_while_it_is_read_for_and_is_not_read_for_in_vain(stores, held_up):
+    gateway = stores.gateway({"gateway": {"request_timeout": "5m"}, "postgres": {"statement_timeout": "5m"}})
+    one, before = stream(gateway, "127.0.0.1"), replays(gateway)
+    for number in range(64):
+        begin(one, number)
+        assert one.ask("unsubscribe", {"subscription": str(number + 1)})["result"]["unsubscribed"]
+    refused = one.ask("subscribe", SNAPSHOT)["error"]
+    assert refused["code"] == "too_many_subscriptions" and "ended lately" in refused["message"]
+    held_up()
+    stack.wait_until("room for a subscription", 60, lambda: "result" in one.ask("subscribe", SNAPSHOT))
+    assert replays(gateway) - before <= 4, "those of both threads, and what the last one needs"
+    one.close()
+    gateway.stop()
+
+
+def test_as_many_as_may_be_wait_for_the_ledger(stores, held_up):
+    gateway = stores.gateway({"gateway": {"request_timeout": "5m", "max_replays": 5}, "postgres": {"statement_timeout": "5m"}})
+    one = stream(gateway, "127.0.0.1")
+    for number in range(8):
+        begin(one, number)
+    refused = [one.receive() for _ in range(3)]
+    assert {a["error"]["code"] for a in refused} == {"busy"} and {a["id"] for a in refused} == {5, 6, 7}
+    for carrier in ("stream", "poll"):
+        status, body, headers = gateway.get(f"/v1/{carrier}?chain=dev&topic=accounts&account={ACCOUNT}&snapshot=true")
+        assert (status, body["code"]) == (503, "busy") and "retry-after" in headers
+    held_up()
+    answers = [m for m in (one.receive() for _ in range(10)) if "id" in m] # and a push for each
+    assert {m["id"] for m in answers} == set(range(5)) and all("result" in m for m in answers)
+    stack.wait_until("room for a subscription", 60, lambda: "result" in one.ask("subscribe", SNAPSHOT))
+    one.close()
+    gateway.stop()
 
 
 def connect(gateway, client, key=None):

@@ -6,6 +6,9 @@
 #include "call/shed.h"
 
 #include <stdio.h>
+#include <string.h>
+
+static const char *const payers[] = { [LIMIT_ADDRESS] = "address", [LIMIT_KEY] = "key" };
 
 static struct limited payer_of(const struct call *call)
 {
@@ -17,23 +20,56 @@ static struct limited payer_of(const struct call *call)
 	return payer;
 }
 
+static int64_t cost_of(const struct route *route)
+{
+	return route && route->cost > 0 ? route->cost : 1;
+}
+
 bool admit(struct call *call, struct admission *ret)
 {
-	static const char *const words[] = { [LIMIT_ADDRESS] = "address", [LIMIT_KEY] = "key" };
 	const struct gateway *gateway = call->gateway;
 	*ret = (struct admission){ .payer = payer_of(call) };
 	if (client_ranges_have(&gateway->limit_exempt, &call->request->address))
 		return true;
-	int64_t cost = call->route && call->route->cost > 0 ? call->route->cost : 1;
+	int64_t cost = cost_of(call->route);
 	struct limit_verdict verdict = limit_take(gateway->limits, &ret->payer, cost);
 	ret->cost = cost;
 	ret->verdict = verdict;
 	if (verdict.allowed)
 		return true;
 	limit_tell(&verdict, ret->payer.kind, call->response);
-	metric_inc(metrics_get(gateway->metrics, "weir_gateway_limited_total", words[ret->payer.kind], NULL, NULL));
+	metric_inc(metrics_get(gateway->metrics, "weir_gateway_limited_total", payers[ret->payer.kind], NULL, NULL));
 	return call_problem(call, 429, "rate_limited", "this %s has used up its limit of %lld per minute, and this request costs %lld: ask again in %lld s",
-			    words[ret->payer.kind], (long long)verdict.count, (long long)cost, (long long)verdict.wait_s);
+			    payers[ret->payer.kind], (long long)verdict.count, (long long)cost, (long long)verdict.wait_s);
+}
+
+static const struct route *stream_route(void)
+{
+	const struct route *route = client_routes;
+	while (strcmp(route->path, "/v1/stream") != 0)
+		route++;
+	return route;
+}
+
+bool admit_subscription(struct gateway *gateway, const char *holder, const char *remote, char words[ADMIT_WORDS])
+{
+	struct limited payer = { .kind = *holder ? LIMIT_KEY : LIMIT_ADDRESS };
+	struct client_address address = { 0 };
+	client_address_parse(remote, strlen(remote), &address);
+	if (client_ranges_have(&gateway->limit_exempt, &address))
+		return true;
+	if (*holder)
+		snprintf(payer.name, sizeof payer.name, "%s", holder);
+	else
+		client_address_limited(&address, payer.name);
+	const int64_t cost = cost_of(stream_route());
+	const struct limit_verdict verdict = limit_take(gateway->limits, &payer, cost);
+	if (verdict.allowed)
+		return true;
+	metric_inc(metrics_get(gateway->metrics, "weir_gateway_limited_total", payers[payer.kind], NULL, NULL));
+	snprintf(words, ADMIT_WORDS, "this %s has used up its limit of %lld per minute, and a subscription costs %lld: subscribe again in %lld s", payers[payer.kind],
+		 (long long)verdict.count, (long long)cost, (long long)verdict.wait_s);
+	return false;
 }
 
 void admit_undo(struct call *call, const struct admission *admission)

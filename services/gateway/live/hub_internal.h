@@ -11,7 +11,7 @@
 
 #include <pthread.h>
 
-#define SUBSCRIPTIONS_MAX 64  /* of one connection */
+#define SUBSCRIPTIONS_MAX 64  /* of one connection, those counted that it gave up while they were read for */
 #define RING_EVENTS 1024      /* newest events kept per chain */
 #define RING_BYTES ((size_t)32 << 20)
 #define BUCKETS 8192
@@ -55,7 +55,8 @@ enum sub_kind {
 
 struct sub {
 	uint32_t id;
-	struct conn *conn; /* NULL: gone; freed when its job comes back */
+	struct conn *conn; /* NULL: given up; freed when its job comes back */
+	struct conn *was_of; /* given up: whose it was, among whose `given_up` it is; NULL: that is gone, too */
 	struct hub_chain *chain;
 	enum topic topic;
 	struct filter filter;
@@ -70,7 +71,7 @@ struct sub {
 	char request_id[200];
 	bool told;     /* the client has its answer */
 	bool was_live; /* what it misses since then is its policy's */
-	bool busy; /* a job is out */
+	struct replay_job *job; /* that is out; NULL: none is */
 	struct replay_job *piece; /* owned: read, and being given as the queue has room */
 	size_t given;             /* pushes of it */
 	struct sub *next_of_conn;
@@ -109,6 +110,8 @@ struct conn {
 	struct mark sent;  /* what the push written last said */
 	struct sub *subs;
 	size_t sub_count;
+	struct sub *given_up; /* while their jobs are out; by next_of_conn */
+	size_t given_up_count;
 	uint32_t next_sub;
 	bool deflates, packs, dirty, blocked, closing, dead;
 	bool lingers; /* closing: until the client has closed, too, or the drain is over. Closed before, what it has not read is lost when it sends something */
@@ -172,6 +175,7 @@ struct hub {
 	bool closing;
 	_Atomic uint64_t connections, subscriptions;
 	/* the thread's own */
+	size_t jobs; /* that are out, at most gateway.max_replays */
 	struct conn **rooms; /* connections by client; NULL: none was counted yet */
 	uint64_t room_seed;
 	struct hub_chain *chains;

@@ -51,7 +51,7 @@ void plain_refuse(struct conn *conn, const char *code, const char *message)
 		const char *code;
 		unsigned status;
 	} statuses[] = { { "chain_unknown", 404 }, { "watchlist_unknown", 404 }, { "offset_unknown", 410 }, { "forbidden", 403 },
-			 { "reorged", 410 },	   { "height_unknown", 404 }, { "unavailable", 503 } };
+			 { "reorged", 410 },	   { "height_unknown", 404 }, { "unavailable", 503 },	 { "busy", 503 } };
 	unsigned status = 400;
 	for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++)
 		if (strcmp(statuses[i].code, code) == 0)

@@ -1,6 +1,8 @@
 /* hub_sub.c - subscriptions: made, moved on through the journal, ended. */
 #include "live/hub_internal.h"
 
+#include "call/admit.h"
+
 #include "base/clock.h"
 
 #include <stdio.h>
@@ -78,21 +80,45 @@ static void answer_subscribed(struct sub *sub)
 
 /* ---- life ------------------------------------------------------------------------------------------------------------------------------------ */
 
+static void unlink_sub(struct sub **list, const struct sub *sub)
+{
+	while (*list != sub)
+		list = &(*list)->next_of_conn;
+	*list = sub->next_of_conn;
+}
+
+/* Its job is not worth a thread any more, but takes room until one comes by it: it goes on counting for the connection. */
+static void give_up(struct sub *sub, struct conn *conn)
+{
+	atomic_store(&sub->job->unwanted, true);
+	sub->was_of = conn;
+	sub->next_of_conn = conn->given_up;
+	conn->given_up = sub;
+	conn->given_up_count++;
+}
+
+static void free_given_up(struct sub *sub)
+{
+	if (sub->was_of) {
+		unlink_sub(&sub->was_of->given_up, sub);
+		sub->was_of->given_up_count--;
+	}
+	free(sub);
+}
+
 static void detach(struct sub *sub)
 {
 	struct conn *conn = sub->conn;
-	for (struct sub **p = &conn->subs; *p; p = &(*p)->next_of_conn)
-		if (*p == sub) {
-			*p = sub->next_of_conn;
-			break;
-		}
+	unlink_sub(&conn->subs, sub);
 	conn->sub_count--;
 	live_remove(sub);
 	atomic_fetch_sub(&conn->hub->subscriptions, 1);
 	metric_set(conn->hub->metrics.subscriptions, (double)atomic_load(&conn->hub->subscriptions));
 	sub->conn = NULL;
 	replay_job_free(&sub->piece);
-	if (!sub->busy)
+	if (sub->job)
+		give_up(sub, conn);
+	else
 		free(sub);
 }
 
@@ -100,6 +126,8 @@ void sub_free_all(struct conn *conn)
 {
 	while (conn->subs)
 		detach(conn->subs);
+	for (struct sub *sub = conn->given_up; sub; sub = sub->next_of_conn)
+		sub->was_of = NULL;
 }
 
 /* Whose watch-lists it may follow: nobody's has no name. */
@@ -109,9 +137,12 @@ static const char *holder_of(const struct conn *conn)
 	return *holder ? holder : "nobody";
 }
 
-/* begin: as asked for; NULL: it goes on. */
-static void submit(struct sub *sub, enum replay_task task, const struct subscribe *begin)
+/* begin: as asked for; NULL: it goes on. False: as many jobs are out as may be. */
+static bool submit(struct sub *sub, enum replay_task task, const struct subscribe *begin)
 {
+	struct hub *hub = sub->conn->hub;
+	if (hub->jobs >= (size_t)hub->gateway->config->gateway.max_replays)
+		return false;
 	struct replay_job *job = xmalloc(sizeof *job);
 	job->task = task;
 	job->chain = sub->chain->chain;
@@ -126,11 +157,19 @@ static void submit(struct sub *sub, enum replay_task task, const struct subscrib
 	}
 	snprintf(job->holder, sizeof job->holder, "%s", holder_of(sub->conn));
 	job->owner = sub;
-	sub->busy = true;
+	sub->job = job;
 	sub->state = sub->told ? SUB_READING : SUB_LOCATING;
-	metric_inc(sub->conn->hub->metrics.replays);
+	hub->jobs++;
 	/* What waits for the bus holds up nobody who waits for the ledger. */
-	replay_submit(sub->topic == TOPIC_OF_LETTERS ? sub->conn->hub->gateway->letters : sub->conn->hub->gateway->replay, job);
+	replay_submit(sub->topic == TOPIC_OF_LETTERS ? hub->gateway->letters : hub->gateway->replay, job);
+	return true;
+}
+
+static void retry_soon(struct sub *sub)
+{
+	sub->state = SUB_RETRYING;
+	sub->retry_ms = clock_mono_ms() + (sub->topic == TOPIC_OF_LETTERS ? LOOK_MS : RETRY_MS);
+	conn_soon(sub->conn);
 }
 
 /* Gives as much of the piece at hand as the queue takes. False: there is more. */
@@ -156,19 +195,20 @@ static bool give_piece(struct sub *sub)
 /* What was read; then from where it stands as far as memory goes; then the ledger again. */
 static void move_on(struct sub *sub)
 {
-	if (sub->busy || sub->state == SUB_LIVE || sub->conn->closing)
+	if (sub->job || sub->state == SUB_LIVE || sub->conn->closing)
 		return;
 	if (sub->state == SUB_LAGGING && live_catch_up(sub))
 		return;
 	if (sub->state == SUB_LAGGING && sub->laggard == LAGGARD_CONFLATE && sub->topic == TOPIC_OF_ACCOUNTS) {
-		submit(sub, REPLAY_SNAPSHOT, NULL);
+		if (!submit(sub, REPLAY_SNAPSHOT, NULL))
+			retry_soon(sub);
 		return;
 	}
 	if ((sub->piece && !give_piece(sub)) || sub->conn->closing || live_join(sub))
 		return;
 	sub->state = SUB_WAITING;
-	if (sub->conn->queue_bytes < sub->conn->hub->queue_max / 4)
-		submit(sub, REPLAY_READ, NULL);
+	if (sub->conn->queue_bytes < sub->conn->hub->queue_max / 4 && !submit(sub, REPLAY_READ, NULL))
+		retry_soon(sub);
 }
 
 void sub_room(struct conn *conn)
@@ -252,22 +292,22 @@ static bool take_piece(struct sub *sub, struct replay_job *job)
 	}
 	if (job->code && job->code != WEIR_UNAVAILABLE && job->code != WEIR_FULL && job->code != WEIR_CANCELED)
 		log_warn(&hub->log, "replay_failed", "a subscription waits; it is tried again", LOG_ERR(&job->error), LOG_S("client", sub->conn->remote));
-	sub->state = SUB_RETRYING;
-	sub->retry_ms = clock_mono_ms() + (sub->topic == TOPIC_OF_LETTERS ? LOOK_MS : RETRY_MS);
-	conn_soon(sub->conn);
+	retry_soon(sub);
 	return false;
 }
 
 void sub_replayed(struct hub *hub, struct replay_job *job)
 {
 	struct sub *sub = job->owner;
-	(void)hub;
-	sub->busy = false;
+	sub->job = NULL;
+	hub->jobs--;
+	if (job->code != WEIR_CANCELED)
+		metric_inc(hub->metrics.replays);
 	bool alive = sub->conn && !sub->conn->dead; /* else it is answered already, its socket in other hands: it is buried at the end of the turn */
 	if (alive)
 		conn_mark(sub->conn); /* a poll may have waited for this alone */
 	if (!sub->conn)
-		free(sub);
+		free_given_up(sub);
 	else if (alive && (sub->told ? take_piece(sub, job) : located(sub, job)))
 		return;
 	replay_job_free(&job);
@@ -347,8 +387,10 @@ void sub_open(struct conn *conn, const struct subscribe *request, const char *id
 		answer_error(conn, id, "forbidden", "the credentials that this connection was given last do not allow subscriptions");
 		return;
 	}
-	if (conn->sub_count == SUBSCRIPTIONS_MAX) {
-		answer_error(conn, id, "too_many_subscriptions", "a connection may have 64 subscriptions");
+	if (conn->sub_count + conn->given_up_count >= SUBSCRIPTIONS_MAX) {
+		answer_error(conn, id, "too_many_subscriptions",
+			     conn->sub_count == SUBSCRIPTIONS_MAX ? "a connection may have 64 subscriptions" :
+								    "a connection may have 64 subscriptions, and those that it ended lately are still read for: subscribe again in a moment");
 		return;
 	}
 	const bool letters = request->topic == TOPIC_OF_LETTERS;
@@ -371,7 +413,10 @@ void sub_open(struct conn *conn, const struct subscribe *request, const char *id
 	metric_set(conn->hub->metrics.subscriptions, (double)atomic_load(&conn->hub->subscriptions));
 	if (request->from != FROM_LIVE || request->watchlist || letters) {
 		static const enum replay_task tasks[] = { [FROM_LIVE] = REPLAY_FROM_NOW, [FROM_OFFSET] = REPLAY_FROM_OFFSET, [FROM_HEIGHT] = REPLAY_FROM_HEIGHT, [FROM_SNAPSHOT] = REPLAY_SNAPSHOT };
-		submit(sub, tasks[request->from], request);
+		if (!submit(sub, tasks[request->from], request)) {
+			answer_error(conn, id, "busy", "as many subscriptions as may be are read from the ledger at this moment: subscribe again in a moment");
+			detach(sub);
+		}
 		return;
 	}
 	sub->offset = (struct offset){ .sequence = chain->newest, .print = live_print(chain, chain->newest), .index = -1, .given_after = chain->newest };
@@ -412,6 +457,15 @@ void sub_end(struct sub *sub, const char *reason)
 	detach(sub);
 }
 
+static void subscribe(struct conn *conn, const struct ws_request *request)
+{
+	char words[ADMIT_WORDS];
+	if (admit_subscription(conn->hub->gateway, conn_holder(conn), conn->remote, words))
+		sub_open(conn, &request->subscribe, request->id);
+	else
+		answer_error(conn, request->id, "rate_limited", words);
+}
+
 static void unsubscribe(struct conn *conn, const struct ws_request *request)
 {
 	struct sub *sub = conn->subs;
@@ -438,7 +492,7 @@ void sub_request(struct conn *conn, struct bytes message)
 	}
 	switch (request.method) {
 	case WS_SUBSCRIBE:
-		sub_open(conn, &request.subscribe, request.id);
+		subscribe(conn, &request);
 		return;
 	case WS_UNSUBSCRIBE:
 		unsubscribe(conn, &request);

@@ -231,7 +231,10 @@ static void *work(void *arg)
 		if (!job)
 			return NULL;
 		job->error = (struct error){ 0 };
-		job->code = closing ? error_set(&job->error, WEIR_CANCELED, "shutting down") : replay_answer(replay->gateway, job, &job->error);
+		if (closing || atomic_load(&job->unwanted))
+			job->code = error_set(&job->error, WEIR_CANCELED, closing ? "shutting down" : "nobody waits for it any more");
+		else
+			job->code = replay_answer(replay->gateway, job, &job->error);
 		replay->done(job, replay->arg);
 	}
 }

@@ -37,6 +37,7 @@ struct replay_job {
 	bool has_hash; /* REPLAY_FROM_HEIGHT: the canonical block there must have this hash */
 	uint8_t hash[32];
 	void *owner;
+	_Atomic bool unwanted; /* the submitter's to set at any time: nobody waits for it any more, and if it is not begun it comes back as WEIR_CANCELED */
 	char holder[PRINCIPAL_NAME_MAX]; /* all but REPLAY_READ: whose filter.watchlist must be; "": anybody's, but there must be one */
 	/* question and answer */
 	struct offset offset;
