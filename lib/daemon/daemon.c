@@ -189,7 +189,7 @@ static void block_signals(void)
 
 struct arguments {
 	const char *config;
-	bool check_only;
+	bool check_only, health;
 };
 
 static void print_and_free(struct buf *out)
@@ -205,6 +205,7 @@ static void usage(const struct daemon *d, FILE *out)
 		"usage: weir-%s [--config FILE]\n"
 		"  --config FILE           settings (also WEIR_CONFIG); environment variables override them\n"
 		"  --check                 read the settings, reach every dependency once, say what is wrong, exit\n"
+		"  --health                ask the running program's operations listener, say what it answers, exit: 0 it is well, 1 it is not\n"
 		"  --print-sample-config   every setting with its default\n"
 		"  --print-settings-md, --print-metrics-md, --print-errors-md   tables of the manual\n"
 		"  --version, --help\n"
@@ -227,13 +228,13 @@ static void print_metrics_table(const struct daemon *d)
 /* -1: go on; else the exit status. */
 static int parse_arguments(const struct daemon *d, int argc, char **argv, struct arguments *ret)
 {
-	enum { CONFIG = 1, CHECK, SAMPLE, SETTINGS, METRICS, ERRORS, VERSION, HELP };
+	enum { CONFIG = 1, CHECK, HEALTH, SAMPLE, SETTINGS, METRICS, ERRORS, VERSION, HELP };
 	static const struct option options[] = {
 		{ "config", required_argument, NULL, CONFIG },     { "check", no_argument, NULL, CHECK },
-		{ "print-sample-config", no_argument, NULL, SAMPLE }, { "print-settings-md", no_argument, NULL, SETTINGS },
-		{ "print-metrics-md", no_argument, NULL, METRICS }, { "print-errors-md", no_argument, NULL, ERRORS },
-		{ "version", no_argument, NULL, VERSION },         { "help", no_argument, NULL, HELP },
-		{ NULL, 0, NULL, 0 },
+		{ "health", no_argument, NULL, HEALTH },           { "print-sample-config", no_argument, NULL, SAMPLE },
+		{ "print-settings-md", no_argument, NULL, SETTINGS }, { "print-metrics-md", no_argument, NULL, METRICS },
+		{ "print-errors-md", no_argument, NULL, ERRORS },  { "version", no_argument, NULL, VERSION },
+		{ "help", no_argument, NULL, HELP },               { NULL, 0, NULL, 0 },
 	};
 	ret->config = getenv("WEIR_CONFIG");
 	for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -244,6 +245,9 @@ static int parse_arguments(const struct daemon *d, int argc, char **argv, struct
 			break;
 		case CHECK:
 			ret->check_only = true;
+			break;
+		case HEALTH:
+			ret->health = true;
 			break;
 		case SAMPLE:
 			config_print_sample(&out);
@@ -316,12 +320,33 @@ static int serve(const struct daemon *d, struct daemon_ctx *ctx, const struct ar
 	return r == WEIR_CANCELED ? 0 : r;
 }
 
+/* Settings that cannot be read are a reason like others: an engine knows 0 and 1, and the program itself would not start with them, either. */
+static int tell_health(const struct daemon *d, const char *path)
+{
+	struct error err = { 0 };
+	struct config *config;
+	struct buf said = BUF_INIT(16384);
+	int status = 1;
+	if (config_load(path, &config, &err) != 0) {
+		buf_printf(&said, "weir-%s: %s\n", d->name, err.text);
+	} else {
+		curl_global_init(CURL_GLOBAL_DEFAULT);
+		status = health_ask(d->name, ops_address(config, d->name), &said);
+		curl_global_cleanup();
+		config_free(&config);
+	}
+	print_and_free(&said);
+	return status;
+}
+
 int daemon_main(const struct daemon *d, int argc, char **argv)
 {
 	struct arguments arguments = { 0 };
 	int status = parse_arguments(d, argc, argv, &arguments);
 	if (status >= 0)
 		return status;
+	if (arguments.health)
+		return tell_health(d, arguments.config);
 
 	block_signals();
 	log_init(LOG_INFO, LOG_FORMAT_LOGFMT);

@@ -1,7 +1,8 @@
 /* daemon.h - the shape of every weir process: arguments, settings, logs, signals, operations listener, drain, exit status.
  *
  * A service's main.c is a struct daemon and one call. daemon_main:
- *   1. parses --config FILE (or WEIR_CONFIG), --check (load settings, preflight, exit), --version, --help,
+ *   1. parses --config FILE (or WEIR_CONFIG), --check (load settings, preflight, exit), --health (load settings, ask /healthz of the
+ *      process that runs with them, exit with 0 or 1), --version, --help,
  *      --print-settings-md, --print-sample-config, --print-metrics-md, --print-errors-md;
  *   2. loads settings, starts logging, registers metrics, blocks SIGTERM/SIGINT into a flag (SIGPIPE ignored);
  *   3. starts the operations listener (libmicrohttpd, own thread): /healthz (process lives and its main loop has ticked within

@@ -41,6 +41,9 @@ struct daemon_ctx {
 
 int ops_start(struct daemon_ctx *, const char *listen, struct error *); /* "host:port" */
 void ops_stop(struct daemon_ctx *);
+const char *ops_split(const char *address, char ret_host[256]); /* the port of "host:port" or "[v6]:port"; NULL: it is neither */
+/* health.c: 0, or 1 where the process does not listen on address, is stuck, or is another; ret_said is one line that tells. 4 s at most. */
+int health_ask(const char *process, const char *address, struct buf *ret_said);
 void alerts_start(struct daemon_ctx *);
 void alerts_stop(struct daemon_ctx *);
 void process_metrics_update(struct daemon_ctx *);

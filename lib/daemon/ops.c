@@ -111,17 +111,25 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 	return send_answer(connection, MHD_HTTP_NOT_FOUND, "text/plain", &body);
 }
 
+const char *ops_split(const char *address, char ret_host[256])
+{
+	const char *colon = strrchr(address, ':');
+	bool bracketed = address[0] == '[' && colon && colon > address + 1 && colon[-1] == ']';
+	if (!colon)
+		return NULL;
+	snprintf(ret_host, 256, "%.*s", (int)(colon - address) - (bracketed ? 2 : 0), address + bracketed);
+	return colon + 1;
+}
+
 /* "host:port" or "[v6]:port" to a bound, listening socket; MHD gets the socket, so that errors are ours to word. */
 static int listen_on(const struct daemon_ctx *ctx, const char *address, struct error *err)
 {
 	char host[256];
-	const char *colon = strrchr(address, ':');
-	bool bracketed = address[0] == '[' && colon && colon > address + 1 && colon[-1] == ']';
-	if (!colon)
+	const char *port = ops_split(address, host);
+	if (!port)
 		return error_set(err, WEIR_CONFIG, "ops.listen.%s: \"%s\" is not host:port", ctx->name, address);
-	snprintf(host, sizeof host, "%.*s", (int)(colon - address) - (bracketed ? 2 : 0), address + bracketed);
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV }, *found = NULL;
-	int g = getaddrinfo(host, colon + 1, &hints, &found);
+	int g = getaddrinfo(host, port, &hints, &found);
 	if (g != 0)
 		return error_set(err, WEIR_CONFIG, "cannot listen on %s (setting ops.listen.%s): %s", address, ctx->name, gai_strerror(g));
 	int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1;

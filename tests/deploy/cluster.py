@@ -79,7 +79,7 @@ def network():
 
 
 def assembled(folder, service):
-    """What docker/Dockerfile puts into an image, from this machine: the programs, the libraries that they load, bash for the health check."""
+    """What docker/Dockerfile puts into an image, from this machine: the programs, the libraries that they load, and bash, which Debian has."""
     given = os.environ.get("WEIR_ROOTS")
     root = folder / service
     folder.mkdir(exist_ok=True)
@@ -101,7 +101,6 @@ def assembled(folder, service):
                     where = root / "usr/lib/x86_64-linux-gnu" / pathlib.Path(library).name
                 where.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(library, where)
-        shutil.copy(ROOT / "docker" / "healthcheck", root / "usr/local/bin/weir-healthcheck")
         shutil.copytree("/etc/ssl/certs", root / "etc/ssl/certs")
         (root / "etc/passwd").write_text("root:x:0:0::/:/usr/sbin/nologin\nweir:x:10001:10001::/nonexistent:/usr/sbin/nologin\n")
         (root / "etc/nsswitch.conf").write_text("hosts: files dns\n")
@@ -116,8 +115,8 @@ def assembled(folder, service):
 class Pod:
     """A running one: its process (pid), the launcher (launcher) and its address."""
 
-    def __init__(self, name, labels, container, address, launcher, pid, log, groups):
-        self.name, self.labels, self.container, self.address = name, labels, container, address
+    def __init__(self, name, labels, container, environment, address, launcher, pid, log, groups):
+        self.name, self.labels, self.container, self.environment, self.address = name, labels, container, environment, address
         self.launcher, self.pid, self.log, self.groups = launcher, pid, log, groups
 
     def alive(self):
@@ -143,10 +142,10 @@ class Pod:
         return self.log.read_text(errors="replace")[-3000:]
 
     def inside(self, *command):
-        """Runs a program of the pod's own files inside it, as kubectl exec would."""
+        """Runs a program of the pod's own files inside it and with its variables, as kubectl exec would."""
         user = re.search(r"^Uid:\s+(\d+)", pathlib.Path(f"/proc/{self.pid}/status").read_text(), re.M).group(1)
         return subprocess.run(["nsenter", "-t", str(self.pid), "-m", "-n", "-p", "--root", "--wd", "-S", user, "-G", user, "--", *command],
-                              capture_output=True, text=True, check=False, timeout=30)
+                              env=self.environment, capture_output=True, text=True, check=False, timeout=30)
 
     def probe(self, which):
         """As kubelet does; True where it is content."""
@@ -235,7 +234,7 @@ class Cluster:
         launcher = subprocess.Popen([sys.executable, HERE / "pod.py", place / "pod.json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         line = launcher.stdout.readline()
         assert line.strip(), f"{name}: the launcher ended with {launcher.wait()}"
-        pod = Pod(name, template["metadata"]["labels"], container, address, launcher, int(line), log, groups)
+        pod = Pod(name, template["metadata"]["labels"], container, environment, address, launcher, int(line), log, groups)
         self.pods.append(pod)
         self.connect(pod)
         launcher.stdin.write("go\n")

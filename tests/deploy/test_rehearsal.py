@@ -105,9 +105,8 @@ def test_pods_are_contained_as_the_chart_says(suite):
 def test_the_health_check_of_the_images_is_content(suite):
     for deployment in suite.deployments():
         (pod,) = suite.running[deployment["metadata"]["name"]]
-        port = pod.container["ports"][0]["containerPort"]
-        out = pod.inside("/bin/bash", "-c", f"WEIR_HEALTH_PORT={port} /usr/local/bin/weir-healthcheck")
-        assert out.returncode == 0, (pod.name, out)
+        out = pod.inside(f"/usr/local/bin/weir-{component(pod.labels)}", "--health")
+        assert out.returncode == 0 and '"status":"ok"' in out.stdout, (pod.name, out)
 
 
 @pytest.mark.parametrize("service, store, open_", [

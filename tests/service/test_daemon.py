@@ -147,6 +147,64 @@ def test_M10_check_waits_no_longer_than_5s_for_nodes_that_say_nothing(world, tmp
     assert status == AWAY and all(f"chain {chain['name']}, endpoint hole ({url}" in said for chain in chains), (status, said)
 
 
+def health(name, config, address=None, **env):
+    """(status, the line it prints) of --health; address: where the program's listener is said to be."""
+    given = {f"WEIR_OPS_LISTEN_{name.upper()}": address} if address else {}
+    said = call(name, "--config", str(config), "--health", env=given | env)
+    assert said.stderr == "" and said.stdout.count("\n") == 1, said
+    return said.returncode, said.stdout
+
+
+def test_health_of_a_program_that_is_well(suite):
+    made = suite()
+    for name in stack.SERVICES:
+        status, said = health(name, made.config, http_proxy="http://127.0.0.1:1", ALL_PROXY="http://127.0.0.1:1")
+        assert status == OK and f'"status":"ok","process":"{name}"' in said, said
+        for host in ("0.0.0.0", "[::]", "localhost"):
+            assert health(name, made.config, f"{host}:{made.ops[name]}")[0] == OK, host
+    status, said = health("fetcher", made.config, f"127.0.0.1:{made.ops['gateway']}")
+    assert status == 1 and "not by weir-fetcher" in said, said
+    process = made.processes["fetcher"]
+    process.stop()
+    status, said = health("fetcher", made.config)
+    assert status == 1 and f"http://127.0.0.1:{made.ops['fetcher']}/healthz" in said and "connect" in said.lower(), said
+
+
+def test_health_of_a_program_that_is_stuck(suite, hole):
+    """A main loop that has not moved for a minute is what /healthz answers 503 for; no real one is kept so long here."""
+    class Stuck(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(503)
+            self.end_headers()
+            self.wfile.write(b'{"status":"stuck","process":"normalizer"}\nmore')
+
+        def log_message(self, *_):
+            pass
+
+    config = suite(names=()).config
+    status, said = health("normalizer", config, f"127.0.0.1:{hole}")
+    assert status == 1 and "timed out" in said, said
+    with http.server.HTTPServer(("127.0.0.1", 0), Stuck) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        status, said = health("normalizer", config, f"127.0.0.1:{server.server_address[1]}")
+        server.shutdown()
+        thread.join()
+    assert status == 1 and said.endswith('answers 503: {"status":"stuck","process":"normalizer"}\n'), said
+
+
+@pytest.mark.parametrize("name", stack.SERVICES)
+def test_health_with_settings_that_are_wrong(name, tmp_path):
+    config = tmp_path / "weir.yaml"
+    config.write_text(f"postgres: {{url: 'host=db password={SECRET}'}}\nbus: {{passwort: {SECRET}}}\n")
+    status, said = health(name, config)
+    assert status == 1 and f"{config}:2:" in said and "passwort" in said and SECRET not in said, said
+    config.write_text("")
+    status, said = health(name, config, "127.0.0.1:0")
+    assert status == 1 and f"ops.listen.{name}" in said, said
+    assert health(name, "/nowhere/weir.yaml")[0] == 1
+
+
 # ---- signals -----------------------------------------------------------------------------------------------------------------------------
 
 
