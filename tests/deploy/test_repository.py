@@ -48,6 +48,34 @@ def test_what_runs_the_tests_may_mount():
     assert found >= 2
 
 
+def released():
+    return yaml.safe_load((GITHUB / "workflows" / "release.yml").read_text())["jobs"]
+
+
+def test_what_fails_the_tests_is_not_released():
+    jobs = released()
+    waits_for = jobs["release"]["needs"]
+    tested = yaml.safe_load((GITHUB / "workflows" / "ci.yml").read_text())["jobs"]["check"]
+    assert jobs[waits_for]["steps"] == tested["steps"] and jobs[waits_for]["container"] == tested["container"]
+    assert "permissions" not in jobs[waits_for] and "continue-on-error" not in str(jobs), "the tests may only read"
+
+
+@pytest.mark.parametrize("pushed", [True, False])
+def test_the_chart_is_signed_as_it_was_pushed(tmp_path, pushed):
+    """The step as it stands, with stand-ins for helm and cosign: there is no registry here, and nobody to sign as."""
+    (step,) = (step["run"] for step in released()["release"]["steps"] if "helm push" in step.get("run", ""))
+    digest = "sha256:" + "3f" * 32
+    said = f'printf "Pushed: ghcr.io/o/weir/charts/weir:1.2.3\\nDigest: {digest}\\n" >&2' if pushed else "echo refused >&2; exit 1"
+    for name, text in (("helm", f'case $1 in push) {said} ;; esac'), ("cosign", f'echo "$*" >>{tmp_path}/signed')):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    environment = dict(os.environ, PATH=f"{tmp_path}:{os.environ['PATH']}", VERSION="1.2.3", REGISTRY="ghcr.io/o/weir")
+    status, output = run("bash", "-e", "-c", re.sub(r"\$\{\{.*?\}\}", "x", step), env=environment, cwd=tmp_path)
+    assert (status == 0) == pushed, output
+    assert not pushed or (tmp_path / "signed").read_text() == f"sign --yes ghcr.io/o/weir/charts/weir@{digest}\n"
+    assert pushed or not (tmp_path / "signed").exists()
+
+
 def asked_for_a_disk(*wrapper, kind="tmpfs"):
     program = f"import stack; stack.Disk.KIND = {kind!r}; print(stack.Disk.refused(), flush=True); stack.Disk(1).stop()"
     return run(*wrapper, sys.executable, "-c", program, env=os.environ | {"PYTHONPATH": str(ROOT / "tools" / "stack")})
