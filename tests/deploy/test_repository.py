@@ -76,6 +76,24 @@ def test_the_chart_is_signed_as_it_was_pushed(tmp_path, pushed):
     assert pushed or not (tmp_path / "signed").exists()
 
 
+@pytest.mark.parametrize("tags, expected", [({"v0.0.1": "HEAD~2", "v0.0.2": "HEAD"}, "v0.0.1"), ({"v0.0.1": "HEAD~2", "v0.0.2": "HEAD~1"}, "v0.0.2"),
+                                            ({"v0.0.2": "HEAD"}, "a commit")])
+def test_messages_are_compared_with_the_release_before(tmp_path, tags, expected):
+    """Also while a release is checked, whose tag is the commit's own. A stand-in for buf tells what it is to compare with."""
+    clone = tmp_path / "clone"
+    if run("git", "clone", "-q", "--no-tags", ROOT, clone)[0] != 0 or run("git", "-C", clone, "rev-parse", "HEAD~2")[0] != 0:
+        pytest.skip("this is no clone with history")
+    for tag, commit in tags.items():
+        assert run("git", "-C", clone, "tag", tag, commit)[0] == 0
+    (clone / "tools" / "lint" / "run").write_text((ROOT / "tools" / "lint" / "run").read_text())
+    (clone / "tools" / "deps").write_text("#!/bin/sh\n")
+    (tmp_path / "buf").write_text(f'#!/bin/sh\necho "$4" >{tmp_path}/against\n')
+    (tmp_path / "buf").chmod(0o755)
+    status, said = run(clone / "tools" / "lint" / "run", cwd=clone, env=dict(os.environ, PATH=f"{tmp_path}:{os.environ['PATH']}", LINT_ONLY="buf-breaking"))
+    assert status == 0, said
+    assert (tmp_path / "against").read_text() == f".git#ref={expected},subdir=proto\n" or expected == "a commit"
+
+
 def asked_for_a_disk(*wrapper, kind="tmpfs"):
     program = f"import stack; stack.Disk.KIND = {kind!r}; print(stack.Disk.refused(), flush=True); stack.Disk(1).stop()"
     return run(*wrapper, sys.executable, "-c", program, env=os.environ | {"PYTHONPATH": str(ROOT / "tools" / "stack")})
