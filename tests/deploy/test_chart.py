@@ -68,6 +68,12 @@ def test_what_is_misspelt_or_missing_is_refused(setting, complaint):
     assert status != 0 and complaint in said, said
 
 
+def test_keda_asks_for_the_lag_of_its_own_release():
+    status, said = helm("template", "weir", CHART, "-n", "elsewhere", "-f", CHART / "values-prod.yaml", "-s", "templates/autoscaling.yaml")
+    (scaled,) = [o for o in yaml.safe_load_all(said) if o and o["kind"] == "ScaledObject"]
+    assert status == 0 and '{topic="raw",namespace="elsewhere"}' in scaled["spec"]["triggers"][0]["metadata"]["query"], said
+
+
 def differences(values, part, schema, path=""):
     """Keys of defaults and schema, at any depth, that the other does not have. A default that is empty stands for the whole of its object."""
     part = schema["$defs"][part["$ref"].rpartition("/")[2]] if "$ref" in part else part
