@@ -83,6 +83,7 @@ const size_t client_route_count = sizeof client_routes / sizeof client_routes[0]
 	{ "kind", PARAMETER_TEXT, 1, 16, false },                       \
 	{ "from", PARAMETER_TEXT, 1, 40, false },                       \
 	{ "to", PARAMETER_TEXT, 1, 40, false }
+#define PATTERN { "pattern", PARAMETER_TEXT, 1, 200, false }
 #define REASON(least, required) { "reason", PARAMETER_TEXT, least, 200, required }
 #define WEBHOOK_SECRET                                                  \
 	{ "secret", PARAMETER_TEXT, 1, 100, false },                    \
@@ -92,7 +93,7 @@ const struct route admin_routes[] = {
 	{ "GET", "/admin/v1/session", ROLE_VIEWER, admin_session, { { 0 } } },
 	{ "GET", "/admin/v1/status", ROLE_VIEWER, admin_status, { { 0 } } },
 	{ "GET", "/admin/v1/dlq", ROLE_VIEWER, admin_dlq_list,
-	  { CHAIN, SUBSCRIPTION(false), LETTERS, { "pattern", PARAMETER_TEXT, 1, 200, false }, PAGE } },
+	  { CHAIN, SUBSCRIPTION(false), LETTERS, PATTERN, PAGE } },
 	{ "GET", "/admin/v1/dlq/counts", ROLE_VIEWER, admin_dlq_counts, { CHAIN, SUBSCRIPTION(false) } },
 	{ "GET", "/admin/v1/dlq/groups", ROLE_VIEWER, admin_dlq_groups,
 	  { CHAIN, { "subscription", PARAMETER_TEXT, 1, 32, false }, { "type", PARAMETER_TEXT, 1, 64, false }, { "reason", PARAMETER_TEXT, 1, 64, false },
@@ -101,7 +102,7 @@ const struct route admin_routes[] = {
 	{ "POST", "/admin/v1/dlq/import", ROLE_ADMIN, admin_dlq_import, { CHAIN, SUBSCRIPTION(true), { "lines", PARAMETER_TEXT, 1, TEXT_MAX, true } } },
 	{ "GET", "/admin/v1/dlq/jobs", ROLE_VIEWER, admin_dlq_jobs, { CHAIN, SUBSCRIPTION(false) } },
 	{ "POST", "/admin/v1/dlq/jobs", ROLE_OPERATOR, admin_dlq_job_start,
-	  { CHAIN, SUBSCRIPTION(true), IDS, LETTERS, { "dry_run", PARAMETER_BOOL, 0, 0, false }, { "rate", PARAMETER_INT, 0, 1000000, false },
+	  { CHAIN, SUBSCRIPTION(true), IDS, LETTERS, PATTERN, { "dry_run", PARAMETER_BOOL, 0, 0, false }, { "rate", PARAMETER_INT, 0, 1000000, false },
 	    { "burst", PARAMETER_INT, 0, 1000000, false }, { "concurrency", PARAMETER_INT, 0, 100000, false },
 	    { "stop_percent", PARAMETER_INT, 0, 101, false }, WHY(false) } },
 	{ "GET", "/admin/v1/dlq/jobs/{id}", ROLE_VIEWER, admin_dlq_job, { CHAIN } },
@@ -113,9 +114,9 @@ const struct route admin_routes[] = {
 	{ "POST", "/admin/v1/dlq/{subscription}/{id}/edit", ROLE_ADMIN, admin_dlq_edit,
 	  { CHAIN, { "body", PARAMETER_TEXT, 0, TEXT_MAX, true }, { "frame_sha256", PARAMETER_TEXT, 64, 64, false }, WHY(true) } },
 	{ "POST", "/admin/v1/dlq/{subscription}/{id}/skip", ROLE_ADMIN, admin_dlq_skip, { CHAIN, WHY(true) } },
-	{ "POST", "/admin/v1/dlq/replay", ROLE_OPERATOR, admin_dlq_replay, { CHAIN, SUBSCRIPTION(true), IDS, LETTERS } },
+	{ "POST", "/admin/v1/dlq/replay", ROLE_OPERATOR, admin_dlq_replay, { CHAIN, SUBSCRIPTION(true), IDS, LETTERS, PATTERN } },
 	{ "POST", "/admin/v1/dlq/purge", ROLE_ADMIN, admin_dlq_purge,
-	  { CHAIN, SUBSCRIPTION(true), IDS, LETTERS, { "all", PARAMETER_BOOL, 0, 0, false }, WHY(true) } },
+	  { CHAIN, SUBSCRIPTION(true), IDS, LETTERS, PATTERN, { "all", PARAMETER_BOOL, 0, 0, false }, WHY(true) } },
 	{ "GET", "/admin/v1/audit", ROLE_VIEWER, admin_audit_list, { CHAIN, PAGE } },
 	{ "GET", "/admin/v1/audit/verify", ROLE_VIEWER, admin_audit_verify,
 	  { CHAIN, { "number", PARAMETER_INT, 1, INT64_MAX, false }, { "hash", PARAMETER_TEXT, 64, 64, false } } },

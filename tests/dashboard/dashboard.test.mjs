@@ -456,8 +456,13 @@ describe('dashboard', { skip: missing || false }, () => {
   flow('dead letters: replay of a cause counts first, is followed, and what fails again comes back', async () => {
     const page = await open({ path: '/ui/dead-letters' });
     await panel(page, 'By cause').getByRole('button').filter({ hasText: 'elsewhere' }).click();
+    await page.route('**/admin/v1/dlq/jobs', (route) => route.fulfill({ json: { dry_run: true, total: 10_000, matching: 23_412, complete: false, job: null } }), { times: 1 });
+    await button(page, 'Replay all').click();
+    await dialog(page).getByText(/The first 10,000 of at least 23,412 letters/).waitFor();
+    await button(dialog(page), 'Cancel').click();
     await button(page, 'Replay all').click();
     await dialog(page).getByText(/4 letters/).waitFor();
+    assert.ok(!page.asked.some((url) => url.includes('limit=1000')), 'the server counts');
     await dialog(page).getByLabel(/Reason/).fill('once more');
     await dialog(page).getByRole('button', { name: 'Replay 4' }).click();
     await page.getByText('Replay of 4 letters has begun').waitFor();

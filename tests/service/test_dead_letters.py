@@ -97,7 +97,7 @@ def test_filters_and_counts(api, spoiled):
 def test_a_job_pauses_itself_and_is_canceled(api, spoiled):
     order = {"subscription": N, "key": "a", "rate": 100, "stop_percent": 50, "why": "try"}
     dry = operate(api, "POST", f"{DLQ}/jobs", order | {"dry_run": True})
-    assert dry == {"dry_run": True, "total": 3, "job": None} and operate(api, "GET", f"{DLQ}/jobs?subscription={N}")["items"] == []
+    assert dry == {"dry_run": True, "total": 3, "matching": 3, "complete": True, "job": None} and operate(api, "GET", f"{DLQ}/jobs?subscription={N}")["items"] == []
     started = operate(api, "POST", f"{DLQ}/jobs", order, headers={"Idempotency-Key": "k1"})
     assert started["total"] == 3 and started["job"]["filter"]["key"] == "a" and started["job"]["who"]
     job = started["job"]["id"]
@@ -171,6 +171,44 @@ def test_export_and_import(api, spoiled):
     assert sorted(i["entry_id"] for i in letters(api)) == sorted(i["entry_id"] for i in spoiled)
     assert {i["error"] for i in letters(api)} == {i["error"] for i in spoiled}
     operate(api, "POST", f"{DLQ}/import", take, 403, key=OPERATOR)
+
+
+DISKS, CLOCKS = 10_050, 5  # more than a job takes by their names, then some of another pattern
+
+
+@pytest.fixture
+def many(world, api):
+    """Letters as from files: DISKS of one pattern, then CLOCKS of another. Gone afterwards."""
+    frame = base64.b64encode(wire.framed(2, wire.encode([(1, "elsewhere")]), b"m")).decode()
+
+    def line(i):
+        error = f"disk d{i} is full" if i < DISKS else f"clock c{i} is late"
+        return json.dumps({"weir_dead_letter": 1, "chain": "dev", "subscription": N, "topic": "raw", "class": "low", "entry": f"1-{1000 + i}", "lane": "shared", "key": "m",
+                           "type": "raw_block_backfill", "reason": "timeout", "kind": "head", "parked_at_unix_ms": 1, "frame": frame,
+                           "attempts": [{"at_unix_ms": 1, "error_code": "timeout", "error": error, "worker": "w"}]})
+
+    for first in range(0, DISKS + CLOCKS, 1500):
+        lines = [line(i) for i in range(first, min(first + 1500, DISKS + CLOCKS))]
+        assert operate(api, "POST", f"{DLQ}/import", {"subscription": N, "lines": "\n".join(lines)}) == {"imported": len(lines), "known": 0}
+    yield {"subscription": N, "key": "m"}
+    operate(api, "POST", f"{DLQ}/purge", {"subscription": N, "all": True, "why": "the test is over"})
+
+
+def test_a_pattern_counts_all_and_acts_on_what_it_says(api, many):
+    def counted(pattern):
+        return operate(api, "POST", f"{DLQ}/jobs", many | {"pattern": pattern, "dry_run": True})
+
+    assert counted("disk # is full") == {"dry_run": True, "total": 10_000, "matching": DISKS, "complete": True, "job": None}
+    assert counted("clock # is late") == {"dry_run": True, "total": CLOCKS, "matching": CLOCKS, "complete": True, "job": None}
+    assert counted("nobody") == {"dry_run": True, "total": 0, "matching": 0, "complete": True, "job": None}
+    assert operate(api, "POST", f"{DLQ}/jobs", many | {"pattern": "nobody"}, 404)["code"] == "dead_letter_unknown", "not a job of all"
+    assert operate(api, "POST", f"{DLQ}/purge", many | {"pattern": "nobody", "why": "none"}) == {"count": 0}
+    assert operate(api, "POST", f"{DLQ}/purge", {"subscription": N, "pattern": "disk # is full", "why": "all of them"}) == {"count": DISKS}
+    assert {letter["error"] for letter in letters(api)} == {f"clock c{DISKS + i} is late" for i in range(CLOCKS)}
+    job = operate(api, "POST", f"{DLQ}/jobs", many | {"pattern": "clock # is late"})["job"]
+    assert job["total"] == CLOCKS and job["filter"]["named"]
+    stack.wait_until("each was tried", 60, lambda: operate(api, "GET", f"{DLQ}/jobs/{job['id']}")["failed"] == CLOCKS)
+    operate(api, "POST", f"{DLQ}/jobs/{job['id']}/cancel", {})
 
 
 def test_what_a_build_does_not_know_is_parked_and_tried_again_by_one_that_knows_it(world, redis, api):

@@ -218,7 +218,7 @@ def test_dead_letters_by_job_edit_and_file(world, weirctl, redis, tmp_path):
     assert "--why" in weirctl.refused(USAGE, "dlq", "skip", ids[0], **ours)
     assert "nothing to skip" in weirctl.refused(CONFLICT, "dlq", "skip", ids[0], why="x", **ours)
 
-    assert weirctl.json("dlq", "start", "--dry-run", **ours) == {"dry_run": True, "total": 3, "job": None}
+    assert weirctl.json("dlq", "start", "--dry-run", **ours) == {"dry_run": True, "total": 3, "matching": 3, "complete": True, "job": None}
     order = ours | {"rate": "50", "stop-percent": "101", "idempotency-key": "once", "why": "again"}
     job = weirctl.json("dlq", "start", **order)["job"]["id"]
     assert weirctl.json("dlq", "start", **order)["job"]["id"] == job

@@ -9,44 +9,48 @@ import { useWho } from '../who';
 import { Confirm } from '../ui/dialog';
 import { Button } from '../ui/parts';
 import { toast } from '../ui/toast';
-import { allLetters, asQuery, inWords, type Filter, type Letter } from './letters';
+import { asQuery, inWords, type Filter, type Letter } from './letters';
+
+/** n: so many are acted on, the oldest of those that match. */
+function Preview({ n, matching, complete, words }: { n: number; matching: number; complete: boolean; words: string }) {
+  if (n === matching && complete) return <p class="preview" role="status"><b>{plural(n, 'letter')}</b> match <code>{words}</code>.</p>;
+  return (
+    <p class="preview" role="status">
+      The first <b>{count(n)}</b> of {complete ? '' : 'at least '}<b>{plural(matching, 'letter')}</b> that match <code>{words}</code>.
+      {' '}{complete ? 'Do it again for the rest.' : 'Younger ones were not looked at: do it again for them.'}
+    </p>
+  );
+}
 
 /** letters given: exactly those; otherwise all that match the filter. */
 export function LetterActions({ filter, letters, onDone }: { filter: Filter; letters?: readonly Letter[]; onDone: () => void }) {
   const { may } = useWho();
   const [open, setOpen] = useState<'replay' | 'purge'>();
   const [rate, setRate] = useState('');
-  const { chain: _chain, subscription: _subscription, pattern: _pattern, ...narrower } = asQuery(filter);
-  const scope = (ids: readonly string[] | undefined) => ({
-    ...(filter.chain ? { chain: filter.chain } : {}), subscription: filter.subscription,
-    ...(ids ? { ids: [...ids] } : narrower),
-  });
-  // The server's filter knows no patterns: where one is meant, the letters that were counted are named.
-  const named = async (): Promise<string[] | undefined> => letters ? letters.map((l) => l.id) : filter.pattern ? (await allLetters(filter)).map((l) => l.id) : undefined;
-  const meant = useAsked(open ? `meant ${open} ${inWords(filter)} ${letters?.map((l) => l.id).join(' ') ?? ''}` : null, async () => {
-    const ids = await named();
-    const total = ids ? ids.length : (await post('/admin/v1/dlq/jobs', { body: { ...scope(undefined), dry_run: true } })).total;
-    return { ids, total };
-  });
-  const n = meant.data?.total;
+  const { chain: _chain, subscription: _subscription, ...narrower } = asQuery(filter);
+  const scope = { ...(filter.chain ? { chain: filter.chain } : {}), subscription: filter.subscription, ...(letters ? { ids: letters.map((l) => l.id) } : narrower) };
+  const meant = useAsked(open ? `meant ${open} ${inWords(filter)} ${letters?.map((l) => l.id).join(' ') ?? ''}` : null, () => post('/admin/v1/dlq/jobs', { body: { ...scope, dry_run: true } }));
+  // A job takes so many of a cluster at once; a purge takes all that were found.
+  const n = open === 'purge' ? meant.data?.matching : meant.data?.total;
   if (!may('operator')) return null;
   const blocked = filter.subscription === '' || letters?.length === 0;
   const close = (): void => setOpen(undefined);
   const replay = async (why: string): Promise<void> => {
     const speed = /^\d+$/.test(rate) ? Number(rate) : 0;
-    const answer = await post('/admin/v1/dlq/jobs', { body: { ...scope(meant.data?.ids), ...(why ? { why } : {}), ...(speed > 0 ? { rate: speed } : {}) } });
+    const answer = await post('/admin/v1/dlq/jobs', { body: { ...scope, ...(why ? { why } : {}), ...(speed > 0 ? { rate: speed } : {}) } });
     toast(`Replay of ${plural(answer.total, 'letter')} has begun`);
     onDone();
   };
   const purge = async (why: string): Promise<void> => {
-    const narrow = meant.data?.ids || Object.keys(narrower).length > 0;
-    const answer = await post('/admin/v1/dlq/purge', { body: { ...scope(meant.data?.ids), ...(narrow ? {} : { all: true }), why } });
+    const narrow = letters || Object.keys(narrower).length > 0;
+    const answer = await post('/admin/v1/dlq/purge', { body: { ...scope, ...(narrow ? {} : { all: true }), why } });
     toast(`${plural(answer.count, 'letter')} purged`);
     onDone();
   };
   const preview = meant.error ? <p class="form-error" role="alert">{meant.error.detail}</p>
-    : n === undefined ? <p class="preview" role="status">Counting…</p>
-      : <p class="preview" role="status"><b>{plural(n, 'letter')}</b> {letters ? 'selected' : <>match <code>{inWords(filter)}</code></>}.</p>;
+    : n === undefined || !meant.data ? <p class="preview" role="status">Counting…</p>
+      : letters ? <p class="preview" role="status"><b>{plural(n, 'letter')}</b> selected.</p>
+        : <Preview n={n} matching={meant.data.matching} complete={meant.data.complete} words={inWords(filter)} />;
   return (
     <>
       <Button icon="replay" kind="primary" disabled={blocked} onClick={() => setOpen('replay')}>Replay{letters ? ` ${count(letters.length)}` : ' all'}</Button>

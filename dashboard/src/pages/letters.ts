@@ -1,5 +1,5 @@
 // Dead letters as the pages speak of them: a filter, the letters behind it, and the words for both.
-import { get, type Schema } from '../api';
+import type { Schema } from '../api';
 
 export type Letter = Schema<'DeadLetter'>;
 export type Job = Schema<'ReplayJob'>;
@@ -7,7 +7,6 @@ export type Job = Schema<'ReplayJob'>;
 export interface Filter { chain: string; subscription: string; type: string; reason: string; error_class: 'transient' | 'dependency' | 'permanent' | 'crash' | ''; pattern: string; key: string; kind: Letter['kind'] | ''; from: string; to: string }
 
 export const everything: Filter = { chain: '', subscription: '', type: '', reason: '', error_class: '', pattern: '', key: '', kind: '', from: '', to: '' };
-const IDS_MAX = 10_000; // that one request names
 
 export function asQuery(f: Filter): { [K in keyof Filter]?: Exclude<Filter[K], ''> } {
   return Object.fromEntries(Object.entries(f).filter(([, v]) => v));
@@ -20,16 +19,4 @@ export const classes: readonly (readonly [Filter['error_class'], string])[] = [[
 export function inWords(f: Filter): string {
   const { from, to, kind, ...rest } = f;
   return [...Object.values(rest), kinds.find(([k]) => k && k === kind)?.[1], from && `from ${from}`, to && `until ${to}`].filter(Boolean).join(' · ');
-}
-
-/** All that match, as far as one request can name them. */
-export async function allLetters(f: Filter, signal?: AbortSignal): Promise<Letter[]> {
-  const found: Letter[] = [];
-  let cursor: string | null = null;
-  do {
-    const page: Schema<'DeadLetterPage'> = await get('/admin/v1/dlq', { query: { ...asQuery(f), limit: 1000, ...(cursor ? { cursor } : {}) }, ...(signal ? { signal } : {}) });
-    found.push(...page.items);
-    cursor = page.next_cursor;
-  } while (cursor && found.length < IDS_MAX);
-  return found.slice(0, IDS_MAX);
 }

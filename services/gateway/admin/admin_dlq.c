@@ -1,6 +1,6 @@
 /* admin_dlq.c - /admin/v1/dlq: list, show, replay, purge dead letters of every chain and subscription. */
 #include "admin/admin.h"
-#include "admin/error_pattern.h"
+#include "admin/letter_search.h"
 
 #include "control.h"
 #include "live/letters.h"
@@ -107,18 +107,11 @@ static void put_letter(struct letters *l, const char *id, const Weir__V1__DeadLe
 	put_end(out, '}');
 }
 
-static bool has_pattern(const Weir__V1__DeadLetter *letter, const char *wanted)
-{
-	char pattern[ERROR_PATTERN_MAX + 1];
-	error_pattern(letter->n_attempts > 0 ? letter->attempts[letter->n_attempts - 1]->error : "", pattern);
-	return strcmp(pattern, wanted) == 0;
-}
-
 static bool on_letter(const char *id, struct bytes body, void *arg)
 {
 	struct letters *l = arg;
 	Weir__V1__DeadLetter *letter = weir__v1__dead_letter__unpack(NULL, body.size, body.data);
-	if (l->pattern && !(letter && has_pattern(letter, l->pattern))) {
+	if (l->pattern && !(letter && letter_has_pattern(letter, l->pattern))) {
 		if (letter)
 			weir__v1__dead_letter__free_unpacked(letter, NULL);
 		return true;
@@ -294,42 +287,75 @@ void admin_dlq_show(struct call *call)
 
 /* ---- acting ---------------------------------------------------------------------------------------------------------------------------- */
 
-typedef int act_fn(struct call *, struct bus *, const char *chain, const struct dead_letter_filter *, const struct value *ids, uint64_t *ret,
+/* n 0: all that match the filter. */
+typedef int act_fn(struct call *, struct bus *, const char *chain, const struct dead_letter_filter *, const char *const *ids, size_t n, uint64_t *ret,
 		   struct error *);
 
-static int replay(struct call *call, struct bus *bus, const char *chain, const struct dead_letter_filter *filter, const struct value *ids,
+static int replay(struct call *call, struct bus *bus, const char *chain, const struct dead_letter_filter *filter, const char *const *ids, size_t n,
 		  uint64_t *ret, struct error *err)
 {
-	return dead_letter_replay(bus, chain, call_text(call, "subscription"), filter, ids->texts, ids->count, call->who->name, ret, err);
+	return dead_letter_replay(bus, chain, call_text(call, "subscription"), filter, ids, n, call->who->name, ret, err);
 }
 
-static int purge(struct call *call, struct bus *bus, const char *chain, const struct dead_letter_filter *filter, const struct value *ids, uint64_t *ret,
-		 struct error *err)
+static int purge(struct call *call, struct bus *bus, const char *chain, const struct dead_letter_filter *filter, const char *const *ids, size_t n,
+		 uint64_t *ret, struct error *err)
 {
-	return dead_letter_purge(bus, chain, call_text(call, "subscription"), filter, ids->texts, ids->count, call->who->name, call_text(call, "why"), ret,
-				 err);
+	return dead_letter_purge(bus, chain, call_text(call, "subscription"), filter, ids, n, call->who->name, call_text(call, "why"), ret, err);
+}
+
+/* On the letters that a filter and a pattern leave, as they are found. */
+static int act_on_pattern(struct call *call, const char *chain, const struct dead_letter_filter *filter, act_fn *fn, uint64_t *ret, struct error *err)
+{
+	const char *ids[LETTER_SEARCH_STEP];
+	struct letter_search *s = xcalloc(1, sizeof *s);
+	s->control = call->gateway->control;
+	s->chain = chain;
+	s->subscription = call_text(call, "subscription");
+	s->pattern = call_text(call, "pattern");
+	s->filter = filter;
+	int code;
+	while ((code = letter_search_next(s, err)) > 0) {
+		uint64_t n = 0;
+		if (s->count == 0)
+			continue; /* without ids it would be done to all */
+		for (size_t i = 0; i < s->count; i++)
+			ids[i] = s->ids[i];
+		code = fn(call, control_take(s->control), chain, filter, ids, s->count, &n, err);
+		control_give(s->control);
+		*ret += n;
+		if (code)
+			break;
+	}
+	free(s);
+	return code;
+}
+
+static int act_on_chain(struct call *call, const char *chain, const struct dead_letter_filter *filter, act_fn *fn, uint64_t *ret, struct error *err)
+{
+	const struct value *ids = call_value(call, "ids");
+	uint64_t n = 0;
+	if (ids->count == 0 && call_text(call, "pattern"))
+		return act_on_pattern(call, chain, filter, fn, ret, err);
+	int code = fn(call, control_take(call->gateway->control), chain, filter, ids->texts, ids->count, &n, err);
+	control_give(call->gateway->control);
+	*ret += n;
+	return code;
 }
 
 static void act(struct call *call, const char *action, act_fn *fn)
 {
 	const char *chain = call_text(call, "chain");
 	struct dead_letter_filter filter;
-	const struct value *ids = call_value(call, "ids");
 	struct error err = { 0 };
 	uint64_t total = 0;
 	int code = 0;
 	if (!admin_check_letters(call, call_text(call, "subscription"), chain) || !admin_letter_filter(call, &filter))
 		return;
-	struct bus *bus = control_take(call->gateway->control);
 	for (size_t i = 0; !code && i < call->gateway->chain_count; i++) {
 		const char *name = call->gateway->chains[i].chain.name;
-		uint64_t n = 0;
-		if (chain && strcmp(chain, name) != 0)
-			continue;
-		code = fn(call, bus, name, &filter, ids, &n, &err);
-		total += n;
+		if (!chain || strcmp(chain, name) == 0)
+			code = act_on_chain(call, name, &filter, fn, &total, &err);
 	}
-	control_give(call->gateway->control);
 	if (code) {
 		call_failed(call, &err);
 		return;
@@ -348,12 +374,12 @@ void admin_dlq_replay(struct call *call)
 
 void admin_dlq_purge(struct call *call)
 {
-	static const char *const filters[] = { "type", "reason", "error_class", "key", "kind", "from", "to" };
+	static const char *const filters[] = { "type", "reason", "error_class", "key", "kind", "from", "to", "pattern" };
 	bool narrow = call_value(call, "ids")->count > 0;
 	for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++)
 		narrow = narrow || call_text(call, filters[i]);
 	if (!narrow && !call_number(call, "all", 0)) {
-		call_problem(call, 400, "invalid_body", "name ids, type, reason, error_class, key, kind or a time, or say \"all\": true to drop every dead letter of the subscription");
+		call_problem(call, 400, "invalid_body", "name ids, type, reason, error_class, pattern, key, kind or a time, or say \"all\": true to drop every dead letter of the subscription");
 		return;
 	}
 	if (call_value(call, "ids")->given && call_value(call, "ids")->count == 0) {

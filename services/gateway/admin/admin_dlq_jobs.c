@@ -1,9 +1,11 @@
 /* admin_dlq_jobs.c - /admin/v1/dlq/jobs: replays as jobs: try out, start, look, pause, resume, cancel. */
 #include "admin/admin.h"
 
-#include "control.h"
+#include "admin/letter_search.h"
 
 #include <string.h>
+
+#define NAMED_MAX 10000 /* letters that a job takes by their ids */
 
 static void put_or_null(struct buf *out, const char *key, const char *text)
 {
@@ -60,6 +62,41 @@ void admin_dlq_jobs(struct call *call)
 	admin_items_of_all(call, put_jobs);
 }
 
+struct found { /* by their pattern */
+	const char **ids; /* the oldest */
+	char (*texts)[40];
+	size_t n, matching;
+	bool complete; /* no letter was left unlooked at */
+};
+
+static int find(struct call *call, const char *chain, const struct dead_letter_filter *filter, struct found *ret, struct error *err)
+{
+	struct letter_search *s = xcalloc(1, sizeof *s);
+	s->control = call->gateway->control;
+	s->chain = chain;
+	s->subscription = call_text(call, "subscription");
+	s->pattern = call_text(call, "pattern");
+	s->filter = filter;
+	*ret = (struct found){ .ids = xcalloc(NAMED_MAX, sizeof *ret->ids), .texts = xcalloc(NAMED_MAX, sizeof *ret->texts) };
+	int code;
+	while ((code = letter_search_next(s, err)) > 0) {
+		ret->matching += s->count;
+		for (size_t i = 0; i < s->count && ret->n < NAMED_MAX; i++, ret->n++) {
+			memcpy(ret->texts[ret->n], s->ids[i], sizeof s->ids[i]);
+			ret->ids[ret->n] = ret->texts[ret->n];
+		}
+	}
+	ret->complete = s->complete;
+	free(s);
+	return code;
+}
+
+static void found_free(struct found *f)
+{
+	free(f->ids);
+	free(f->texts);
+}
+
 void admin_dlq_job_start(struct call *call)
 {
 	const char *chain = admin_one_chain(call), *subscription = call_text(call, "subscription"), *why = call_text(call, "why");
@@ -83,17 +120,34 @@ void admin_dlq_job_start(struct call *call)
 		call_problem(call, 400, "invalid_body", "ids is empty");
 		return;
 	}
-	struct bus *bus = control_take(call->gateway->control);
-	int code = dry ? dead_letter_job_dry_run(bus, chain, subscription, &order, &total, &err)
-		       : dead_letter_job_start(bus, chain, subscription, &order, &job, &err);
-	control_give(call->gateway->control);
+	struct found found = { .complete = true };
+	bool by_pattern = !ids->given && call_text(call, "pattern");
+	int code = by_pattern ? find(call, chain, &order.filter, &found, &err) : 0;
+	if (by_pattern) {
+		order.ids = found.ids;
+		order.n = found.n;
+	}
+	bool none = by_pattern && found.n == 0; /* an order without ids would take all */
+	if (!code && !none) {
+		struct bus *bus = control_take(call->gateway->control);
+		code = dry ? dead_letter_job_dry_run(bus, chain, subscription, &order, &total, &err)
+			   : dead_letter_job_start(bus, chain, subscription, &order, &job, &err);
+		control_give(call->gateway->control);
+	}
+	found_free(&found);
 	if (code) {
 		admin_letter_failed(call, &err);
+		return;
+	}
+	if (none && !dry) {
+		call_problem(call, 404, "dead_letter_unknown", "no dead letter has this pattern: no job was started");
 		return;
 	}
 	put_object(call->out, NULL);
 	put_bool(call->out, "dry_run", dry);
 	put_u64(call->out, "total", dry ? total : job.total);
+	put_u64(call->out, "matching", by_pattern ? found.matching : dry ? total : job.total);
+	put_bool(call->out, "complete", found.complete);
 	if (dry)
 		put_null(call->out, "job");
 	else
