@@ -1,16 +1,11 @@
 """Recovery playbooks, done: the commands of a page's code block, in their order, against a running suite that has the trouble.
 
-systemctl, ssh and the editor are stand-ins: the first two ask this test to start and stop the processes, the third does what the page tells a person
-to write. Everything else is the real program.
+systemctl and the editor are stand-ins (playbook.py). Everything else is the real program. Moving to another region: test_region_move.py.
 """
-import http.server
 import json
 import os
-import re
 import subprocess
 import sys
-import threading
-import urllib.parse
 import urllib.request
 
 import pytest
@@ -18,25 +13,20 @@ import redis
 import stack
 import yaml
 from conftest import ROOT, faultless, level, pay
+from playbook import Machines, blocks
 
 sys.path.insert(0, str(ROOT / "tests" / "service"))
 import wire  # noqa: E402
 
 NO_DISK = stack.Disk.refused()
 OLD, NEW = "the-old-password", "the-new-password"
-STAND_IN = """#!/usr/bin/python3
-import os, sys, urllib.request
-for unit in sys.argv[2:]:
-    urllib.request.urlopen("/".join([os.environ["HARNESS"], sys.argv[1], os.environ.get("SITE", "old"), unit.replace("weir@", "")]))
-"""
 
 
 class World:
     def __init__(self, folder):
-        self.folder, self.parts, self.sites = folder, [], {}
-        self.redis = {"old": self.keep(stack.Redis(folder / "redis-old").start()), "new": self.keep(stack.Redis(folder / "redis-new").start())}
-        self.redis["old"].command("ACL", "SETUSER", "weir", "on", ">" + OLD, "~*", "&*", "+@all")
-        self.redis["new"].command("ACL", "SETUSER", "weir", "on", ">" + NEW, "~*", "&*", "+@all")
+        self.folder, self.parts = folder, []
+        self.redis = self.keep(stack.Redis(folder / "redis").start())
+        self.redis.command("ACL", "SETUSER", "weir", "on", ">" + OLD, "~*", "&*", "+@all")
         self.postgres = self.keep(stack.Postgres(folder / "postgres").start())
         self.disk = None if NO_DISK else self.keep(stack.Disk(64))
         if self.disk:
@@ -46,68 +36,38 @@ class World:
         self.node = self.keep(stack.anvil(folder / "anvil.log"))
         self.proxy = self.keep(stack.Node("faultproxy", ["--upstream", self.node.rpc], folder / "proxy.log").start())
         self.endpoints = {"a": {"name": "a", "url": self.proxy.rpc, "ws_url": self.proxy.ws}, "b": {"name": "b", "url": self.node.rpc, "ws_url": self.node.ws}}
-        secrets, tools = folder / "secrets", folder / "bin"
-        for path in (secrets, tools):
-            path.mkdir()
+        secrets = folder / "secrets"
+        secrets.mkdir()
         (secrets / "redis-password").write_text(OLD)
-        for site in ("old", "new"):
-            password = {"bus": {"username": "weir", "password": f"file:{secrets}/redis-password" if site == "old" else NEW}}
-            chain = stack.dev_chain(self.node, endpoints=list(self.endpoints.values()))
-            self.sites[site] = self.keep(stack.Suite(folder / site, self.redis[site].url, self.postgres.url, [chain], password))
-        for name, text in (("systemctl", STAND_IN), ("ssh", '#!/bin/bash\nSITE=$1 exec "${@:2}"\n'), ("editor", '#!/bin/bash\ncp "$EDITED" "$1"\n')):
-            (tools / name).write_text(text)
-            (tools / name).chmod(0o755)
-        (tools / "weir-backup").symlink_to(ROOT / "deploy" / "backup" / "weir-backup")
-        for name in ("weirctl", "weir-fetcher"):
-            (tools / name).symlink_to(self.sites["old"].bin / name)
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        password = {"bus": {"username": "weir", "password": f"file:{secrets}/redis-password"}}
+        chain = stack.dev_chain(self.node, endpoints=list(self.endpoints.values()))
+        self.suite = self.keep(stack.Suite(folder / "suite", self.redis.url, self.postgres.url, [chain], password))
+        self.machines = self.keep(Machines(folder, self.act))
+        self.machines.link(ROOT / "deploy" / "backup" / "weir-backup", self.suite.bin / "weirctl", self.suite.bin / "weir-fetcher")
         self.environment = {
-            "PATH": f"{tools}:{self.postgres.bin}:{os.environ['PATH']}", "HARNESS": f"http://127.0.0.1:{self.server.server_address[1]}",
             "PGURL": self.postgres.url, "PGADMIN": self.postgres.url.replace("dbname=weir", "dbname=postgres"), "SECRETS": str(secrets),
-            "OLD": OLD, "NEW": NEW, "REDIS": f"redis-cli -s {self.redis['old'].socket}", "BACKUP": str(folder / "ledger.dump"),
-            "CONFIG": str(self.sites["old"].config), "EDITOR": "editor", "EDITED": str(folder / "edited.yaml"), "PROVIDER": self.node.rpc,
-            "SUBSCRIPTION": "normalizer", "REASON": "invalid", "LETTERS": str(folder / "letters.jsonl"), "WEIR_KEY": stack.ADMIN_KEY}
+            "OLD": OLD, "NEW": NEW, "REDIS": f"redis-cli -s {self.redis.socket}", "BACKUP": str(folder / "ledger.dump"),
+            "CONFIG": str(self.suite.config), "EDITED": str(folder / "edited.yaml"), "PROVIDER": self.node.rpc,
+            "SUBSCRIPTION": "normalizer", "REASON": "invalid", "LETTERS": str(folder / "letters.jsonl"), "WEIR_KEY": stack.ADMIN_KEY,
+            "WEIR_API": self.suite.api, "WEIR_ADMIN": self.suite.admin}
 
     def keep(self, part):
         self.parts.append(part)
         return part
 
-    def handler(world):
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                _, verb, site, unit = urllib.parse.unquote(self.path).split("/")
-                try:
-                    world.act(verb, site, unit)
-                    self.send_response(200)
-                except (OSError, RuntimeError, AssertionError) as error:
-                    self.send_response(500, str(error)[:200].replace("\n", " "))
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
-
-        return Handler
-
-    def act(self, verb, site, unit):
+    def act(self, verb, _, unit):
         if unit == "redis-server":
             assert verb == "start"
-            self.redis[site].start()
+            self.redis.start()
             return
         if verb in ("stop", "restart"):
-            assert self.sites[site].processes[unit].stop() == 0
+            assert self.suite.processes[unit].stop() == 0
         if verb in ("start", "restart"):
-            self.sites[site].start((unit,))
+            self.suite.start((unit,))
 
-    def run(self, page, site="old"):
+    def run(self, page):
         """The page's code blocks, as they stand."""
-        blocks = re.findall(r"(?ms)^```sh\n(.*?)^```$", (ROOT / "docs" / "runbook" / f"{page}.md").read_text())
-        assert blocks, page
-        suite = self.sites[site]
-        environment = dict(self.environment, WEIR_API=suite.api, WEIR_ADMIN=suite.admin)
-        out = subprocess.run(["bash", "-euo", "pipefail", "-c", "\n".join(blocks)], env=environment, capture_output=True, text=True, check=False, timeout=120)
-        assert out.returncode == 0, f"{page}: {out.stdout}\n{out.stderr}"
-        return out.stdout
+        return self.machines.run("\n".join(blocks(page)[""]), self.environment, [self.postgres.bin])
 
     def lie(self, name):
         urllib.request.urlopen(urllib.request.Request(self.proxy.facts["control"] + "/lie", json.dumps({"name": name}).encode(), method="POST"), timeout=5).read()
@@ -121,31 +81,30 @@ class World:
 
     def edited(self, *names):
         """The configuration with these endpoints."""
-        config = yaml.safe_load(self.sites["old"].config.read_text())
+        config = yaml.safe_load(self.suite.config.read_text())
         config["chains"][0]["endpoints"] = [self.endpoints[name] for name in names]
         return stack.yaml_of(config)
 
     def with_endpoints(self, *names):
-        self.sites["old"].config.write_text(self.edited(*names))
+        self.suite.config.write_text(self.edited(*names))
         for unit in ("fetcher", "reconciler"):
-            self.act("restart", "old", unit)
+            self.act("restart", "", unit)
 
-    def grow(self, blocks, site="old"):
+    def grow(self, blocks):
         """So many blocks more, and the ledger has them all, each once."""
         self.node.call("anvil_mine", hex(blocks))
-        stack.wait_until("the ledger at the node's head", 60, lambda: level(self.sites[site].api, self.node))
+        stack.wait_until("the ledger at the node's head", 60, lambda: level(self.suite.api, self.node))
         assert self.postgres.query("select count(*) from weir.blocks where canonical") == [[str(self.node.height() + 1)]]
 
-    def open_now(self, site="old"):
+    def open_now(self):
         """Gaps and incidents, as the API counts them."""
-        chain = self.sites[site].chain("dev")
+        chain = self.suite.chain("dev")
         return chain["gaps"], chain["incidents"]
 
-    def without_gaps(self, site="old"):
-        stack.wait_until("no gap", 60, lambda: self.open_now(site)[0] == 0)
+    def without_gaps(self):
+        stack.wait_until("no gap", 60, lambda: self.open_now()[0] == 0)
 
     def stop(self):
-        self.server.shutdown()
         for part in reversed(self.parts):
             part.stop()
 
@@ -156,7 +115,7 @@ def world(tmp_path_factory):
     folder.chmod(0o755)
     made = World(folder)
     try:
-        made.sites["old"].start()
+        made.suite.start()
         made.grow(30)
         yield made
     finally:
@@ -165,20 +124,20 @@ def world(tmp_path_factory):
 
 def test_redis_lost(world):
     """Killed, and its files are gone."""
-    world.redis["old"].kill()
-    for path in (world.folder / "redis-old" / "appendonlydir").iterdir():
+    world.redis.kill()
+    for path in (world.folder / "redis" / "appendonlydir").iterdir():
         path.unlink()
     world.node.call("anvil_mine", "0x3")
-    start = world.redis["old"].start
+    start = world.redis.start
 
     def start_with_its_users():  # what redis.conf or an ACL file would do
         start()
-        world.redis["old"].command("ACL", "SETUSER", "weir", "on", ">" + OLD, "~*", "&*", "+@all")
+        world.redis.command("ACL", "SETUSER", "weir", "on", ">" + OLD, "~*", "&*", "+@all")
 
-    world.redis["old"].start = start_with_its_users
+    world.redis.start = start_with_its_users
     world.run("redis-lost")
     world.grow(5)
-    suite = world.sites["old"]
+    suite = world.suite
     stack.wait_until("the gateway's bus is up, and nothing waits for it", 60, lambda: suite.metric("gateway", "weir_gateway_bus_up") == 1 and
                      suite.metric("reconciler", "weir_reconciler_events_unpublished") == 0)
     world.without_gaps()
@@ -189,7 +148,7 @@ def test_deep_reorg(world):
     world.node.call("anvil_reorg", 14, [])
     world.grow(3)
     assert world.node.height() == before + 3
-    stack.wait_until("the fork's depth, which WeirDeepReorg looks at", 20, lambda: world.sites["old"].metric("fetcher", "weir_fetcher_fork_depth") > 10)
+    stack.wait_until("the fork's depth, which WeirDeepReorg looks at", 20, lambda: world.suite.metric("fetcher", "weir_fetcher_fork_depth") > 10)
     world.run("deep-reorg")
     world.grow(2)
     assert world.open_now() == known, "nothing new"
@@ -206,7 +165,7 @@ def lying(world):
 
 def test_lying_node(world, lying):
     def failed():
-        return world.sites["old"].metric("normalizer", "weir_normalizer_checks_failed_total", endpoint="a")
+        return world.suite.metric("normalizer", "weir_normalizer_checks_failed_total", endpoint="a")
 
     lying("block-receipts-root")
     world.grow(5)
@@ -229,20 +188,20 @@ def test_stuck_chain(world, lying):
     stuck = world.node.height()
     world.node.call("anvil_mine", "0x4")
     (world.folder / "edited.yaml").write_text(world.edited("a", "b"))
-    assert stack.http_json(world.sites["old"].api + "/v1/chains/dev")[1]["watermark"]["height"] == stuck, "it does not know better"
+    assert stack.http_json(world.suite.api + "/v1/chains/dev")[1]["watermark"]["height"] == stuck, "it does not know better"
     world.run("stuck-chain")
     world.grow(2)
 
 
 def test_dead_letter_storm(world):
     """Somebody with the right to write sends blocks of another chain."""
-    client = redis.Redis(unix_socket_path=str(world.redis["old"].socket))
+    client = redis.Redis(unix_socket_path=str(world.redis.socket))
     generation = int(client.hget("weir:{dev}:raw:meta", "gen"))
     for i in range(20):
         sequence = client.hincrby("weir:{dev}:raw:meta", "hw:low", 1)
         body = wire.encode([(1, "elsewhere"), (2, 1000 + i)])
         client.xadd("weir:{dev}:raw:low", {"d": wire.framed(2, body, str(i).encode())}, id=f"{generation}-{sequence}")
-    suite = world.sites["old"]
+    suite = world.suite
 
     def letters():
         return suite.operate("GET", "/admin/v1/dlq?limit=100")[1]["items"]
@@ -258,7 +217,7 @@ def test_dead_letter_storm(world):
 @pytest.mark.skipif(NO_DISK is not None, reason=str(NO_DISK))
 def test_full_disk(world):
     """PostgreSQL's tables and an old backup share a disk, and somebody has left a replication slot behind."""
-    suite = world.sites["old"]
+    suite = world.suite
     world.postgres.query("create tablespace small location '%s'" % (world.disk.folder / "tables"))
     for table in ("blocks", "entries", "balances"):
         for child, in world.postgres.query(f"select relid::regclass from pg_partition_tree('weir.{table}') where isleaf union select 'weir.{table}'::regclass"):
@@ -284,10 +243,10 @@ def test_full_disk(world):
 
 
 def test_postgres_restore(world):
-    environment = dict(os.environ, **world.environment)
-    suite = world.sites["old"]
+    environment = dict(os.environ, **world.environment, PATH=f"{world.postgres.bin}:{os.environ['PATH']}")
+    suite = world.suite
     key = suite.operate("POST", "/admin/v1/keys", {"name": "client", "scopes": ["read"]})[1]["key"]
-    subprocess.run(["weir-backup", "backup", world.environment["BACKUP"]], env=environment, check=True, stderr=subprocess.DEVNULL)
+    subprocess.run([ROOT / "deploy" / "backup" / "weir-backup", "backup", world.environment["BACKUP"]], env=environment, check=True, stderr=subprocess.DEVNULL)
     [[backed_up]] = world.postgres.query("select watermark_height from weir.chains")
     accounts, height = pay(world.node)
     assert height > int(backed_up)
@@ -302,18 +261,10 @@ def test_secret_rotation(world):
     world.run("secret-rotation")
     world.grow(5)
 
-    suite = world.sites["old"]
+    suite = world.suite
     assert [name for name in suite.processes if not suite.ready(name)] == [], "every process is ready"
 
     def auth(password):
-        return world.redis["old"].command("AUTH", "weir", password)
+        return world.redis.command("AUTH", "weir", password)
 
     assert auth(NEW).startswith("+OK") and "WRONGPASS" in auth(OLD)
-
-
-def test_region_move(world):
-    """Last: nothing of the old site runs afterwards."""
-    world.run("region-move", "new")
-    world.grow(5, "new")
-    world.without_gaps("new")
-    assert not any(process.alive() for process in world.sites["old"].processes.values())
