@@ -1,8 +1,9 @@
 /* simulation_test.c - thousands of schedules of publishers, subscriptions and an operator on a simulated Redis that loses requests, replies,
  * its newest operations, its functions, its memory, or everything, whose clock is set forth and back, while readers are killed, stalled and fenced.
+ * The operator replays letters, at once and by jobs that he pauses, resumes and cancels, skips heads, edits bodies and moves subscriptions back.
  *
- * At the end of each schedule the faults stop, and then: every event had its effect once, in the order of its key, nothing is left as a dead
- * letter, nothing is in hand or remembered of what is done. Where nothing was taken back, each event stands in its stream once. A schedule follows from
+ * At the end of each schedule the faults stop, and then: every event had its effect once, in the order of its key (but for what was skipped, which
+ * may come later), nothing is left as a dead letter, no job goes on, nothing is in hand or remembered of what is done. Where nothing was taken back, each event stands in its stream once. A schedule follows from
  * its seed:
  *
  *	SIM_SEED=1234 simulation_test        runs that one, telling what happens
@@ -20,6 +21,7 @@
 #include "bus/subscription.h"
 #include "support/bus_fixture.h"
 #include "support/sim_redis.h"
+#include "weir/v1/dead_letter.pb-c.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,6 +47,7 @@ static struct world {
 	bool telling, ending, lost, mended, outage;
 	/* effects: the handlers' database, which outlives everything */
 	bool fact_done[FACTS], news_done[NEWSES], job_done[JOBS];
+	bool fact_skipped[FACTS], news_skipped[NEWSES]; /* somebody asked for it: it may or may not have come through */
 	unsigned disorders;
 	char first_disorder[160];
 	struct publisher {
@@ -124,21 +127,26 @@ static void kill_within(const struct bus_delivery *d)
 	sim_kill(r->bus);
 }
 
-static int trouble(unsigned n, struct error *err)
+static bool was_edited(const struct bus_delivery *d)
+{
+	return d->body.size > 1 && d->body.data[0] == '0';
+}
+
+static int trouble(const struct bus_delivery *d, unsigned n, struct error *err)
 {
 	if (w.outage)
 		return error_set(err, WEIR_UNAVAILABLE, "its dependency is down");
-	if (n % 17 == 3 && !w.mended)
+	if (n % 17 == 3 && !w.mended && !was_edited(d))
 		return error_set(err, WEIR_INVALID, "%u is bad", n);
 	if (!w.ending && sim_random(12) == 0)
 		return error_set(err, WEIR_IO, "now and then");
 	return 0;
 }
 
-static int apply(const struct bus_delivery *d, bool *done, const char *what, struct error *err)
+static int apply(const struct bus_delivery *d, bool *done, const bool *skipped, const char *what, struct error *err)
 {
 	unsigned n = number_of(d);
-	int r = trouble(n, err);
+	int r = trouble(d, n, err);
 	say("reader %d: %s %u from %s%s: %s", (int)(reader_of(d) - w.readers), what, n, d->message->id, d->message->replay ? " (replay)" : "",
 	    r         ? err->text
 	    : done[n] ? "was done"
@@ -146,7 +154,7 @@ static int apply(const struct bus_delivery *d, bool *done, const char *what, str
 	if (r != 0)
 		return r;
 	for (unsigned earlier = n % KEYS; earlier < n && !done[n]; earlier += KEYS)
-		if (!done[earlier] && w.disorders++ == 0)
+		if (!done[earlier] && !skipped[earlier] && w.disorders++ == 0)
 			snprintf(w.first_disorder, sizeof w.first_disorder, "%s %u was applied before %u", what, n, earlier);
 	done[n] = true;
 	kill_within(d);
@@ -156,13 +164,13 @@ static int apply(const struct bus_delivery *d, bool *done, const char *what, str
 static int on_fact(const struct bus_delivery *d, void *arg, struct error *err)
 {
 	(void)arg;
-	return apply(d, w.fact_done, "fact", err);
+	return apply(d, w.fact_done, w.fact_skipped, "fact", err);
 }
 
 static int on_news(const struct bus_delivery *d, void *arg, struct error *err)
 {
 	(void)arg;
-	return apply(d, w.news_done, "news", err);
+	return apply(d, w.news_done, w.news_skipped, "news", err);
 }
 
 static int on_job(const struct bus_delivery *d, void *arg, struct error *err)
@@ -170,7 +178,7 @@ static int on_job(const struct bus_delivery *d, void *arg, struct error *err)
 	(void)arg;
 	struct event e;
 	unsigned n = number_of(d);
-	int r = trouble(n, err);
+	int r = trouble(d, n, err);
 	say("reader %d: job %u from %s: %s", (int)(reader_of(d) - w.readers), n, d->message->id, r ? err->text : "done");
 	make_event(&e, RESULT, n);
 	assert_int_equal(bus_delivery_emit(d, "results", &e.frame, NULL), 0);
@@ -331,15 +339,175 @@ static void publish_dust(void)
 	w.dust.next = r == WEIR_GAP ? 0 : r == 0 ? w.dust.next + n : w.dust.next;
 }
 
+/* -- the operator ------------------------------------------------------------------------------------------------------------------------ */
+
+static const char *const subscriptions[] = { "books", "crew", "ledger" };
+static const char *const topics[] = { "facts", "jobs", "results" };
+
+/* What he may be told; anything else is a mistake of the bus. */
+static void answered(int code, const struct error *err, const char *what)
+{
+	static const int known[] = { 0, WEIR_NOT_FOUND, WEIR_CONFLICT };
+	bool good = code != 0 && error_retriable(code);
+	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+		good = good || code == known[i];
+	if (!good)
+		fail_msg("seed %llu: operator: %s: %s", (unsigned long long)w.seed, what, err->text);
+	say("operator: %s: %s", what, code ? err->text : "done");
+}
+
+static void start_job(const char *subscription)
+{
+	struct error err = { 0 };
+	struct dead_letter_job made;
+	char key[8];
+	const struct dead_letter_order o = { .filter.key = sim_random(2) ? NULL : (snprintf(key, sizeof key, "%u", (unsigned)sim_random(KEYS)), key),
+					     .rate = (int64_t)sim_random(3) * 5,
+					     .concurrency = 1 + (int64_t)sim_random(4),
+					     .stop_percent = sim_random(2) ? 50 : 101,
+					     .who = "operator", .why = "try" };
+	answered(dead_letter_job_start(w.operator, "sim", subscription, &o, &made, &err), &err, "a job");
+}
+
+struct jobs {
+	struct dead_letter_job list[8];
+	size_t n, active;
+};
+
+static void add_job(const struct dead_letter_job *one, void *arg)
+{
+	struct jobs *jobs = arg;
+	jobs->active += strcmp(one->state, "running") == 0 || strcmp(one->state, "paused") == 0;
+	if (jobs->n < sizeof jobs->list / sizeof jobs->list[0])
+		jobs->list[jobs->n++] = *one;
+}
+
+static void control_job(const char *subscription, enum dead_letter_job_action action)
+{
+	struct jobs jobs = { .n = 0 };
+	struct error err = { 0 };
+	struct dead_letter_job now;
+	if (dead_letter_job_list(w.operator, "sim", subscription, 0, add_job, &jobs, NULL) == 0 && jobs.n > 0)
+		answered(dead_letter_job_control(w.operator, "sim", jobs.list[sim_random(jobs.n)].id, action, "operator", "so", &now, &err), &err,
+			 action == DEAD_LETTER_JOB_PAUSE    ? "pause of a job"
+			 : action == DEAD_LETTER_JOB_RESUME ? "resuming a job"
+							    : "cancel of a job");
+}
+
+/* A letter of the subscription, by its id and event. */
+struct letter {
+	char id[48];
+	uint16_t type;
+	unsigned number;
+	size_t skip; /* so many before it */
+};
+
+static bool take_letter(const char *id, struct bytes body, void *arg)
+{
+	struct letter *l = arg;
+	(void)body;
+	snprintf(l->id, sizeof l->id, "%s", id);
+	return l->skip-- > 0;
+}
+
+static bool read_letter(const char *id, struct bytes body, void *arg)
+{
+	struct letter *l = arg;
+	struct frame f;
+	(void)id;
+	Weir__V1__DeadLetter *unpacked = weir__v1__dead_letter__unpack(NULL, body.size, body.data);
+	assert_non_null(unpacked);
+	assert_int_equal(frame_read((struct bytes){ unpacked->frame.data, unpacked->frame.len }, &f, NULL), 0);
+	l->type = f.type;
+	for (size_t i = 0; i < f.body.size; i++)
+		l->number = l->number * 10 + (unsigned)(f.body.data[i] - '0');
+	weir__v1__dead_letter__free_unpacked(unpacked, NULL);
+	return true;
+}
+
+static bool some_letter(const char *subscription, struct letter *ret)
+{
+	*ret = (struct letter){ .skip = sim_random(6) };
+	return dead_letter_list(w.operator, "sim", subscription, NULL, NULL, 6, take_letter, ret, NULL) == 0 && *ret->id &&
+	       dead_letter_show(w.operator, "sim", subscription, ret->id, read_letter, ret, NULL) == 0;
+}
+
+static void skip_letter(void)
+{
+	struct letter l;
+	struct error err = { 0 };
+	if (!some_letter("books", &l))
+		return;
+	if (l.type == FACT)
+		w.fact_skipped[l.number] = true;
+	else
+		w.news_skipped[l.number] = true;
+	answered(dead_letter_skip(w.operator, "sim", "books", l.id, "operator", "the others wait", &err), &err, "skip");
+}
+
+/* A body with which it works. */
+static void edit_letter(const char *subscription)
+{
+	struct letter l;
+	struct error err = { 0 };
+	char body[16];
+	if (!some_letter(subscription, &l))
+		return;
+	const struct dead_letter_edit e = { .body = { (const uint8_t *)body, (size_t)snprintf(body, sizeof body, "0%u", l.number) },
+					    .who = "operator",
+					    .why = "it is bad" };
+	answered(dead_letter_edit(w.operator, "sim", subscription, l.id, &e, NULL, &err), &err, "edit");
+}
+
+/* Back, never forth: what is skipped is not handled, as the manual says. */
+static void seek_back(int i)
+{
+	char key[80];
+	struct error err = { 0 };
+	enum bus_class klass = i == 0 && sim_random(2) ? BUS_HIGH : BUS_NORMAL;
+	unsigned long long generation = 0, sequence = 0;
+	snprintf(key, sizeof key, "weir:{sim}:%s:own:%s", topics[i], subscriptions[i]);
+	const char *floor = strstr(sim_ask((const char *const[]){ "HGET", key, klass == BUS_HIGH ? "floor:high" : "floor:normal", NULL }), "\r\n");
+	if (!floor || sscanf(floor, " %llu-%llu", &generation, &sequence) != 2)
+		return;
+	sequence -= sim_random(sequence + 1);
+	answered(bus_subscription_seek(w.operator, "sim", topics[i], subscriptions[i], klass, generation, sequence, "operator", &err), &err, "seek");
+}
+
 static void operate(void)
 {
-	static const char *const subscriptions[] = { "books", "crew", "ledger" };
 	uint64_t n = 0;
-	const char *subscription = subscriptions[sim_random(3)];
+	int i = (int)sim_random(3);
+	const char *subscription = subscriptions[i];
 	int r = dead_letter_replay(w.operator, "sim", subscription, NULL, NULL, 0, "operator", &n, NULL);
 	say("operator: replay of %s: %d, %u letters", subscription, r, (unsigned)n);
 	if (w.may & LOSSES)
 		(void)bus_trim(w.operator, "sim", sim_random(2) ? "facts" : "jobs", 0, NULL);
+}
+
+static void operate_otherwise(void)
+{
+	int i = (int)sim_random(3);
+	switch (w.ending ? 1 : sim_random(6)) {
+	case 0:
+		start_job(subscriptions[i]);
+		break;
+	case 1:
+		control_job(subscriptions[i], w.ending ? DEAD_LETTER_JOB_RESUME : (enum dead_letter_job_action)sim_random(3));
+		break;
+	case 2:
+		skip_letter();
+		break;
+	case 3:
+		edit_letter(subscriptions[i]);
+		break;
+	case 4:
+		seek_back(sim_random(2) ? 0 : 2); /* a shared lane's place is no floor: what is behind it may be in hand */
+		break;
+	default: /* by a job alone, now and then */
+		start_job(subscriptions[i]);
+		control_job(subscriptions[i], DEAD_LETTER_JOB_RESUME);
+	}
 }
 
 /* -- faults ----------------------------------------------------------------------------------------------------------------------------- */
@@ -408,7 +576,7 @@ static void fault(void)
 
 static void step(void)
 {
-	switch (sim_random(13)) {
+	switch (sim_random(14)) {
 	case 0:
 	case 1:
 		publish_facts();
@@ -425,6 +593,9 @@ static void step(void)
 		break;
 	case 5:
 		operate();
+		break;
+	case 6:
+		operate_otherwise();
 		break;
 	default:
 		turn_reader((int)sim_random(READERS));
@@ -445,11 +616,12 @@ static bool all_done(void)
 
 static bool settled(void)
 {
-	static const char *const subscriptions[] = { "books", "crew", "ledger" };
 	bool quiet = all_done();
 	for (int i = 0; i < 3 && quiet; i++) {
 		uint64_t n = 1;
-		quiet = dead_letter_count(w.operator, "sim", subscriptions[i], &n, NULL) == 0 && n == 0;
+		struct jobs jobs = { .n = 0 };
+		quiet = dead_letter_count(w.operator, "sim", subscriptions[i], &n, NULL) == 0 && n == 0 &&
+			dead_letter_job_list(w.operator, "sim", subscriptions[i], 0, add_job, &jobs, NULL) == 0 && jobs.active == 0;
 	}
 	for (int i = 0; i < READERS && quiet; i++) {
 		static struct bus_subscription_status st;
