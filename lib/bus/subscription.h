@@ -132,15 +132,15 @@ void bus_subscription_status(struct bus_subscription *, struct bus_subscription_
 /* -- from any process -------------------------------------------------------------------------------------------------------- */
 
 enum bus_subscription_word { BUS_TELL_PAUSE, BUS_TELL_RESUME };
-/* Every instance obeys within about a second, also those that start later. Audited. */
+/* Every instance obeys within about a second, also those that start later. Audited, in the same step. */
 int bus_subscription_tell(struct bus *, const char *chain, const char *topic, const char *subscription, enum bus_subscription_word,
 			  const char *reason, const char *by, struct error *);
 /* Moves the committed place of a class, back or forth (audited: what is skipped is not handled, what is repeated is handled again). The
- * owner reads on from there. WEIR_NOT_FOUND: no such subscription. */
+ * owner reads on from there. BUS_SHARED: what this subscription alone reads is gone once it is done, and not repeated. WEIR_NOT_FOUND: no such subscription. */
 int bus_subscription_seek(struct bus *, const char *chain, const char *topic, const char *subscription, enum bus_class, uint64_t generation,
 			  uint64_t sequence, const char *by, struct error *);
 /* Ends a subscription for good: its groups, so that the topic is no longer kept for it. Refused (WEIR_CONFLICT) while an instance
- * owns it or messages are in hand. Its dead letters stay. Audited. */
+ * owns it or has messages in hand. Its dead letters stay. Audited. */
 int bus_subscription_detach(struct bus *, const char *chain, const char *topic, const char *subscription, const char *by, struct error *);
 
 #endif

@@ -301,19 +301,6 @@ void bus_subscription_resume(struct bus_subscription *s)
 			 LOG_S("subscription", s->name));
 }
 
-int bus_subscription_tell(struct bus *bus, const char *chain, const char *topic, const char *subscription, enum bus_subscription_word word,
-			  const char *reason, const char *by, struct error *err)
-{
-	char key[KEY_MAX], now[24], detail[320];
-	const char *text = word == BUS_TELL_PAUSE ? "pause" : "resume";
-	tell_key(chain, topic, subscription, key);
-	snprintf(now, sizeof now, "%" PRId64, clock_wall_ns());
-	const struct bus_field fields[] = { { "word", text }, { "reason", reason ? reason : "" }, { "by", by ? by : "" }, { "at_ns", now } };
-	int r = bus_hash_write(bus, key, fields, 4, err);
-	snprintf(detail, sizeof detail, "topic %s, subscription %s: %s", topic, subscription, reason ? reason : "");
-	return r ? r : bus_audit(bus, chain, by ? by : "", word == BUS_TELL_PAUSE ? "subscription_pause" : "subscription_resume", detail, err);
-}
-
 static int say(struct bus *bus, const char *function, const char *chain, const char *const *words, size_t n, struct error *err)
 {
 	struct bus_args a = { 0 };
@@ -325,6 +312,30 @@ static int say(struct bus *bus, const char *function, const char *chain, const c
 	int r = bus_run(bus, &a, 0, NULL, err);
 	bus_args_free(&a);
 	return r;
+}
+
+/* A transport has no step for both, and its audit is the program's log. */
+static int tell_transport(struct bus *bus, const char *chain, const char *topic, const char *subscription, const struct told *t, struct error *err)
+{
+	char key[KEY_MAX], action[48], detail[320];
+	tell_key(chain, topic, subscription, key);
+	const struct bus_field fields[] = { { "word", t->word }, { "reason", t->reason }, { "by", t->by }, { "at_ns", t->at_ns } };
+	int r = bus_hash_write(bus, key, fields, 4, err);
+	snprintf(action, sizeof action, "subscription_%s", t->word);
+	snprintf(detail, sizeof detail, "topic %s, subscription %s: %s", topic, subscription, t->reason);
+	return r ? r : bus_audit(bus, chain, t->by, action, detail, err);
+}
+
+int bus_subscription_tell(struct bus *bus, const char *chain, const char *topic, const char *subscription, enum bus_subscription_word word,
+			  const char *reason, const char *by, struct error *err)
+{
+	struct told t;
+	snprintf(t.word, sizeof t.word, "%s", word == BUS_TELL_PAUSE ? "pause" : "resume");
+	snprintf(t.reason, sizeof t.reason, "%s", reason ? reason : "");
+	snprintf(t.by, sizeof t.by, "%s", by ? by : "");
+	snprintf(t.at_ns, sizeof t.at_ns, "%" PRId64, clock_wall_ns());
+	const char *const words[] = { topic, subscription, t.word, t.reason, t.by, t.at_ns };
+	return bus->transport ? tell_transport(bus, chain, topic, subscription, &t, err) : say(bus, "tell", chain, words, 6, err);
 }
 
 int bus_subscription_seek(struct bus *bus, const char *chain, const char *topic, const char *subscription, enum bus_class klass, uint64_t generation,

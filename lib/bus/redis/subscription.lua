@@ -1,6 +1,17 @@
--- subscription.lua - moving a subscription's place, ending it, and what its instances counted.
+-- subscription.lua - words to a subscription, moving its place, ending it, and what its instances counted.
 
 local function statistics(a, topic, sub) return a .. ':' .. topic .. ':statistics:' .. sub end
+
+local function told(a, topic, sub) return a .. ':' .. topic .. ':tell:' .. sub end
+
+-- topic, sub, word, reason, who, at (ns): what every instance obeys, and the line that says so. Sent again after a lost answer it is the same word.
+register('tell', function(keys, argv)
+  local a, key = keys[1], told(keys[1], argv[1], argv[2])
+  if redis.call('HGET', key, 'at_ns') == argv[6] then return 0 end
+  audit(a, 'action', 'subscription_' .. argv[3], 'who', argv[5], 'detail', 'topic ' .. argv[1] .. ', subscription ' .. argv[2] .. ': ' .. argv[4])
+  redis.call('HSET', key, 'word', argv[3], 'reason', argv[4], 'by', argv[5], 'at_ns', argv[6])
+  return 1
+end)
 
 -- topic, sub, class, id, who: the committed place of a class is where the operator says. The owner is fenced by a token that nobody has, so it
 -- acquires again and reads on from there.
@@ -24,6 +35,15 @@ register('count', function(keys, argv)
   return 1
 end)
 
+-- Has some reader messages? What was given back is in nobody's hands.
+local function in_hand(s, sub)
+  local pending = redis.pcall('XPENDING', s, sub)
+  for _, c in ipairs(not pending.err and pending[4] or {}) do
+    if c[1] ~= RETURNED then return true end
+  end
+  return false
+end
+
 -- topic, sub, who -> how many groups there were
 register('detach', function(keys, argv)
   local a, topic, sub, found = keys[1], argv[1], argv[2], 0
@@ -32,10 +52,8 @@ register('detach', function(keys, argv)
     return redis.error_reply('CONFLICT subscription ' .. sub .. ' of topic ' .. topic .. ' is owned by ' .. holder .. ': stop it first')
   end
   for _, class in ipairs(CLASSES) do
-    for _, g in ipairs(groups_of(stream(a, topic, class))) do
-      if g['name'] == sub and g['pending'] > 0 then
-        return redis.error_reply('CONFLICT subscription ' .. sub .. ' of topic ' .. topic .. ' has messages in hand: stop its workers first')
-      end
+    if in_hand(stream(a, topic, class), sub) then
+      return redis.error_reply('CONFLICT subscription ' .. sub .. ' of topic ' .. topic .. ' has messages in hand: stop its workers first')
     end
   end
   for _, class in ipairs(CLASSES) do
@@ -43,7 +61,8 @@ register('detach', function(keys, argv)
     if type(gone) == 'number' then found = found + gone end
   end
   if found == 0 then return redis.error_reply('NOGROUP topic ' .. topic .. ' has no subscription ' .. sub) end
-  redis.call('DEL', lease(a, topic, sub), a .. ':' .. topic .. ':probe:' .. sub, a .. ':' .. topic .. ':tell:' .. sub, a .. ':' .. topic .. ':weights:' .. sub,
+  forget_settled(a, topic, sub, { critical = true, high = true, normal = true, low = true })
+  redis.call('DEL', lease(a, topic, sub), a .. ':' .. topic .. ':probe:' .. sub, told(a, topic, sub), a .. ':' .. topic .. ':weights:' .. sub,
     statistics(a, topic, sub))
   audit(a, 'action', 'detach', 'who', argv[3], 'topic', topic, 'subscription', sub)
   return found

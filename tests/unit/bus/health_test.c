@@ -10,6 +10,7 @@
 #include "bus/health.h"
 #include "support/bus_fixture.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <yyjson.h>
 
@@ -173,6 +174,64 @@ static void a_subscription_that_stalls_is_noticed(void **state)
 	bus_health_free(&h);
 }
 
+/* As long as a breaker or a storm holds it, and no longer. */
+static void a_subscription_that_is_held_is_noticed(int code, enum bus_subscription_state state, const char *words)
+{
+	static const uint16_t wanted[] = { MESSAGE_CHAIN_HEAD };
+	static char keys[100][8];
+	const struct bus_handler handlers[] = { { "fails", wanted, 1, fails, &code, NULL } };
+	const struct bus_subscription_options o = { .chain = "test", .topic = TOPIC_BLOCKS, .subscription = "s", .order = BUS_ORDERED,
+						    .handlers = handlers, .handler_count = 1, .lease_ms = 600000 };
+	struct bus *bus = fixture_bus("w");
+	struct bus_subscription *s;
+	struct bus_subscription_status st;
+	struct bus_health *h = bus_health_new(NULL);
+	assert_int_equal(bus_subscription_open(bus, &o, &s, NULL), 0);
+	assert_int_equal(bus_health_add_subscription(h, "s", s, 5000, NULL), 0);
+	for (int i = 0; i < 100; i++) {
+		snprintf(keys[i], sizeof keys[i], "k%d", i);
+		fixture_publish(bus, TOPIC_BLOCKS, fixture_message(MESSAGE_CHAIN_HEAD, keys[i], "x"));
+	}
+	int64_t deadline = real_clock() + INT64_C(60000000000);
+	do {
+		assert_int_equal(bus_subscription_turn(s, 10, NULL), 0);
+		bus_subscription_status(s, &st);
+	} while (st.state != state && real_clock() < deadline);
+	assert_int_equal(st.state, state);
+	pass(1001);
+	bus_health_turn(h);
+	assert_int_equal(bus_health_state(h), BUS_DEGRADED);
+	struct buf out = BUF_INIT(1u << 20);
+	bus_health_print(h, &out);
+	if (!strstr(buf_str(&out), words) || !strstr(buf_str(&out), "it does not want to"))
+		fail_msg("%s", buf_str(&out));
+	buf_free(&out);
+	code = 0;
+	bus_subscription_resume(s);
+	do {
+		assert_int_equal(bus_subscription_turn(s, 10, NULL), 0);
+		bus_subscription_status(s, &st);
+		pass(1001);
+		bus_health_turn(h);
+	} while (bus_health_state(h) != BUS_WELL && real_clock() < deadline);
+	assert_int_equal(bus_health_state(h), BUS_WELL);
+	bus_subscription_close(&s);
+	bus_close(&bus);
+	bus_health_free(&h);
+}
+
+static void a_subscription_that_a_breaker_holds_is_noticed(void **state)
+{
+	(void)state;
+	a_subscription_that_is_held_is_noticed(WEIR_UNAVAILABLE, BUS_BROKEN, "it is held by a breaker");
+}
+
+static void a_subscription_that_a_storm_holds_is_noticed(void **state)
+{
+	(void)state;
+	a_subscription_that_is_held_is_noticed(WEIR_INVALID, BUS_STORM, "it is held by a storm");
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -181,6 +240,8 @@ int main(void)
 		TEST(checks_run_when_they_are_due_and_keep_their_changes),
 		TEST(a_redis_that_is_gone_is_noticed_and_its_return),
 		TEST(a_subscription_that_stalls_is_noticed),
+		TEST(a_subscription_that_a_breaker_holds_is_noticed),
+		TEST(a_subscription_that_a_storm_holds_is_noticed),
 	};
 	return fixture_run(tests);
 }

@@ -293,14 +293,16 @@ static void room_for_what_waits_is_bounded(void **state)
 	story.seen[0] = 0;
 	story.calls = 0;
 	rounds_until(s, story.calls == 40);
-	const char *last[2] = { story.seen, story.seen };
-	for (int i = 0; i < 40; i++) { /* in order within each key */
-		char word[16];
-		snprintf(word, sizeof word, "%s%s", bodies[i], i < 39 && strstr(last[i % 2], bodies[i]) ? "" : "");
-		const char *at = strstr(last[i % 2], word);
-		assert_non_null(at);
-		last[i % 2] = at;
+	int next[2] = { 0, 1 }; /* each once, in order within its key */
+	for (char *save, *word = strtok_r(story.seen, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
+		int i = (int)strtol(word + 1, NULL, 10);
+		assert_string_equal(word, bodies[next[i % 2]]);
+		next[i % 2] += 2;
 	}
+	assert_int_equal(next[0], 40);
+	assert_int_equal(next[1], 41);
+	rounds_until(s, status(s).held == 0);
+	assert_int_equal(letters(bus), 0);
 	bus_subscription_close(&s);
 	bus_close(&bus);
 }
@@ -515,11 +517,10 @@ static void publish_to_300_keys(struct bus *bus)
 	}
 }
 
-static void a_storm_pauses_and_an_operator_ends_it(void **state)
+static void a_storm_pauses_and_an_operator_ends_it(enum bus_order order)
 {
-	(void)state;
 	struct bus *bus = fixture_bus("w");
-	struct bus_subscription_options o = options(BUS_ORDERED);
+	struct bus_subscription_options o = options(order);
 	o.hold_max = 10000;
 	struct bus_subscription *s = open_with(bus, o);
 	story.all = WEIR_INVALID;
@@ -532,12 +533,26 @@ static void a_storm_pauses_and_an_operator_ends_it(void **state)
 	assert_int_equal(letters(bus), before);
 	story.all = 0;
 	story.seen[0] = 0;
+	story.calls = 0;
 	bus_subscription_resume(s);
-	rounds_until(s, seen("k299") && status(s).held == 0);
+	rounds_until(s, story.calls == 300 - before && status(s).held == 0);
+	assert_null(strchr(story.seen, '!'));
 	assert_int_equal(status(s).state, BUS_RUNNING);
 	assert_int_equal(letters(bus), before);
 	bus_subscription_close(&s);
 	bus_close(&bus);
+}
+
+static void a_storm_pauses_and_an_operator_ends_it_in_order(void **state)
+{
+	(void)state;
+	a_storm_pauses_and_an_operator_ends_it(BUS_ORDERED);
+}
+
+static void a_storm_pauses_and_an_operator_ends_it_shared(void **state)
+{
+	(void)state;
+	a_storm_pauses_and_an_operator_ends_it(BUS_SHARED);
 }
 
 static void breakers_and_storms_are_in_the_metrics(void **state)
@@ -674,11 +689,38 @@ static void a_word_from_another_process_is_obeyed_also_by_the_next_instance(void
 	bus_close(&operator);
 }
 
-static void seeking_repeats_and_skips(void **state)
+/* The word and its line of the audit are one step: without the one there is no other. */
+static void a_word_is_told_with_its_audit_or_not_at_all(void **state)
 {
 	(void)state;
+	struct bus *bus = fixture_bus("op");
+	struct error err = { 0 };
+	fixture_ask("SET weir:{test}:audit text"); /* no stream: there can be no line */
+	assert_int_not_equal(bus_subscription_tell(bus, "test", "orders", "books", BUS_TELL_PAUSE, "r", "bob", &err), 0);
+	assert_int_equal(fixture_ask("EXISTS weir:{test}:orders:tell:books"), 0);
+	fixture_ask("DEL weir:{test}:audit");
+	assert_int_equal(bus_subscription_tell(bus, "test", "orders", "books", BUS_TELL_PAUSE, "r", "bob", &err), 0);
+	assert_int_equal(fixture_ask("XLEN weir:{test}:audit"), 1);
+	char *word = fixture_text("HGET weir:{test}:orders:tell:books word");
+	assert_string_equal(word, "pause");
+	free(word);
+	bus_close(&bus);
+}
+
+/* Another subscription, so that what this one has done stays in the topic. */
+static void keep_the_topic(struct bus *bus)
+{
+	struct bus_owner *o;
+	assert_int_equal(bus_owner_open(bus, "test", "orders", "archive", 60000, &o, NULL), 0);
+	assert_int_equal(bus_owner_acquire(o, NULL), 0);
+	bus_owner_close(&o);
+}
+
+static void seeking_repeats_and_skips(enum bus_order order)
+{
 	struct bus *bus = fixture_bus("w");
-	struct bus_subscription *s = open_with(bus, options(BUS_ORDERED));
+	keep_the_topic(bus);
+	struct bus_subscription *s = open_with(bus, options(order));
 	struct error err = { 0 };
 	assert_int_equal(bus_subscription_seek(bus, "test", "orders", "nobody", BUS_NORMAL, 1, 0, "ann", &err), WEIR_NOT_FOUND);
 	static const char *const bodies[] = { "a", "b", "c", "d" };
@@ -693,10 +735,38 @@ static void seeking_repeats_and_skips(void **state)
 	bus_subscription_close(&s);
 	publish(bus, PAID, "k", bodies[3]);
 	assert_int_equal(bus_subscription_seek(bus, "test", "orders", "books", BUS_NORMAL, generation_of_orders(), 4, "ann", &err), 0);
-	s = open_with(bus, options(BUS_ORDERED));
+	s = open_with(bus, options(order));
 	for (int i = 0; i < 3; i++)
 		turn(s);
 	assert_false(seen("d"));
+	bus_subscription_close(&s);
+	bus_close(&bus);
+}
+
+static void seeking_repeats_and_skips_in_order(void **state)
+{
+	(void)state;
+	seeking_repeats_and_skips(BUS_ORDERED);
+}
+
+static void seeking_repeats_and_skips_shared(void **state)
+{
+	(void)state;
+	seeking_repeats_and_skips(BUS_SHARED);
+}
+
+/* Nobody else reads the topic: what is done is gone, and there is nothing to repeat but what was not done. */
+static void a_shared_topic_of_one_repeats_nothing(void **state)
+{
+	(void)state;
+	struct bus *bus = fixture_bus("w");
+	struct bus_subscription *s = open_with(bus, options(BUS_SHARED));
+	publish(bus, PAID, "k", "a");
+	rounds_until(s, story.calls == 1);
+	assert_int_equal(bus_subscription_seek(bus, "test", "orders", "books", BUS_NORMAL, 0, 0, "ann", NULL), 0);
+	publish(bus, PAID, "k", "b");
+	rounds_until(s, seen("b"));
+	assert_string_equal(story.seen, "a b");
 	bus_subscription_close(&s);
 	bus_close(&bus);
 }
@@ -720,6 +790,37 @@ static void detaching_ends_it_unless_it_runs(void **state)
 	assert_int_equal(bus_audit_verify(operator, "test", 0, NULL, &report, NULL), 0);
 	assert_true(report.sound);
 	assert_int_equal(report.lines, 1);
+	bus_close(&bus);
+	bus_close(&operator);
+}
+
+/* What somebody has in hand keeps it; what was given back is in nobody's. */
+static void detaching_a_shared_one_waits_for_its_workers(void **state)
+{
+	(void)state;
+	struct bus *bus = fixture_bus("w"), *operator= fixture_bus("op");
+	static const struct retry_rule patient[] = {
+		{ NULL, 0, RETRY_ANY, { .growth = RETRY_FIXED, .attempts = 1000000, .base_ms = 60000, .max_ms = 60000 } }
+	};
+	struct bus_subscription_options o = options(BUS_SHARED);
+	struct error err = { 0 };
+	o.retries = patient;
+	struct bus_subscription *s = open_with(bus, o);
+	story.all = WEIR_CONFLICT;
+	publish(bus, PAID, "k", "a");
+	rounds_until(s, story.calls == 1);
+	assert_int_equal(bus_subscription_detach(operator, "test", "orders", "books", "ann", &err), WEIR_CONFLICT);
+	assert_non_null(strstr(err.text, "has messages in hand: stop its workers first"));
+	assert_int_equal(fixture_ask("EXISTS weir:{test}:att:books"), 1);
+	bus_subscription_close(&s);
+	if (bus_subscription_detach(operator, "test", "orders", "books", "ann", &err) != 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(bus_subscription_detach(operator, "test", "orders", "books", "ann", &err), WEIR_NOT_FOUND);
+	assert_int_equal(fixture_ask("EXISTS weir:{test}:att:books"), 0);
+	story.all = 0;
+	s = open_with(bus, options(BUS_SHARED)); /* anew: all that is there */
+	rounds_until(s, seen("a a") || seen("a! a"));
+	bus_subscription_close(&s);
 	bus_close(&bus);
 	bus_close(&operator);
 }
@@ -878,14 +979,19 @@ int main(void)
 		fixture_threads(a_breaker_pauses_instead_of_parking, setup, NULL, "asynq, Sidekiq"),
 		TEST(what_was_parked_for_a_dependency_is_tried_again_when_it_is_back),
 		TEST(handlers_of_one_dependency_share_its_breaker),
-		fixture_threads(a_storm_pauses_and_an_operator_ends_it, setup, NULL, "asynq, Sidekiq"),
+		fixture_threads(a_storm_pauses_and_an_operator_ends_it_in_order, setup, NULL, "asynq, Sidekiq"),
+		TEST(a_storm_pauses_and_an_operator_ends_it_shared),
 		TEST(breakers_and_storms_are_in_the_metrics),
 		TEST(old_bodies_grow_on_the_way_also_in_replay),
 		TEST(what_a_build_does_not_know_waits_for_one_that_does),
 		TEST(a_pause_holds_everything_until_resumed),
 		TEST(a_word_from_another_process_is_obeyed_also_by_the_next_instance),
-		TEST(seeking_repeats_and_skips),
+		TEST(a_word_is_told_with_its_audit_or_not_at_all),
+		TEST(seeking_repeats_and_skips_in_order),
+		TEST(seeking_repeats_and_skips_shared),
+		TEST(a_shared_topic_of_one_repeats_nothing),
 		TEST(detaching_ends_it_unless_it_runs),
+		TEST(detaching_a_shared_one_waits_for_its_workers),
 		fixture_threads(a_message_that_ends_its_readers_is_parked, setup, NULL, "asynq#1015, Sidekiq#4633"),
 		TEST(a_thread_of_its_own_stops_when_asked),
 		TEST(shared_results_go_out_with_the_acknowledgement),
