@@ -225,11 +225,15 @@ static struct alert_destination_config webhook_destination(const struct config *
 	return (struct alert_destination_config){ .name = name, .kind = kind, .url = config->alerts.webhook_url, .to = nobody, .severity = severity };
 }
 
+static const char *const post_results[] = { "sent", "failed", "dropped", "silenced" };
+
 void alerts_start(struct daemon_ctx *ctx)
 {
 	struct alerts *a = ctx->alerts = xmalloc(sizeof *a);
 	pthread_mutex_init(&a->lock, NULL);
 	cond_init(&a->wake);
+	for (size_t i = 0; i < sizeof post_results / sizeof post_results[0]; i++) /* there before the first count: a rule watches for it */
+		(void)metrics_get(ctx->metrics, "weir_alert_posts_total", post_results[i], NULL, NULL);
 	if (!ctx->config)
 		return;
 	a->webhook_url = webhook_destination(ctx->config);

@@ -73,6 +73,7 @@ int fetcher_init(struct daemon_ctx *ctx, void *state, struct error *err)
 		if (r != 0)
 			return r;
 		f->chain.start_height = f->config->start_height;
+		fetcher_count(f, "weir_fetcher_forks_total", NULL, 0); /* there before the first: a rule watches for it */
 		if (*f->config->genesis_hash)
 			f->has_genesis = hex_to_bytes(f->config->genesis_hash, 66, f->genesis, 32) == 0;
 		make_endpoints(f);

@@ -103,6 +103,8 @@ CASES = {
                             {'weir_reconciler_openings_unknown_total{chain="c"}': "4x60"}),
     # ---- bus -------------------------------------------------------------------------------------------------------------------------
     "WeirBusDown": ({}, 5, {f"weir_gateway_bus_up{{{I}}}": "1 0x60"}, {f"weir_gateway_bus_up{{{I}}}": "0x60", 'weir_gateway_bus_up{instance="b:1"}': "1x60"}),
+    "WeirHandlerPaused": ({"handler": "h"}, 15, {'weir_bus_breaker_state{chain="c", subscription="s", handler="h"}': "2x3 1 2x60"},
+                          {'weir_bus_breaker_state{chain="c", subscription="s", handler="h"}': "0 2x5 1 0x60"}),
     "WeirBusLost": ({"topic": "blocks"}, 10, {'weir_bus_loss_suspected_total{chain="c", topic="blocks"}': "0x4 1x60"},
                     {'weir_bus_loss_suspected_total{chain="c", topic="blocks"}': "1x60", 'weir_bus_gaps_total{chain="c", topic="raw"}': "2x60"}),
     "WeirBackpressure": ({"topic": "raw"}, 50, {'weir_bus_full_total{chain="c", topic="raw"}': "0+60x60"},

@@ -69,7 +69,8 @@ void bus_stream(const char *chain, const char *topic, int klass, char ret[KEY_MA
 int bus_class_of_stream(const char *chain, const char *topic, const char *stream); /* -1: none */
 int bus_class_of(const char *name);                                                /* -1: none */
 
-/* Counters; no-ops without a registry. */
+/* Counters; no-ops without a registry. One that is to be watched for its first count is there before it, at 0. */
+void bus_count_from_zero(struct bus *, const char *name, const char *chain, const char *topic, const char *subscription);
 void bus_count(struct bus *, const char *name, const char *chain, const char *topic, const char *subscription, uint64_t n);
 
 #endif

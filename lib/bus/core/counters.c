@@ -43,6 +43,12 @@ void bus_register_metrics(struct metrics *metrics)
 	metrics_register(metrics, bus_metric_defs, bus_metric_count);
 }
 
+void bus_count_from_zero(struct bus *bus, const char *name, const char *chain, const char *topic, const char *subscription)
+{
+	if (bus->options.metrics)
+		(void)metrics_get(bus->options.metrics, name, chain, topic, subscription);
+}
+
 void bus_count(struct bus *bus, const char *name, const char *chain, const char *topic, const char *subscription, uint64_t n)
 {
 	if (bus->options.metrics && n > 0)

@@ -178,6 +178,9 @@ void bus_subscription_close(struct bus_subscription **subscription)
 	if (s->owning)
 		probation_end(s);
 	ordered_forget(s);
+	for (size_t i = 0; i < s->own.handler_count; i++) /* nobody is held up by a breaker that is gone */
+		if (s->handlers[i].breaker_state)
+			metric_set(s->handlers[i].breaker_state, 0);
 	free(s->waiting);
 	bus_step_abort(&s->step);
 	bus_owner_close(&s->owner);

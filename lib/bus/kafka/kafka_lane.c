@@ -200,6 +200,7 @@ struct kafka_lane *kafka_lane_open(struct bus_tally *tally, int64_t lease_ms)
 	l->session_ms = lease_ms > tally->bus->address.session_ms ? lease_ms : tally->bus->address.session_ms;
 	l->next = l->kafka->lanes;
 	l->kafka->lanes = l;
+	bus_count_from_zero(tally->bus, "weir_bus_loss_suspected_total", l->chain, l->topic, l->subscription);
 	return l;
 }
 

@@ -76,6 +76,7 @@ int bus_owner_open(struct bus *bus, const char *chain, const char *topic, const 
 	o->transport = bus->transport;
 	if (o->transport)
 		o->own = o->transport->owner_open(&o->tally, o->lease_ms);
+	bus_count_from_zero(bus, "weir_bus_loss_suspected_total", o->chain, o->topic, o->subscription);
 	*ret = o;
 	return 0;
 }

@@ -30,6 +30,7 @@ int bus_publisher_open(struct bus *bus, const char *chain, const char *topic, co
 	p->topic = xstrdup(topic);
 	p->producer = xstrdup(producer);
 	bus_anchor(chain, p->anchor);
+	bus_count_from_zero(bus, "weir_bus_gaps_total", p->chain, p->topic, NULL);
 	p->durability = bus_durability_of(bus, p->topic);
 	*ret = p;
 	return 0;

@@ -586,7 +586,13 @@ static void breakers_and_storms_are_in_the_metrics(void **state)
 	assert_int_equal(metric_count(metrics_get(m, "weir_bus_storms_total", "test", "orders", "books")), 1);
 	assert_int_equal((int)metric_value(metrics_get(m, "weir_bus_breaker_state", "test", "books", "first")), 0);
 	assert_int_equal(metric_count(metrics_get(m, "weir_bus_breaker_opened_total", "test", "books", "first")), 1);
+	story.all = WEIR_UNAVAILABLE;
+	bus_subscription_resume(s);
+	rounds_until(s, status(s).state == BUS_BROKEN);
+	assert_int_equal((int)metric_value(metrics_get(m, "weir_bus_breaker_state", "test", "books", "first")), 2);
 	bus_subscription_close(&s);
+	for (size_t i = 0; i < 2; i++) /* with nobody left to close it, it would stand there open */
+		assert_int_equal((int)metric_value(metrics_get(m, "weir_bus_breaker_state", "test", "books", names[i])), 0);
 	bus_close(&bus);
 	metrics_free(&m);
 }
