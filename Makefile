@@ -174,6 +174,9 @@ $(BUILD)/tests/preload/%.so: tests/preload/%.c
 $(BUILD)/tests/unit/bus/durability_test: $(BUILD)/tests/preload/power_loss.so
 # Processes that Python tests start (tests/system).
 ACTOR_BINS := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/actors/*.c)))
+# Services with a defect: functions of theirs that the actor stands before.
+$(BUILD)/tests/actors/reconciler_crash: LDFLAGS_ALL += -Wl,--wrap=ledger_apply,--wrap=mailbox_put_question
+$(BUILD)/tests/actors/fetcher_crash: LDFLAGS_ALL += -Wl,--wrap=job_start
 # TSan runs where threads are: UNIT_FILTER=threaded picks the programs that have some.
 THREADED   := metrics_test log_test clock_test rpc_test made_test subscription_test
 ifeq ($(UNIT_FILTER),threaded)

@@ -172,6 +172,31 @@ int bus_owner_resolve_many(struct bus_owner *, const struct bus_message *const *
  * places are not. Have it published again. */
 bool bus_owner_rolled_back(struct bus_owner *);
 
+/* Crash poison: a message, or anything that messages bring, over which one instance after the other ends. Not over Kafka, where all of this does nothing.
+ *
+ * An owner that follows one that ended without bus_owner_close is careful: what it begins it notes in Redis before. What was noted when an instance
+ * ended is a suspect, and is left alone after BUS_CRASHES such endings. Otherwise nothing is written. Who is careful begins one thing at a time, and no
+ * two owners of a process at once, for whose work it was that ended a process is only known where it was the only one noted:
+ *
+ *	bus_owner_watch(o, VERSION, 1024);              once, before the first bus_owner_acquire
+ *	bus_owner_read(o, bus_owner_careful(o) ? 1 : 64, …)
+ *	bus_owner_begin(o, m, NULL, &poison, &err)      poison: it is a dead letter now, and done; else handle it, then
+ *	bus_owner_note(o, NULL, &err)                   nothing is under way
+ */
+#define BUS_CRASHES 3
+/* notes: how many a careful owner makes; enough to reach again whatever the instance before may have had in hand. build: another one tries anew what ended this
+ * one; "": builds are not told apart. */
+void bus_owner_watch(struct bus_owner *, const char *build, unsigned notes);
+bool bus_owner_careful(struct bus_owner *);
+/* Before a message is handled. what: its name, where the same may come again as another message; NULL: the message's place, or its letter's id, so that a
+ * replay is a new try. *ret_poison: it was parked as WEIR_CRASH, without its key and once for each what, and is not to be handled; the next of the same what
+ * is left out for as long as that letter is there. */
+int bus_owner_begin(struct bus_owner *, const struct bus_message *, const char *what, bool *ret_poison, struct error *);
+/* The same for what is begun later than the message that brought it was read; NULL: nothing is under way. Does nothing unless careful. */
+int bus_owner_note(struct bus_owner *, const char *what, struct error *);
+/* It went well: what it was suspected of is forgotten. Costs nothing unless it was. */
+int bus_owner_absolve(struct bus_owner *, const char *what, struct error *);
+
 /* -- tail -------------------------------------------------------------------------------------------------------------- */
 
 struct bus_tail;

@@ -21,7 +21,7 @@
  * says so (bus_subscription_resume).
  *
  * Crash poison: after an instance ended without a good-bye, the next ones note each message before they hand it over; the one over which
- * they ended BUS_CRASHES times is parked as WEIR_CRASH.
+ * they ended BUS_CRASHES times is parked as WEIR_CRASH (bus.h).
  *
  * Threads: a subscription and its bus belong to one thread, the one that calls bus_subscription_turn or _run, or the one that _start makes.
  * _pause, _resume, _stop and _status may be called from any thread, and bus_subscription_tell from any process.
@@ -35,7 +35,6 @@
 #include "bus/retry.h"
 
 #define BUS_HANDLERS_MAX 32
-#define BUS_CRASHES 3 /* endings over one message before it is parked */
 
 struct bus_subscription;
 

@@ -2,6 +2,7 @@
 #include "fetcher.h"
 
 #include "base/clock.h"
+#include "base/version.h"
 #include "wire/hex.h"
 #include "weir/streams.h"
 
@@ -13,6 +14,7 @@
 #define STATE_UNKNOWN_MS 20 /* the ledger has not said anything yet */
 #define STATE_HUNGRY_MS 5 /* at the edge of the window: the ledger may have moved */
 #define COMMANDS_EVERY_MS 100
+#define COMMANDS_NOTED 256 /* by who follows an instance that ended (bus.h) */
 #define ACQUIRE_EVERY_MS 500
 #define ARENA_MAX (512u << 20)
 
@@ -104,6 +106,8 @@ static int open_all(struct follower *f, struct error *err)
 		return r;
 	bus_set_stop(f->bus, stopping, f->fetcher->ctx);
 	r = bus_owner_open(f->bus, f->chain.name, TOPIC_CONTROL, SUBSCRIPTION_FETCHER, config->bus.lease_ms, &f->lease, err);
+	if (r == 0)
+		bus_owner_watch(f->lease, WEIR_VERSION, COMMANDS_NOTED);
 	if (r == 0)
 		r = bus_publisher_open(f->bus, f->chain.name, TOPIC_RAW, "fetcher", &f->raw, err);
 	if (r == 0)

@@ -154,22 +154,45 @@ static void obey(struct follower *f, const Weir__V1__Command *command)
 	}
 }
 
-int commands_read(struct follower *f, struct error *err)
+static int take(struct follower *f, const struct bus_message *message, struct error *err)
+{
+	bool poison = false;
+	int r = bus_owner_begin(f->lease, message, NULL, &poison, err);
+	if (r != 0 || poison)
+		return r;
+	if (message->frame.type == MESSAGE_COMMAND) {
+		Weir__V1__Command *command = weir__v1__command__unpack(NULL, message->frame.body.size, message->frame.body.data);
+		if (command) {
+			obey(f, command);
+			weir__v1__command__free_unpacked(command, NULL);
+		}
+	}
+	return message->replay ? bus_owner_resolve(f->lease, message, err) : 0;
+}
+
+static int read_some(struct follower *f, size_t max, struct error *err)
 {
 	struct bus_message *messages;
 	size_t n;
-	int r = bus_owner_read(f->lease, COMMANDS_MAX, 0, &messages, &n, err);
+	int r = bus_owner_read(f->lease, max, 0, &messages, &n, err);
 	for (size_t i = 0; i < n && r == 0; i++) {
-		if (messages[i].frame.type == MESSAGE_COMMAND) {
-			Weir__V1__Command *command = weir__v1__command__unpack(NULL, messages[i].frame.body.size, messages[i].frame.body.data);
-			if (command) {
-				obey(f, command);
-				weir__v1__command__free_unpacked(command, NULL);
-			}
-		}
+		r = take(f, &messages[i], err);
 		/* A command lost with a crash is given again by who needs it; the floor moves once per batch and class. */
-		if (i + 1 == n || messages[i + 1].klass != messages[i].klass)
+		if (r == 0 && !messages[i].replay && (i + 1 == n || messages[i + 1].klass != messages[i].klass))
 			r = bus_owner_commit(f->lease, messages[i].klass, messages[i].generation, messages[i].sequence, err);
 	}
 	return r;
+}
+
+int commands_read(struct follower *f, struct error *err)
+{
+	static pthread_mutex_t at_work = PTHREAD_MUTEX_INITIALIZER; /* of all chains: over whose command a process ended is only known of one at a time */
+	if (!bus_owner_careful(f->lease))
+		return read_some(f, COMMANDS_MAX, err);
+	if (pthread_mutex_trylock(&at_work) != 0)
+		return 0;
+	int r = read_some(f, 1, err);
+	int noted = bus_owner_note(f->lease, NULL, r ? NULL : err);
+	pthread_mutex_unlock(&at_work);
+	return r ? r : noted;
 }

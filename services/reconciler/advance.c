@@ -34,18 +34,19 @@ struct ready {
 	struct error why;
 };
 
-/* The longest chain of held blocks on the tip that fits one transaction. */
-static void collect(struct follow *f, struct ready *ready)
+/* The longest chain of held blocks on the tip that fits one transaction; while we are careful, its first block. */
+static int collect(struct follow *f, struct ready *ready, struct error *err)
 {
 	const struct ledger *ledger = f->ledger;
-	size_t max_blocks = (size_t)f->config->reconciler.batch_blocks, max_entries = (size_t)f->config->reconciler.batch_entries;
+	size_t max_blocks = f->careful ? 1 : (size_t)f->config->reconciler.batch_blocks, max_entries = (size_t)f->config->reconciler.batch_entries;
 	bool any = ledger->watermark >= ledger->start;
 	int64_t height = any ? ledger->watermark + 1 : ledger->start;
 	const uint8_t *parent = any ? ledger->watermark_hash : NULL;
 	arena_reset(f->arena);
 	*ready = (struct ready){ .blocks = arena_zalloc(f->arena, max_blocks, sizeof *ready->blocks),
 				 .held = arena_zalloc(f->arena, max_blocks, sizeof *ready->held) };
-	while (ready->count < max_blocks && ready->entries < max_entries) {
+	int code = careful_apply(f, window_find(&f->window, height, parent), err);
+	while (!code && ready->count < max_blocks && ready->entries < max_entries) {
 		struct held *held = window_find(&f->window, height, parent);
 		if (!held)
 			break;
@@ -60,6 +61,7 @@ static void collect(struct follow *f, struct ready *ready)
 		parent = held->facts.hash;
 		height++;
 	}
+	return code;
 }
 
 static void note_applied(struct follow *f, const struct ready *ready, const struct applied *applied, double seconds)
@@ -99,8 +101,10 @@ static int apply_ready(struct follow *f, const struct ready *ready, struct error
 		return code;
 	}
 	note_applied(f, ready, &applied, (double)(clock_mono_ns() - began) / 1e9);
-	for (size_t i = 0; i < applied.skipped + applied.blocks; i++)
+	for (size_t i = 0; i < applied.skipped + applied.blocks; i++) {
+		careful_applied(f, ready->held[i]);
 		window_remove(&f->window, ready->held[i]);
+	}
 	gaps_forget_to(f, f->ledger->watermark);
 	hand_over_touches(f, &applied);
 	follow_view(f);
@@ -117,8 +121,9 @@ int follow_advance(struct follow *f, bool *ret_some, struct error *err)
 	*ret_some = false;
 	if (f->ledger->paused)
 		return 0;
-	collect(f, &ready);
-	int code = 0;
+	int code = collect(f, &ready, err);
+	if (code)
+		return code;
 	if (ready.count > 0) {
 		code = apply_ready(f, &ready, err);
 		*ret_some = code == 0;

@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#define COMMANDS_MAX 64 /* read at once */
+
 static bool read_account(const struct follow *f, ProtobufCBinaryData account, const char *asset, struct mail_question *ret)
 {
 	if (account.len > sizeof ret->account)
@@ -77,18 +79,35 @@ static Weir__V1__Command *command_in(struct follow *f, const struct frame *frame
 static int take(struct follow *f, const struct bus_message *message, struct error *err)
 {
 	struct error why = { 0 };
+	bool poison = false;
+	int code = bus_owner_begin(f->control, message, NULL, &poison, err);
+	if (code || poison)
+		return code;
 	Weir__V1__Command *command = command_in(f, &message->frame, &why);
 	if (!command)
 		return follow_park(f, f->control, message, &why, err);
-	int code = obey(f, command, err);
+	code = obey(f, command, err);
 	weir__v1__command__free_unpacked(command, NULL);
 	return !code && message->replay ? bus_owner_resolve(f->control, message, err) : code;
 }
 
-int control_read(struct follow *f, struct error *err)
+static int read_commands(struct follow *f, size_t max, struct error *err)
 {
 	struct bus_message *messages = NULL;
 	size_t n = 0;
+	int code = bus_owner_read(f->control, max, 0, &messages, &n, err);
+	for (size_t i = 0; !code && i < n; i++) {
+		if (messages[i].frame_ok)
+			code = take(f, &messages[i], err);
+		if (!code && !messages[i].replay)
+			code = bus_owner_commit(f->control, messages[i].klass, messages[i].generation, messages[i].sequence, err);
+	}
+	return code;
+}
+
+int control_read(struct follow *f, struct error *err)
+{
+	bool careful;
 	if (!f->control_owner) {
 		struct error why = { 0 };
 		int code = bus_owner_acquire(f->control, &why);
@@ -98,13 +117,10 @@ int control_read(struct follow *f, struct error *err)
 			return error_set(err, code, "%s", why.text);
 		f->control_owner = true;
 	}
-	int code = bus_owner_read(f->control, 64, 0, &messages, &n, err);
-	for (size_t i = 0; !code && i < n; i++) {
-		if (messages[i].frame_ok)
-			code = take(f, &messages[i], err);
-		if (!code && !messages[i].replay)
-			code = bus_owner_commit(f->control, messages[i].klass, messages[i].generation, messages[i].sequence, err);
-	}
+	if (!careful_enter(f->control, &careful))
+		return 0;
+	int code = read_commands(f, careful ? 1 : COMMANDS_MAX, err);
+	code = careful_leave(f->control, careful, code, err);
 	int64_t now = clock_mono_ms();
 	if (!code && now - f->control_renew_ms >= f->config->bus.lease_ms / 4) {
 		f->control_renew_ms = now;

@@ -12,6 +12,7 @@
 
 #define READ_MAX 64
 #define IDLE_READ_MS 20
+#define CAREFUL_STEP_MS 2 /* while another chain is at work */
 #define LINGER_MS 80 /* in backfill: so long a transaction waits for being half full */
 #define LINGER_STEP_MS 8
 #define COMMIT_INTERVAL_MS 200
@@ -47,6 +48,8 @@ static int open_bus(struct follow *f, struct error *err)
 		code = bus_owner_open(f->bus, f->chain->name, TOPIC_BLOCKS, SUBSCRIPTION_RECONCILER, f->config->bus.lease_ms, &f->blocks, err);
 	if (!code)
 		code = bus_owner_open(f->bus, f->chain->name, TOPIC_CONTROL, SUBSCRIPTION_RECONCILER, f->config->bus.lease_ms, &f->control, err);
+	if (!code)
+		careful_open(f);
 	return code;
 }
 
@@ -236,12 +239,13 @@ static int commit_floors(struct follow *f, struct error *err)
 }
 
 /* *ret_more: as much as was asked for came, so there is probably more. */
-static int read_blocks(struct follow *f, bool busy, bool *ret_more, struct error *err)
+static int read_blocks(struct follow *f, size_t max, int64_t timeout_ms, bool *ret_more, struct error *err)
 {
 	struct bus_message *messages = NULL;
 	size_t n = 0;
-	int code = bus_owner_read(f->blocks, READ_MAX, busy ? 0 : IDLE_READ_MS, &messages, &n, err);
-	*ret_more = !code && n >= READ_MAX;
+	int code = bus_owner_read(f->blocks, max, timeout_ms, &messages, &n, err);
+	*ret_more = !code && n >= max;
+	f->idle = n == 0;
 	for (size_t i = 0; !code && i < n; i++) {
 		if (messages[i].frame_ok)
 			code = follow_take(f, &messages[i], err);
@@ -395,11 +399,13 @@ static int fill_window(struct follow *f, struct error *err)
 	bool more = true;
 	int code = 0;
 	int64_t began_ms = clock_mono_ms();
+	if (f->careful)
+		return next_is_here(f) ? 0 : read_blocks(f, 1, 0, &more, err);
 	while (!code && more) {
 		bool busy = next_is_here(f), crowded = f->window.count > f->window.max_count / 2 || f->window.bytes > f->window.max_bytes / 2;
 		if (busy && (crowded || f->window.count >= (size_t)f->config->reconciler.batch_blocks))
 			return 0;
-		code = read_blocks(f, busy, &more, err);
+		code = read_blocks(f, READ_MAX, busy ? 0 : IDLE_READ_MS, &more, err);
 		follow_renew(f);
 		if (!code && !more && busy && !crowded && lingers(f, began_ms)) {
 			clock_sleep_ms(LINGER_STEP_MS);
@@ -409,9 +415,20 @@ static int fill_window(struct follow *f, struct error *err)
 	return code;
 }
 
-static int work(struct follow *f, struct error *err)
+static int take_and_apply(struct follow *f, struct error *err)
 {
 	bool some = false;
+	int code = f->ledger->paused ? 0 : fill_window(f, err);
+	if (!code)
+		code = follow_advance(f, &some, err);
+	if (!code)
+		code = write_head(f, err);
+	f->idle = f->idle && !some;
+	return code;
+}
+
+static int work(struct follow *f, struct error *err)
+{
 	int code = 0;
 	if (f->stale) {
 		code = ledger_load(f->ledger, err);
@@ -420,14 +437,16 @@ static int work(struct follow *f, struct error *err)
 		f->stale = false;
 		follow_view(f);
 	}
-	if (f->ledger->paused)
+	if (f->ledger->paused || (f->careful && f->idle))
 		clock_sleep_ms(IDLE_READ_MS);
-	else
-		code = fill_window(f, err);
-	if (!code)
-		code = follow_advance(f, &some, err);
-	if (!code)
-		code = write_head(f, err);
+	f->idle = true;
+	if (careful_enter(f->blocks, &f->careful)) {
+		code = take_and_apply(f, err);
+		code = careful_leave(f->blocks, f->careful, code, err);
+	} else {
+		clock_sleep_ms(CAREFUL_STEP_MS);
+		f->idle = false;
+	}
 	if (!code)
 		code = follow_resolve(f, err);
 	if (!code)

@@ -16,6 +16,7 @@
 #define GAPS_MAX 256
 #define GAP_EXCLUDES_MAX 8
 #define NAME_MAX_SIZE 65
+#define CAREFUL_NAME 128
 
 struct gap {
 	int64_t id, from, to;
@@ -60,6 +61,8 @@ struct follow {
 
 	bool owner, control_owner, stale; /* stale: memory may differ from PostgreSQL, load first */
 	bool failing;                     /* the last turn failed: log the next success */
+	bool careful;                     /* this turn takes and applies one thing at a time, noted before (careful.c) */
+	bool idle;                        /* the last read brought nothing, and nothing was applied */
 	char token[96];
 	bool published_known, state_known;
 	uint64_t published; /* newest event that is on the bus */
@@ -110,6 +113,13 @@ int state_write_hashes(struct follow *, int64_t from, int64_t to, struct error *
 int state_rewrite(struct follow *, struct error *); /* everything, after Redis lost it or another owner wrote it */
 int state_forget_above(struct follow *, int64_t height, int64_t old_top, struct error *);
 bool state_is_missing(struct follow *);
+/* careful.c: an instance before ended; over what? Between enter and leave the chain is the only careful one of its process at work. */
+void careful_open(struct follow *);
+bool careful_enter(struct bus_owner *lane, bool *ret_careful); /* false: not now */
+int careful_leave(struct bus_owner *lane, bool careful, int code, struct error *); /* returns code, or what leaving failed with */
+void careful_name(const struct block_facts *, const char *letter, char ret[CAREFUL_NAME]); /* letter: of a replay; else empty */
+int careful_apply(struct follow *, const struct held *, struct error *); /* its turn has come; NULL: nobody's has */
+void careful_applied(struct follow *, const struct held *);
 /* control.c: commands. */
 int control_read(struct follow *, struct error *);
 /* heal.c: a block read again for the checker. */

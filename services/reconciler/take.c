@@ -5,6 +5,7 @@
 #include "bus/registry.h"
 #include "weir/streams.h"
 
+#include <stdio.h>
 #include <string.h>
 
 int follow_park(struct follow *f, struct bus_owner *lane, const struct bus_message *message, const struct error *why, struct error *err)
@@ -29,18 +30,24 @@ static int take_unproven(struct follow *f, const struct block_facts *facts, cons
 	return gap_unproven(f, facts, block, err);
 }
 
-static int take_block(struct follow *f, const struct bus_message *message, struct error *why, struct error *err)
+/* *ret_poison: it has ended instances too often. It was parked, or lies there already; what it leaves open is a gap. */
+static int take_block(struct follow *f, const struct bus_message *message, bool *ret_poison, struct error *why, struct error *err)
 {
 	struct block_facts facts;
 	const struct ledger *ledger = f->ledger;
+	char name[CAREFUL_NAME];
 	if (block_facts(message->frame.body, &facts)) {
 		error_set(why, WEIR_INVALID, "not a normalized block");
 		return 0;
 	}
-	if (!facts.proven)
-		return take_unproven(f, &facts, message, why, err);
 	if (facts.height < ledger->start)
 		return 0;
+	careful_name(&facts, message->letter, name);
+	int begun = bus_owner_begin(f->blocks, message, name, ret_poison, err);
+	if (begun || *ret_poison)
+		return begun ? begun : gap_dead_letter(f, facts.height, "instances of the reconciler ended over it: see the dead letters", err);
+	if (!facts.proven)
+		return take_unproven(f, &facts, message, why, err);
 	if (facts.height <= ledger->watermark) {
 		bool has = false, taken = false;
 		int code = heal_compare(f, &facts, message, &taken, err);
@@ -61,8 +68,10 @@ static int take_block(struct follow *f, const struct bus_message *message, struc
 	}
 	window_add(&f->window, &facts, message->frame.body, message->klass, message->generation, message->sequence);
 	struct held *held = window_find_hash(&f->window, facts.height, facts.hash);
-	if (held)
+	if (held) {
 		held->trace = frame_trace(&message->frame);
+		snprintf(held->letter, sizeof held->letter, "%s", message->letter);
+	}
 	return 0;
 }
 
@@ -127,12 +136,15 @@ int follow_take(struct follow *f, const struct bus_message *message, struct erro
 	struct error why = { 0 };
 	struct bus_message newest = *message;
 	const struct frame *frame = &message->frame;
-	int code = 0;
+	bool poison = false;
+	int code = bus_owner_begin(f->blocks, message, NULL, &poison, err);
+	if (code || poison)
+		return code;
 	if (bus_upcast(frame->type, frame->schema_version, frame->body, &f->upcast, &newest.frame.body, &why) != 0)
 		return follow_park(f, f->blocks, message, &why, err);
 	switch (frame->type) {
 	case MESSAGE_NORMALIZED_BLOCK:
-		code = take_block(f, &newest, &why, err);
+		code = take_block(f, &newest, &poison, &why, err);
 		break;
 	case MESSAGE_CHAIN_HEAD:
 		code = take_head(f, &newest, &why);
@@ -143,7 +155,7 @@ int follow_take(struct follow *f, const struct bus_message *message, struct erro
 	default:
 		error_set(&why, WEIR_UNSUPPORTED, "message type %s is not one that the reconciler knows", message_type_name(frame->type));
 	}
-	if (code)
+	if (code || poison)
 		return code;
 	if (why.code)
 		return follow_park(f, f->blocks, message, &why, err); /* a replay goes back to its letter */

@@ -30,6 +30,7 @@ struct held {
 	uint8_t klass;
 	uint64_t generation, sequence, arrival;
 	struct span_context trace; /* of the message; none unless set */
+	char letter[48];           /* of the replay that brought it; empty: none */
 	struct held *next;
 };
 

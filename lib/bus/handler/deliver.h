@@ -51,8 +51,6 @@ struct bus_subscription {
 		bool moved;
 	} floors[CLASSES][PLACES_MAX]; /* over Kafka each partition has a place of its own; else there is one */
 	size_t places;
-	char instance[32];  /* random: tells this life from the one before */
-	unsigned probation; /* messages still to be noted before they are handed over */
 	int64_t tell_ms;    /* when others' words are read again */
 	char told_ns[24];   /* the last one obeyed */
 
@@ -105,11 +103,5 @@ void deliver_note(struct bus_subscription *, const struct bus_message *, enum ve
 int ordered_turn(struct bus_subscription *, int64_t timeout_ms, struct error *);
 void ordered_forget(struct bus_subscription *); /* what waits: it will be read again */
 int shared_turn(struct bus_subscription *, int64_t timeout_ms, struct error *);
-
-/* Crash evidence of the ordered lane: a hash per subscription. */
-int probation_begin(struct bus_subscription *, struct error *);
-/* Notes that the message is handed over now. *ret_crashes: how often it was when an instance ended. */
-int probation_note(struct bus_subscription *, const struct bus_message *, unsigned *ret_crashes, struct error *);
-void probation_end(struct bus_subscription *);
 
 #endif

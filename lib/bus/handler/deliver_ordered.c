@@ -96,16 +96,20 @@ static bool key_waits(const struct bus_subscription *s, const struct bus_message
 /* In probation: notes the message first, and parks the one over which instances ended. */
 static int call(struct bus_subscription *s, struct attempt *a, enum verdict *ret, struct error *err)
 {
-	unsigned crashes = 0;
-	int r = s->probation > 0 ? probation_note(s, a->message, &crashes, err) : 0;
+	char what[BUS_WHAT_MAX] = "";
+	int crashes = 0;
+	bool careful = bus_owner_careful(s->owner);
+	if (careful) {
+		bus_message_name(a->message, what);
+		crashes = bus_owner_crashes(s->owner, what);
+	}
+	bool poison = crashes >= BUS_CRASHES;
+	int r = careful ? bus_owner_note(s->owner, poison ? NULL : what, err) : 0;
 	if (r != 0)
 		return r;
-	if (crashes < BUS_CRASHES) {
-		*ret = deliver(s, a);
-		return 0;
-	}
-	*ret = VERDICT_PARK;
-	error_set(&a->why, WEIR_CRASH, "instances ended %u times while they handled it", crashes);
+	*ret = poison ? VERDICT_PARK : deliver(s, a);
+	if (poison)
+		error_set(&a->why, WEIR_CRASH, "instances ended %d times while they handled it", crashes);
 	return 0;
 }
 
@@ -281,7 +285,7 @@ static int own(struct bus_subscription *s, int64_t timeout_ms, struct error *err
 		return r;
 	begin_anew(s);
 	s->owning = true;
-	return probation_begin(s, err);
+	return 0;
 }
 
 static int read_new(struct bus_subscription *s, int64_t timeout_ms, struct error *err)

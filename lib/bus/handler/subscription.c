@@ -19,6 +19,7 @@
 #define DEFAULT_HOLD 1024
 #define DEFAULT_HOLD_BYTES (64u << 20)
 #define BATCH_MAX 65536
+#define PROBATION 1024
 
 static const struct breaker_policy storm_policy = {
 	.least = 50, .accept = 2, .window_ms = 60000, .pause_ms = 5000, .pause_max_ms = 300000, .probes = 1
@@ -146,8 +147,6 @@ int bus_subscription_open(struct bus *bus, const struct bus_subscription_options
 	s->own.state = BUS_WAITING;
 	s->places = bus->transport ? bus->transport->places : 1;
 	s->upcast = (struct buf)BUF_INIT(2ul * FRAME_BODY_MAX);
-	snprintf(s->instance, sizeof s->instance, "%016" PRIx64,
-		 random_u64() ^ (uint64_t)clock_wall_ns()); /* also after a fork, which inherits the former */
 	pthread_mutex_init(&s->lock, NULL);
 	r = add_handlers(s, err);
 	if (r == 0 && o->order == BUS_ORDERED)
@@ -158,6 +157,8 @@ int bus_subscription_open(struct bus *bus, const struct bus_subscription_options
 		bus_subscription_close(&s);
 		return r;
 	}
+	if (s->owner)
+		bus_owner_watch(s->owner, "", PROBATION);
 	s->tally = s->owner ? bus_owner_tally(s->owner) : &s->worker->tally;
 	if (s->worker)
 		s->worker->has_handlers = true;
@@ -175,8 +176,6 @@ void bus_subscription_close(struct bus_subscription **subscription)
 	struct bus_subscription *s = *subscription;
 	if (s->has_thread)
 		(void)bus_subscription_join(s, NULL);
-	if (s->owning)
-		probation_end(s);
 	ordered_forget(s);
 	for (size_t i = 0; i < s->own.handler_count; i++) /* nobody is held up by a breaker that is gone */
 		if (s->handlers[i].breaker_state)

@@ -48,6 +48,8 @@ struct bus_owner {
 	struct lane lanes[CLASSES];
 	struct bus_batch batch;
 	struct bus_tally tally;
+	struct bus_probation probation;
+	char parked_last[48]; /* letter */
 	size_t per_entry; /* messages in the entry read last */
 	struct bus_share share;
 	struct key {
@@ -73,6 +75,7 @@ int bus_owner_open(struct bus *bus, const char *chain, const char *topic, const 
 	bus_anchor(chain, o->anchor);
 	bus_share_init(&o->share);
 	bus_tally_init(&o->tally, bus, o->chain, o->topic, o->subscription);
+	o->probation = (struct bus_probation){ .bus = bus, .chain = o->chain, .topic = o->topic, .subscription = o->subscription };
 	o->transport = bus->transport;
 	if (o->transport)
 		o->own = o->transport->owner_open(&o->tally, o->lease_ms);
@@ -323,8 +326,10 @@ int bus_owner_acquire(struct bus_owner *o, struct error *err)
 	o->renew_ms = clock_mono_ms() + o->lease_ms / 3;
 	o->replay_ms = 0;
 	r = load_parked(o, err);
+	if (r == 0)
+		r = bus_probation_begin(&o->probation, err);
 	if (r != 0)
-		o->owning = false; /* without knowing the parked keys nothing may be read */
+		o->owning = false; /* without knowing the parked keys, and what ended those before, nothing may be read */
 	return r;
 }
 
@@ -336,6 +341,7 @@ void bus_owner_close(struct bus_owner **owner)
 	if (o->owning) {
 		struct bus_args a = { 0 };
 		struct error ignored;
+		bus_probation_end(&o->probation);
 		call_function(o, &a, "release");
 		bus_args_add(&a, o->token);
 		(void)bus_run(o->bus, &a, 0, NULL, &ignored); /* best effort: else the lease runs out */
@@ -344,6 +350,7 @@ void bus_owner_close(struct bus_owner **owner)
 	if (o->transport)
 		o->transport->owner_close(o->own);
 	bus_tally_free(&o->tally);
+	bus_probation_free(&o->probation);
 	parked_forget(o);
 	free(o->parked);
 	freeReplyObject(o->settled);
@@ -357,6 +364,16 @@ void bus_owner_close(struct bus_owner **owner)
 struct bus_tally *bus_owner_tally(struct bus_owner *o)
 {
 	return &o->tally;
+}
+
+struct bus_probation *bus_owner_probation(struct bus_owner *o)
+{
+	return &o->probation;
+}
+
+const char *bus_owner_parked_last(const struct bus_owner *o)
+{
+	return o->parked_last;
 }
 
 const char *bus_owner_token(const struct bus_owner *o)
@@ -383,6 +400,7 @@ static int lost(struct bus_owner *o, int r)
 {
 	if (r == WEIR_FENCED) {
 		o->owning = false;
+		bus_probation_lives(&o->probation);
 		bus_count(o->bus, "weir_bus_fenced_total", o->chain, o->topic, o->subscription, 1);
 	}
 	return r;
@@ -493,6 +511,7 @@ static int park(struct bus_owner *o, const struct bus_message *m, struct bytes f
 	if (r != 0)
 		return r;
 	*ret_free = reply && reply->len == 0;
+	snprintf(o->parked_last, sizeof o->parked_last, "%s", reply && reply->str ? reply->str : "");
 	freeReplyObject(reply);
 	if (*ret_free) {
 		parked_remove(o, m->frame.key);
