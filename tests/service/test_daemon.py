@@ -297,6 +297,24 @@ def test_operations_listener(suite):
         assert stack.http_json(base + "/readyz", "POST", {})[0] == 405
 
 
+def test_a_normalizer_is_not_ready_before_it_has_looked_at_redis(suite):
+    """Asked as often as it can be, from before its first answer to the first that says ready."""
+    made, answers = suite(names=()), []
+
+    def ready():
+        with contextlib.suppress(OSError):
+            answers.append(stack.http_json(f"http://127.0.0.1:{made.ops['normalizer']}/readyz")[1])
+        return answers and answers[-1]["ready"]
+
+    with start("normalizer", "--config", str(made.config)) as process:
+        try:
+            stack.wait_until("ready", 60, ready, every=0)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=60)
+    assert answers[-1]["checks"] == [{"name": "redis", "ok": True, "reason": ""}], answers[-3:]
+
+
 def test_P10_readiness_follows_redis(world, suite):
     made = suite(names=("reconciler", "normalizer", "fetcher"))
     world.redis.kill()
