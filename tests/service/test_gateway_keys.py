@@ -127,6 +127,25 @@ def test_scopes_and_roles_say_what_a_key_may_do(gateway):
     assert session == {"name": f"o#{keys['o']['id']}", "role": "operator"}
 
 
+def test_a_batch_lends_no_scope(gateway):
+    keys = {name: make(gateway, f"batch-{name}", *scopes) for name, scopes in {"read": ["read"], "both": ["read", "stream"], "eyes": ["viewer"]}.items()}
+    for name in ("read", "both"):
+        known(gateway, keys[name])
+    stack.wait_until("the last of them", 60, lambda: gateway.operate("GET", "session", key=keys["eyes"]["key"])[0] == 200)
+    paths = ["/v1/chains", "/v1/watchlists", "/v1/watchlists/1/addresses"]
+
+    def batch(base, key):
+        status, answer, _ = stack.http_json(base + "/v1/batch", "POST", {"paths": paths}, bearer(key))
+        assert status == 200, answer
+        return [item["status"] for item in answer["items"]]
+    for name, key in keys.items():
+        for base in (gateway.api, gateway.admin):
+            asked_alone = [stack.http_json(base + path, headers=bearer(key))[0] for path in paths]
+            if asked_alone[0] == 200:
+                assert batch(base, key) == asked_alone, (name, base)
+    assert batch(gateway.api, keys["read"]) == [200, 403, 403] and batch(gateway.api, keys["both"]) == batch(gateway.admin, keys["eyes"]) == [200, 200, 404]
+
+
 def test_revoking_ends_a_stream_of_events(gateway):
     key = make(gateway, "events", "stream")
     known(gateway, key, 403)

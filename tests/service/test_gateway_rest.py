@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import json
 import pathlib
+import re
 import struct
 import sys
 import threading
@@ -394,6 +395,28 @@ def test_bodies_are_coded_as_the_client_likes(world):
     assert fetch(world.suite.api, "/v1/chains/dev/blocks/999999999", Accept_Encoding="gzip")[2]["Content-Encoding"] is None # too small
 
 
+def headers_of(document):
+    """What the document has clients send and be answered with: declared, or named in its words."""
+    sent, answered = {"Authorization"}, set() # for the scheme "bearer"
+
+    def look(value):
+        if isinstance(value, dict):
+            if value.get("in") == "header":
+                sent.add(value["name"])
+            elif isinstance(value.get("headers"), dict):
+                answered.update(value["headers"])
+            for part in value.values():
+                look(part)
+        elif isinstance(value, list):
+            for part in value:
+                look(part)
+        elif isinstance(value, str):
+            sent.update(re.findall(r"\bIf-None-Match\b", value))
+            answered.update(re.findall(r"\b(?:Idempotency-Replayed|X-RateLimit-\w+|RateLimit(?:-Policy)?|Retry-After)\b", value))
+    look(document)
+    return sent, answered
+
+
 def test_pages_of_listed_origins_may_read(world):
     listed, other = "https://app.example", "https://app.example.evil"
     base = world.second_gateway({"WEIR_GATEWAY_CORS_ORIGINS": f"{listed}, http://localhost:5173"})
@@ -407,6 +430,10 @@ def test_pages_of_listed_origins_may_read(world):
     status, body, headers = fetch(base, C, "OPTIONS", Origin=listed, Access_Control_Request_Method="GET", Access_Control_Request_Headers="x-api-key")
     assert (status, body) == (204, b"") and headers["Access-Control-Allow-Methods"] == "GET, HEAD" and headers["Access-Control-Allow-Origin"] == listed
     assert "X-Api-Key" in headers["Access-Control-Allow-Headers"] and headers["Access-Control-Max-Age"] == "7200"
+    sent, answered = headers_of(json.loads(fetch(base, "/openapi.json")[1]))
+    assert {"Idempotency-Key", "X-Api-Key", "Authorization"} <= sent <= set(headers["Access-Control-Allow-Headers"].split(", "))
+    exposed = set(fetch(base, C, Origin=listed)[2]["Access-Control-Expose-Headers"].split(", "))
+    assert {"Idempotency-Replayed", "ETag"} <= answered <= exposed and {"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"} <= exposed
     status, body, headers = fetch(base, C, "OPTIONS", Origin=other, Access_Control_Request_Method="GET")
     assert status == 403 and json.loads(body)["code"] == "origin_not_allowed" and headers["Access-Control-Allow-Origin"] is None
     assert fetch(base, C, "OPTIONS", Origin=listed)[0] == 405

@@ -152,13 +152,18 @@ bool auth_operator(struct call *call, enum role needed)
 	return true;
 }
 
+bool auth_scope(struct call *call, enum scope needed)
+{
+	if (!call->who || call->operators || call->who->scopes & needed)
+		return true;
+	return call_problem(call, 403, "forbidden", "the key \"%s\" lacks the scope %s", call->who->name, needed == SCOPE_STREAM ? "stream" : "read");
+}
+
 bool auth_client(struct call *call, enum scope needed)
 {
 	if (!identify(call))
 		return false;
 	if (!call->who)
 		return call->gateway->config->gateway.anonymous || refuse(call, "an API key is needed here: Authorization: Bearer KEY, or X-Api-Key: KEY");
-	if (!(call->who->scopes & needed))
-		return call_problem(call, 403, "forbidden", "the key \"%s\" lacks the scope %s", call->who->name, needed == SCOPE_STREAM ? "stream" : "read");
-	return true;
+	return auth_scope(call, needed);
 }

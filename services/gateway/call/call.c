@@ -254,6 +254,12 @@ static void begin(struct call *call, const struct http_request *request, struct 
 	*call = (struct call){ .gateway = gateway, .request = request, .response = response, .out = &response->body, .arena = arena_new(ARENA_MAX) };
 }
 
+/* What a client needs for it; NULL: for a path that there is not. */
+static enum scope scope_of(const struct route *route)
+{
+	return route && (route->streams || route->watches) ? SCOPE_STREAM : SCOPE_READ;
+}
+
 void call_client(const struct http_request *request, struct http_response *response, void *gateway)
 {
 	struct call call;
@@ -266,7 +272,7 @@ void call_client(const struct http_request *request, struct http_response *respo
 	memcpy(call.places, match.places, sizeof call.places);
 	/* A browser asks before it shows a key. */
 	bool asked = !match.route && match.allow[0] && cors_preflight(&call, call.cors, match.allow);
-	if (!asked && auth_client(&call, match.route && (match.route->streams || match.route->watches) ? SCOPE_STREAM : SCOPE_READ) && shed_admits(&call))
+	if (!asked && auth_client(&call, scope_of(match.route)) && shed_admits(&call))
 		serve_admitted(&call, &match);
 	negotiate_type(request, response);
 	negotiate_coding(request, response);
@@ -427,9 +433,10 @@ void call_nested(const struct call *outer, const char *text, struct http_respons
 		route_find(client_routes, client_route_count, request->method, &request->target, &match);
 		call.route = match.route;
 		memcpy(call.places, match.places, sizeof call.places);
+		call.operators = outer->operators;
 		if (match.route && match.route->streams)
 			call_problem(&call, 400, "not_in_a_batch", "what waits for events is asked for by itself");
-		else
+		else if (auth_scope(&call, scope_of(match.route)))
 			serve_admitted(&call, &match);
 	}
 	arena_free(&call.arena);

@@ -129,7 +129,7 @@ void cors_tell(const struct cors_origins *origins, const struct http_request *re
 		return;
 	http_add_field(response, "Access-Control-Allow-Origin", "%s", request->origin);
 	http_add_field(response, "Access-Control-Expose-Headers",
-		       "ETag, X-Request-Id, Retry-After, RateLimit, RateLimit-Policy, Deprecation, Sunset, Link");
+		       "ETag, X-Request-Id, Retry-After, RateLimit, RateLimit-Policy, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Idempotency-Replayed, Deprecation, Sunset, Link");
 	response->cross_origin = true;
 }
 
@@ -145,7 +145,7 @@ bool cors_preflight(struct call *call, const struct cors_origins *origins, const
 	call->response->status = 204;
 	http_add_field(call->response, "Access-Control-Allow-Methods", "%s", allow);
 	http_add_field(call->response, "Access-Control-Allow-Headers",
-		       "Authorization, X-Api-Key, Content-Type, If-None-Match, Last-Event-ID, X-Request-Id");
+		       "Authorization, X-Api-Key, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, X-Request-Id");
 	http_add_field(call->response, "Access-Control-Max-Age", "7200");
 	return true;
 }

@@ -50,7 +50,7 @@ struct http_request {
 #define HTTP_FIELDS_MAX 16
 struct http_field {
 	const char *name; /* static */
-	char value[128];
+	char value[192];
 };
 
 struct channel;
