@@ -17,6 +17,9 @@
 #define FLUSH_MS 3000      /* what waits at the end may still be sent for so long; the log has it already */
 #define SILENCES_ASK_MS 500 /* Redis may take so long to tell of silences */
 
+#define RETRIES 2
+static const int64_t retry_after_ms[RETRIES] = { 1000, 5000 };
+
 struct alert_key {
 	char key[ALERT_KEY];
 	enum alert_state state;
@@ -155,7 +158,8 @@ static size_t leave_out_silenced(struct daemon_ctx *ctx, size_t n)
 	return left;
 }
 
-static void send_to(struct daemon_ctx *ctx, const struct alert_destination_config *d, size_t n)
+/* True: it took it, or what there is is not for it. */
+static bool send_to(struct daemon_ctx *ctx, const struct alert_destination_config *d, size_t n, bool last)
 {
 	struct alerts *a = ctx->alerts;
 	struct alert wanted[QUEUE_MAX];
@@ -165,12 +169,25 @@ static void send_to(struct daemon_ctx *ctx, const struct alert_destination_confi
 		if (a->group[i].severity == ALERT_PAGE || strcmp(d->severity, "ticket") == 0)
 			wanted[count++] = a->group[i];
 	if (count == 0)
-		return;
+		return true;
 	int code = alert_post(ctx->config, ctx->name, d, wanted, count, stop_at, a, &err);
-	metric_inc(metrics_get(ctx->metrics, "weir_alert_posts_total", code == 0 ? "sent" : "failed", NULL, NULL));
-	if (code != 0) /* not tried again: the alert stands in the log, and a queue behind a dead destination would only grow */
-		log_warn(&ctx->log, "alert_not_posted", "a destination did not take an alert; it stands in the log only", LOG_S("destination", d->name),
-			 LOG_S("error", err.text));
+	metric_inc(metrics_get(ctx->metrics, "weir_alert_posts_total", code == 0 ? "sent" : last ? "failed" : "retried", NULL, NULL));
+	if (code != 0)
+		log_warn(&ctx->log, "alert_not_posted", last ? "a destination did not take an alert; it stands in the log only" : "a destination did not take an alert; it is tried again",
+			 LOG_S("destination", d->name), LOG_S("error", err.text));
+	return code == 0;
+}
+
+/* False: the process ends, or so much waits behind this group that it has to do. */
+static bool wait_to_retry(struct alerts *a, int64_t ms)
+{
+	const struct timespec until = cond_deadline(ms);
+	int code = 0;
+	pthread_mutex_lock(&a->lock);
+	while (code == 0 && !atomic_load(&a->stop) && a->queued < QUEUE_MAX / 2)
+		code = pthread_cond_timedwait(&a->wake, &a->lock, &until);
+	pthread_mutex_unlock(&a->lock);
+	return code != 0;
 }
 
 static void send_group(struct daemon_ctx *ctx, size_t n)
@@ -178,10 +195,21 @@ static void send_group(struct daemon_ctx *ctx, size_t n)
 	struct alerts *a = ctx->alerts;
 	ask_silences(ctx);
 	n = leave_out_silenced(ctx, n);
+	const struct alert_destination_config **left = xcalloc(ctx->config->alerts.destination_count + 1, sizeof *left);
+	size_t count = 0;
 	if (*ctx->config->alerts.webhook_url)
-		send_to(ctx, &a->webhook_url, n);
+		left[count++] = &a->webhook_url;
 	for (size_t i = 0; i < ctx->config->alerts.destination_count; i++)
-		send_to(ctx, &ctx->config->alerts.destinations[i], n);
+		left[count++] = &ctx->config->alerts.destinations[i];
+	/* All once before one is tried again: a dead one holds the others up as little as can be. */
+	for (size_t round = 0; count > 0 && (round == 0 || wait_to_retry(a, retry_after_ms[round - 1])); round++) {
+		size_t kept = 0;
+		for (size_t i = 0; i < count; i++)
+			if (!send_to(ctx, left[i], n, round == RETRIES || atomic_load(&a->stop)))
+				left[kept++] = left[i];
+		count = round == RETRIES || atomic_load(&a->stop) ? 0 : kept;
+	}
+	free(left);
 }
 
 /* Until the group is complete: the wait is over, the queue is full, or the process ends. */

@@ -20,7 +20,7 @@ const struct metric_def process_metric_defs[] = {
 	{ .name = "weir_alerts_total", .kind = METRIC_COUNTER, .help = "Alerts said, by state and runbook page.", .labels = { "state", "runbook" } },
 	{ .name = "weir_alert_posts_total",
 	  .kind = METRIC_COUNTER,
-	  .help = "Alerts to destinations: messages sent or failed; alerts dropped because too many waited, or silenced.",
+	  .help = "Alerts to destinations: messages sent, failed, or retried because they were not taken at once; alerts dropped because too many waited, or silenced.",
 	  .labels = { "result" } },
 };
 const size_t process_metric_count = sizeof process_metric_defs / sizeof process_metric_defs[0];

@@ -285,7 +285,7 @@ static void alert(struct check *c, const struct doubt *d, enum alert_state state
 {
 	char key[96], summary[300];
 	summary_of(c, d, summary);
-	snprintf(key, sizeof key, "mismatch:%s:%lld", c->chain->name, (long long)d->incident);
+	snprintf(key, sizeof key, "mismatch %s %lld", c->chain->name, (long long)d->incident);
 	if (state == ALERT_FIRING)
 		alert_raise(c->ctx, key, state, "mismatch", "chain %s: %s; block %lld was read again and says the same", c->chain->name, summary,
 			    (long long)d->first_wrong);

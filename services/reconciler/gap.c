@@ -154,7 +154,7 @@ int gaps_load(struct follow *f, struct error *err)
 static void alert_quarantine(struct follow *f, const struct gap *gap, enum alert_state state)
 {
 	char key[96];
-	snprintf(key, sizeof key, "gap:%s:%lld", f->chain->name, (long long)gap->from);
+	snprintf(key, sizeof key, "gap %s %lld", f->chain->name, (long long)gap->from);
 	if (state == ALERT_FIRING)
 		alert_raise(f->ctx, key, state, "gap",
 			    "chain %s: blocks %lld to %lld could not be had in %u attempts (%s); the ledger waits below them and keeps asking",

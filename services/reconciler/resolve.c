@@ -58,9 +58,23 @@ static int find_ancestor(struct follow *f, int64_t top, int64_t *ret, size_t *re
 	return code;
 }
 
+static const char *finality_key(const struct follow *f, char ret[96])
+{
+	snprintf(ret, 96, "finality %s", f->chain->name);
+	return ret;
+}
+
+/* The chain says again what the ledger has: by itself, or because the ledger followed it. Nothing is said where nothing was wrong. */
+static void end_finality_alert(struct follow *f)
+{
+	char key[96];
+	alert_raise(f->ctx, finality_key(f, key), ALERT_RESOLVED, "finality", "chain %s: ledger and chain have the same finalized blocks again", f->chain->name);
+}
+
 /* A reorg below what was final is followed, since the node is the truth, but only when nobody else contradicts, and never silently. */
 static int check_finality(struct follow *f, int64_t ancestor, size_t endpoint, bool *ret_follow, struct error *err)
 {
+	char key[96];
 	*ret_follow = true;
 	if (ancestor >= f->ledger->head.finalized)
 		return 0;
@@ -76,9 +90,7 @@ static int check_finality(struct follow *f, int64_t ancestor, size_t endpoint, b
 	snprintf(words, sizeof words, "chain %s: a reorg goes back to block %lld, below the finalized block %lld; %s", f->chain->name, (long long)ancestor,
 		 (long long)f->ledger->head.finalized,
 		 *ret_follow ? "weir follows the chain" : "another endpoint has the ledger's block: weir stays and asks again");
-	char key[96];
-	snprintf(key, sizeof key, "finality:%s", f->chain->name);
-	alert_raise(f->ctx, key, ALERT_FIRING, "finality", "%s", words);
+	alert_raise(f->ctx, finality_key(f, key), ALERT_FIRING, "finality", "%s", words);
 	if (!*ret_follow) {
 		endpoints_note_lie(f->endpoints, endpoint, "it tells another finalized block than the other endpoints");
 		return 0;
@@ -140,8 +152,10 @@ static int resolve(struct follow *f, struct error *err)
 	if (code)
 		return code;
 	f->suspect = false;
-	if (agreement == AGREES)
+	if (agreement == AGREES) {
 		drop_strays(f);
+		end_finality_alert(f);
+	}
 	if (agreement != DIFFERS) {
 		f->fork_ancestor = -1;
 		return 0;
@@ -153,7 +167,10 @@ static int resolve(struct follow *f, struct error *err)
 	if (code || !follow_it)
 		return code;
 	metric_inc(f->metrics.forks);
-	return follow_retract(f, ancestor, false, "the chain was reorganized", err);
+	code = follow_retract(f, ancestor, false, "the chain was reorganized", err);
+	if (!code)
+		end_finality_alert(f);
+	return code;
 }
 
 int follow_resolve(struct follow *f, struct error *err)

@@ -14,13 +14,15 @@ class Posts:
     """Keeps the JSON bodies that are posted, by path."""
 
     def __init__(self):
-        self.bodies, self.status = [], 200
+        self.bodies, self.status, self.failing = [], 200, {} # failing: how often, by path
         posts = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self):
                 posts.bodies.append((self.path, json.loads(self.rfile.read(int(self.headers["content-length"])))))
-                self.send_response(posts.status)
+                fails = posts.failing.get(self.path, 0)
+                posts.failing[self.path] = fails - 1
+                self.send_response(500 if fails > 0 else posts.status)
                 self.end_headers()
 
             def log_message(self, *arguments):
