@@ -10,6 +10,7 @@
 struct place {
 	uint8_t header[14], header_size;
 	bool fragmented; /* a message has begun whose last frame is still to come */
+	unsigned fragments; /* of that message so far */
 	uint64_t payload; /* bytes of this frame that are still to come */
 };
 
@@ -190,13 +191,16 @@ static void end_header(struct place *p)
 	p->payload = bytes ? 0 : length;
 	for (unsigned i = 0; i < bytes; i++)
 		p->payload = p->payload << 8 | p->header[2 + i];
-	if (opcode < 8) /* control frames come between the parts of a message */
+	if (opcode < 8) { /* control frames come between the parts of a message */
+		p->fragments = p->fragmented ? p->fragments + 1 : 1;
 		p->fragmented = !(p->header[0] & 0x80);
+	}
 	p->header_size = 0;
 }
 
-/* What breaks the rules is wslay's to refuse; then there is no place to come back to. */
-static void follow(struct place *p, struct bytes data)
+/* What breaks the rules is wslay's to refuse; then there is no place to come back to. Returns how much of it comes before a fragment too many, of which wslay
+ * counts the bytes alone: those of empty ones never are too many. */
+static size_t follow(struct place *p, struct bytes data)
 {
 	for (size_t i = 0; i < data.size;) {
 		if (p->payload > 0) {
@@ -208,7 +212,10 @@ static void follow(struct place *p, struct bytes data)
 		p->header[p->header_size++] = data.data[i++];
 		if (p->header_size == header_size(p->header, p->header_size))
 			end_header(p);
+		if (p->fragments > FRAMES_FRAGMENTS_MAX)
+			return i - 1; /* its header stays incomplete */
 	}
+	return data.size;
 }
 
 void frames_free(struct frames **fp)
@@ -236,8 +243,7 @@ bool frames_input(struct frames *f, struct bytes data)
 	if (!f->ws && is_pong(data)) /* what connections on which nothing happens say */
 		return true;
 	begin(f);
-	follow(&f->place, data);
-	f->input = data;
+	f->input = (struct bytes){ data.data, follow(&f->place, data) };
 	bool ok = true;
 	while (ok && f->input.size > 0 && wslay_event_want_read(f->ws)) {
 		size_t before = f->input.size;
@@ -246,6 +252,8 @@ bool frames_input(struct frames *f, struct bytes data)
 			break;
 	}
 	f->input = (struct bytes){ NULL, 0 };
+	if (ok && f->place.fragments > FRAMES_FRAGMENTS_MAX && !frames_closed(f))
+		frames_close(f, WSLAY_CODE_MESSAGE_TOO_BIG, "a message in too many fragments");
 	ok = flush(f) && ok;
 	if (ok)
 		rest(f);

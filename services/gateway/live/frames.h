@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #define FRAMES_MESSAGE_MAX ((size_t)64 << 10)
+#define FRAMES_FRAGMENTS_MAX 1024 /* of a message, empty ones counted; one more ends the connection (1009) */
 #define FRAMES_HEADER_MAX 10
 
 struct frames;

@@ -444,6 +444,12 @@ static void test_limits(void **state)
 			snprintf(what, sizeof what, "%zu bytes in fragments of %zu", whole, pieces[k]);
 			expect("9.3", what, &in, false, extra ? 0 : 1, 0, extra ? 1009 : OPEN);
 		}
+	for (size_t extra = 0; extra < 2; extra++) {
+		buf_reset(&in);
+		for (size_t i = 0; i < FRAMES_FRAGMENTS_MAX + extra; i++)
+			frame(&in, (i == 0 ? TEXT : CONTINUED) | (i + 1 == FRAMES_FRAGMENTS_MAX + extra ? FIN : 0), text, i == 0);
+		expect("9.3", extra ? "one fragment too many, all but one empty" : "as many fragments as may be, all but one empty", &in, false, extra ? 0 : 1, 0, extra ? 1009 : OPEN);
+	}
 	buf_reset(&in);
 	for (size_t at = 0; at < 65536; at += 1300)
 		frame(&in, (at == 0 ? TEXT : CONTINUED) | (at + 1300 >= 65536 ? FIN : 0), text + at, at + 1300 > 65536 ? 65536 - at : 1300);
