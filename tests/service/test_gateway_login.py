@@ -144,6 +144,20 @@ def test_nothing_tells_whether_a_name_exists(gateway):
     assert (known[0], strip(known[1])) == (unknown[0], strip(unknown[1])) and known[1]["code"] == "login_failed"
 
 
+def test_nothing_tells_whether_a_name_exists_while_Redis_is_away(stores, gateway):
+    make(gateway, "trent")
+    stores.redis.kill()
+    try:
+        known, unknown = (sign_in(gateway, name, "wrong password", "203.0.113.77")[:2] for name in ("trent", "nobody"))
+    finally:
+        stores.redis.start()
+    assert (known[0], known[1]["code"]) == (unknown[0], unknown[1]["code"]) == (503, "dependency_unavailable")
+    stack.wait_until("the record", 60, lambda: gateway.operate("GET", "audit?chain=gateway")[0] == 200)
+    assert [sign_in(gateway, name, "wrong password", "203.0.113.78")[0] for name in ("trent", "nobody")] == [401, 401]
+    tried = {line["words"].get("who") for line in gateway.operate("GET", "audit?chain=gateway&limit=100")[1]["items"] if line["words"].get("action") == "login_failed"}
+    assert {"user:trent", "user:nobody"} <= tried
+
+
 def test_guesses_are_counted_by_address_and_by_name_on_all_gateways(gateway, other):
     make(gateway, "erin")
     codes = [sign_in((gateway, other)[i % 2], "erin", f"guess number {i}", "203.0.113.1")[0] for i in range(25)]

@@ -117,7 +117,7 @@ void admin_login(struct call *call)
 	bool known = pg_rows(r) > 0, good = password_check(call_text(call, "password"), known ? pg_get_text(r, 0, 0) : NULL);
 	if (!good) {
 		log_info(&call->gateway->log, "login_failed", NULL, LOG_S("client", call->request->remote), LOG_S("request_id", call->request->id));
-		if (!known || record(call, name, "login_failed"))
+		if (record(call, name, "login_failed")) /* of a name that nobody has, too: that it cannot be written down would tell that somebody has it */
 			call_problem(call, 401, "login_failed", "name and password do not belong together, or the account is disabled");
 	} else if (record(call, name, "login")) {
 		limit_give_back(call->gateway->limits, &address, 1);
