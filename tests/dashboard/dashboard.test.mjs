@@ -455,7 +455,15 @@ describe('dashboard', { skip: missing || false }, () => {
 
   flow('dead letters: replay of a cause counts first, is followed, and what fails again comes back', async () => {
     const page = await open({ path: '/ui/dead-letters' });
+    // As from a gateway that has looked long enough for one page, and found none.
+    await page.route(/admin\/v1\/dlq\?.*pattern/, async (route) => {
+      const url = route.request().url();
+      const whole = url.replace('&cursor=further', '');
+      return route.fulfill(url === whole ? { json: { items: [], next_cursor: 'further' } } : { response: await route.fetch({ url: whole }) });
+    });
     await panel(page, 'By cause').getByRole('button').filter({ hasText: 'elsewhere' }).click();
+    await until('the page looks further by itself', async () => (await page.getByRole('table', { name: /Dead letters/ }).locator('tbody tr').count()) === 4);
+    await page.unroute(/admin\/v1\/dlq\?.*pattern/);
     await page.route('**/admin/v1/dlq/jobs', (route) => route.fulfill({ json: { dry_run: true, total: 10_000, matching: 23_412, complete: false, job: null } }), { times: 1 });
     await button(page, 'Replay all').click();
     await dialog(page).getByText(/The first 10,000 of at least 23,412 letters/).waitFor();
@@ -491,17 +499,21 @@ describe('dashboard', { skip: missing || false }, () => {
   });
 
   flow('dead letters: those that wait behind another are chosen apart from it, and go on when it is skipped', async () => {
-    assert.deepEqual(await world.order({ do: 'queue', behind: 3 }), { imported: 4, known: 0 });
+    assert.deepEqual(await world.order({ do: 'queue', behind: 60 }), { imported: 61, known: 0 });
     const page = await open({ path: '/ui/dead-letters?subscription=reconciler' });
     const causes = panel(page, 'By cause').getByRole('button').filter({ hasText: 'chain_fork' });
     await until('the one, and those behind it', async () => (await causes.count()) === 2);
     const rows = page.getByRole('table', { name: /Dead letters/ }).locator('tbody tr');
     await causes.filter({ hasText: 'waits behind' }).click();
-    await until('only those behind it', async () => (await rows.count()) === 3);
+    await until('a page of those behind it', async () => (await rows.count()) === 50);
+    await button(page, 'Show more').click();
+    await until('only those behind it', async () => (await rows.count()) === 60);
+    assert.equal(await button(page, 'Show more').count(), 0);
+    assert.ok(page.asked.some((url) => /dlq\/groups\?.*subscription=reconciler/.test(url)), 'clusters of this subscription');
     assert.equal(await causes.filter({ hasText: 'waits behind' }).getAttribute('aria-pressed'), 'true');
     assert.equal(await causes.filter({ hasText: 'timeout' }).getAttribute('aria-pressed'), 'false');
     await button(page, 'Purge all').click();
-    await dialog(page).getByText(/3 letters/).waitFor();
+    await dialog(page).getByText(/60 letters/).waitFor();
     await button(dialog(page), 'Cancel').click();
     await causes.filter({ hasText: 'timeout' }).click();
     await until('only the one', async () => (await rows.count()) === 1);

@@ -2,6 +2,7 @@
 OpenAPI document."""
 import base64
 import datetime
+import itertools
 import json
 import pathlib
 import sys
@@ -173,17 +174,18 @@ def test_export_and_import(api, spoiled):
     operate(api, "POST", f"{DLQ}/import", take, 403, key=OPERATOR)
 
 
+FILES = itertools.count(1)  # what was taken once is not taken again
 DISKS, CLOCKS = 10_050, 5  # more than a job takes by their names, then some of another pattern
 
 
 @pytest.fixture
 def many(world, api):
     """Letters as from files: DISKS of one pattern, then CLOCKS of another. Gone afterwards."""
-    frame = base64.b64encode(wire.framed(2, wire.encode([(1, "elsewhere")]), b"m")).decode()
+    frame, files = base64.b64encode(wire.framed(2, wire.encode([(1, "elsewhere")]), b"m")).decode(), next(FILES)
 
     def line(i):
         error = f"disk d{i} is full" if i < DISKS else f"clock c{i} is late"
-        return json.dumps({"weir_dead_letter": 1, "chain": "dev", "subscription": N, "topic": "raw", "class": "low", "entry": f"1-{1000 + i}", "lane": "shared", "key": "m",
+        return json.dumps({"weir_dead_letter": 1, "chain": "dev", "subscription": N, "topic": "raw", "class": "low", "entry": f"{files}-{1000 + i}", "lane": "shared", "key": "m",
                            "type": "raw_block_backfill", "reason": "timeout", "kind": "head", "parked_at_unix_ms": 1, "frame": frame,
                            "attempts": [{"at_unix_ms": 1, "error_code": "timeout", "error": error, "worker": "w"}]})
 
@@ -209,6 +211,29 @@ def test_a_pattern_counts_all_and_acts_on_what_it_says(api, many):
     assert job["total"] == CLOCKS and job["filter"]["named"]
     stack.wait_until("each was tried", 60, lambda: operate(api, "GET", f"{DLQ}/jobs/{job['id']}")["failed"] == CLOCKS)
     operate(api, "POST", f"{DLQ}/jobs/{job['id']}/cancel", {})
+
+
+def test_what_is_looked_at_for_one_answer_has_a_bound_and_one_subscription_hides_no_other(api, many):
+    pages, cursor = [], ""
+    while cursor is not None:
+        page = operate(api, "GET", f"{DLQ}?pattern=clock%20%23%20is%20late{cursor and '&cursor=' + cursor}")
+        pages.append(len(page["items"]))
+        cursor = page["next_cursor"]
+    assert pages == [0] * 5 + [CLOCKS], "2000 letters for each page, and none is missed"
+    first = operate(api, "GET", f"{DLQ}?pattern=disk%20%23%20is%20full&limit=1000")
+    second = operate(api, "GET", f"{DLQ}?pattern=disk%20%23%20is%20full&limit=1000&cursor={first['next_cursor']}")
+    assert [letter["error"] for letter in (*first["items"], *second["items"])] == [f"disk d{i} is full" for i in range(2000)]
+
+    lost = {"weir_dead_letter": 1, "chain": "dev", "subscription": "reconciler", "topic": "blocks", "class": "low", "entry": "1-7", "lane": "shared", "key": "", "type": "command",
+            "reason": "invalid", "kind": "head", "parked_at_unix_ms": 1, "frame": base64.b64encode(wire.framed(7, b"", b"k")).decode(),
+            "attempts": [{"at_unix_ms": 1, "error_code": "invalid", "error": "not a command", "worker": "w"}]}
+    assert operate(api, "POST", f"{DLQ}/import", {"subscription": "reconciler", "lines": json.dumps(lost)})["imported"] == 1
+    groups = operate(api, "GET", f"{DLQ}/groups")
+    assert not groups["complete"] and groups["scanned"] == 5001
+    assert [(g["subscription"], g["pattern"], g["count"], g["complete"]) for g in groups["items"]] == [(N, "disk # is full", 5000, False), ("reconciler", "not a command", 1, True)]
+    assert operate(api, "GET", f"{DLQ}/groups?subscription=reconciler")["complete"]
+    assert operate(api, "GET", f"{DLQ}/groups?key=nobody") == {"items": [], "scanned": 0, "complete": True}
+    assert operate(api, "POST", f"{DLQ}/purge", {"subscription": "reconciler", "all": True, "why": "the test is over"}) == {"count": 1}
 
 
 def test_what_a_build_does_not_know_is_parked_and_tried_again_by_one_that_knows_it(world, redis, api):

@@ -1,11 +1,11 @@
 // What could not be handled: first by cause, then one by one.
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 
 import { get, type Schema } from '../api';
 import { ago, bytes, count, plural } from '../format';
 import { useAsked } from '../query';
 import { filter, to } from '../router';
-import { More, usePaged } from '../ui/more';
+import { More, usePaged, type Paged } from '../ui/more';
 import { Await, Badge, Button, Empty, Page, Panel, Select, useNow } from '../ui/parts';
 import { useChainNames } from './choose';
 import { Jobs } from './jobs';
@@ -13,6 +13,8 @@ import { LetterActions } from './letter-actions';
 import { asQuery, classes, everything, inWords, kinds, type Filter, type Letter } from './letters';
 
 type Group = Schema<'DeadLetterGroup'>;
+
+const FURTHER_MAX = 25; // pages without a match that are asked for in a row
 
 const subscriptions = ['normalizer', 'reconciler', 'fetcher'] as const;
 
@@ -53,7 +55,7 @@ function Groups({ groups, current }: { groups: readonly Group[]; current: Filter
         <li key={`${g.chain} ${g.subscription} ${g.type} ${g.reason} ${g.pattern} ${waits(g)}`}>
           <button type="button" class="group" aria-pressed={chosen(g)}
             onClick={() => filter(chosen(g) ? nothing : { chain: g.chain, subscription: g.subscription, type: g.type, reason: g.reason, pattern: g.pattern, kind: waits(g) ? 'follower' : undefined })}>
-            <span class="group-count">{count(g.count)}</span>
+            <span class="group-count">{!g.complete && <span aria-hidden="true" title="There are more letters than were looked at">≥ </span>}{!g.complete && <span class="sr">at least </span>}{count(g.count)}</span>
             <span class="group-text">
               <span class="group-head"><b>{waits(g) ? 'waits behind' : g.reason || 'unknown'}</b> <span class="muted">{g.chain} · {g.subscription} · {g.type}</span></span>
               <span class="group-error">{waits(g) ? 'nothing is wrong with these: others of their keys failed before them' : g.error || 'no error was noted'}</span>
@@ -71,12 +73,27 @@ function Groups({ groups, current }: { groups: readonly Group[]; current: Filter
   );
 }
 
+/** No letter yet, but there are more to look at: a page ends where the gateway has looked long enough. */
+function Further({ list }: { list: Paged<Letter> }) {
+  const left = useRef(FURTHER_MAX);
+  useEffect(() => {
+    if (list.moreBusy || list.moreError || left.current === 0) return;
+    left.current--;
+    list.more();
+  });
+  return <><Empty title={left.current > 0 ? 'Looking at older letters first…' : 'None among the letters looked at so far.'} /><More list={list} /></>;
+}
+
 export function DeadLetters({ query }: { query: URLSearchParams }) {
   const names = useChainNames() ?? [];
   const now = useNow(5000);
   const f = Object.fromEntries(Object.keys(everything).map((name) => [name, query.get(name) ?? ''])) as unknown as Filter;
   const narrowed = Object.values(f).some(Boolean);
-  const groups = useAsked(`groups ${f.chain}`, (signal) => get('/admin/v1/dlq/groups', { query: f.chain ? { chain: f.chain } : {}, signal }), 4000);
+  // By all but what the clusters themselves choose: the others stay in view.
+  const { type: _type, reason: _reason, pattern: _pattern, kind: _kind, ...around } = asQuery(f);
+  const [many, setMany] = useState(false);
+  const groups = useAsked(`groups ${JSON.stringify(around)}`, (signal) => get('/admin/v1/dlq/groups', { query: around, signal }), many ? 20_000 : 4000);
+  useEffect(() => setMany(groups.data?.complete === false), [groups.data?.complete]);
   const list = usePaged(`letters ${Object.values(f).join('|')}`, (cursor, signal) => get('/admin/v1/dlq', {
     query: { limit: 50, ...asQuery(f), ...(cursor ? { cursor } : {}) }, ...(signal ? { signal } : {}) }), 4000);
   const [turn, setTurn] = useState(0);
@@ -103,7 +120,7 @@ export function DeadLetters({ query }: { query: URLSearchParams }) {
   };
   const total = groups.data?.items.reduce((n, g) => n + g.count, 0) ?? 0;
   return (
-    <Page title="Dead letters" lead={groups.data && (total === 0 ? 'Nothing waits for a person.' : `${groups.data.complete ? '' : 'At least '}${plural(total, 'message')} could not be handled, for ${plural(groups.data.items.length, 'cause')}.`)}
+    <Page title="Dead letters" lead={groups.data && (total === 0 ? (Object.keys(around).length > 0 ? 'None of these.' : 'Nothing waits for a person.') : `${groups.data.complete ? '' : 'At least '}${plural(total, 'message')} could not be handled, for ${plural(groups.data.items.length, 'cause')}.`)}
       actions={<>
         <Select label="Chain" value={f.chain} options={[['', 'all'], ...names.map((n) => [n, n] as const)]} onChange={(v) => filter({ chain: v || undefined })} />
         <Select label="Subscription" value={f.subscription} options={[['', 'all'], ...subscriptions.map((s) => [s, s] as const)]} onChange={(v) => filter({ subscription: v || undefined })} />
@@ -122,7 +139,7 @@ export function DeadLetters({ query }: { query: URLSearchParams }) {
             : list.items.length === 0 ? undefined : f.subscription ? <LetterActions filter={f} onDone={acted} /> : <span class="muted small">Choose a cause or tick letters to act on them.</span>}>
           <Narrow groups={groups.data?.items ?? []} f={f} />
           <Await asked={list} rows={6}>
-            {() => list.items.length === 0 ? <Empty title="No letter matches." /> : (
+            {() => list.items.length === 0 ? (list.next ? <Further list={list} /> : <Empty title="No letter matches." />) : (
               <>
                 <div class="scroll">
                   <table>

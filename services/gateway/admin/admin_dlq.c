@@ -13,13 +13,15 @@
 #include <string.h>
 #include <time.h>
 
+#define LOOK_MAX 2000 /* letters looked at for one page of a pattern: a page may be short, or empty, and go on */
+
 struct letters { /* being listed */
 	struct call *call;
 	const char *chain, *subscription;
 	const char *pattern; /* of the error; NULL: any */
-	size_t left;
+	size_t left, looked; /* room for letters; how many were looked at for the pattern */
 	char last[64];
-	bool full; /* the page has no room for the letter that came */
+	bool full; /* the page has no room for the letter that came, or took long enough to fill */
 	bool whole; /* show everything */
 	size_t given;
 };
@@ -110,8 +112,13 @@ static void put_letter(struct letters *l, const char *id, const Weir__V1__DeadLe
 static bool on_letter(const char *id, struct bytes body, void *arg)
 {
 	struct letters *l = arg;
+	if (l->pattern && l->looked++ == LOOK_MAX) {
+		l->full = true;
+		return false;
+	}
 	Weir__V1__DeadLetter *letter = weir__v1__dead_letter__unpack(NULL, body.size, body.data);
 	if (l->pattern && !(letter && letter_has_pattern(letter, l->pattern))) {
+		snprintf(l->last, sizeof l->last, "%s", id);
 		if (letter)
 			weir__v1__dead_letter__free_unpacked(letter, NULL);
 		return true;
@@ -252,8 +259,8 @@ void admin_dlq_list(struct call *call)
 				continue;
 			snprintf(l.last, sizeof l.last, "%s", here ? place.letter : "");
 			begun = true;
-			/* one more than fits tells whether there is another page; which of them have the pattern is only known here */
-			code = dead_letter_list(bus, l.chain, l.subscription, &filter, l.last, l.pattern ? 0 : l.left + 1, on_letter, &l, &err);
+			/* one more than fits tells whether there is another page */
+			code = dead_letter_list(bus, l.chain, l.subscription, &filter, l.last, l.pattern ? LOOK_MAX - l.looked + 1 : l.left + 1, on_letter, &l, &err);
 			if (l.full)
 				snprintf(next, sizeof next, "%s %s %s", l.chain, l.subscription, l.last[0] ? l.last : "0-0");
 		}

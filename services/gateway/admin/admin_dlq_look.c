@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SCAN_MAX 5000 /* letters looked at for one answer: beyond it, counts are lower bounds */
+#define SCAN_MAX 5000 /* letters of a subscription looked at for one answer: beyond it, its counts are lower bounds */
 #define GROUPS_MAX 200
 #define RAW_MAX 16384 /* bytes of a frame shown */
 
@@ -23,13 +23,15 @@ struct group {
 	bool waits; /* behind others: nothing is wrong with them, so neither reason nor pattern tells them from letters in general */
 	char pattern[ERROR_PATTERN_MAX + 1];
 	uint64_t count, heads, replayed, bytes, first_ms, last_ms;
+	bool more; /* letters of its subscription were not looked at */
 };
 
 struct grouping {
 	const char *chain, *subscription;
 	struct group items[GROUPS_MAX];
 	size_t count;
-	uint64_t scanned, left_out;
+	uint64_t scanned, scanned_here; /* in all; of this subscription */
+	bool more_here, left_out;
 };
 
 static struct group *find_group(struct grouping *g, bool waits, const char *type, const char *reason, const char *error)
@@ -53,11 +55,11 @@ static struct group *find_group(struct grouping *g, bool waits, const char *type
 static bool on_letter(const char *id, struct bytes body, void *arg)
 {
 	struct grouping *g = arg;
-	if (g->scanned == SCAN_MAX) {
-		g->left_out++;
+	if (g->scanned_here == SCAN_MAX) {
+		g->more_here = true;
 		return false;
 	}
-	g->scanned++;
+	g->scanned_here++;
 	Weir__V1__DeadLetter *letter = weir__v1__dead_letter__unpack(NULL, body.size, body.data);
 	if (!letter)
 		return true;
@@ -79,7 +81,7 @@ static bool on_letter(const char *id, struct bytes body, void *arg)
 			group->newest_id = xstrdup(id);
 		}
 	} else {
-		g->left_out++;
+		g->left_out = true;
 	}
 	weir__v1__dead_letter__free_unpacked(letter, NULL);
 	return true;
@@ -100,6 +102,7 @@ static void put_groups(struct buf *out, const struct grouping *g)
 		put_text(out, "error", group->error ? group->error : "");
 		put_text(out, "newest_id", group->newest_id ? group->newest_id : "");
 		put_u64(out, "count", group->count);
+		put_bool(out, "complete", !group->more);
 		put_u64(out, "heads", group->heads);
 		put_u64(out, "replayed", group->replayed);
 		put_u64(out, "bytes", group->bytes);
@@ -109,8 +112,22 @@ static void put_groups(struct buf *out, const struct grouping *g)
 	}
 	put_end(out, ']');
 	put_u64(out, "scanned", g->scanned);
-	put_bool(out, "complete", g->left_out == 0);
+	put_bool(out, "complete", !g->left_out);
 	put_end(out, '}');
+}
+
+static int scan(struct control *control, const struct dead_letter_filter *filter, struct grouping *g, struct error *err)
+{
+	g->scanned_here = 0;
+	g->more_here = false;
+	int code = dead_letter_list(control_take(control), g->chain, g->subscription, filter, NULL, SCAN_MAX + 1, on_letter, g, err);
+	control_give(control);
+	g->scanned += g->scanned_here;
+	g->left_out = g->left_out || g->more_here;
+	for (size_t i = 0; i < g->count; i++)
+		if (g->items[i].chain == g->chain && g->items[i].subscription == g->subscription)
+			g->items[i].more = g->more_here;
+	return code;
 }
 
 void admin_dlq_groups(struct call *call)
@@ -122,15 +139,13 @@ void admin_dlq_groups(struct call *call)
 	if (!admin_check_letters(call, subscription, chain) || !admin_letter_filter(call, &filter))
 		return;
 	struct grouping *g = xmalloc(sizeof *g);
-	struct bus *bus = control_take(call->gateway->control);
 	for (size_t i = 0; !code && i < call->gateway->chain_count; i++)
 		for (size_t k = 0; !code && k < LETTER_SUBSCRIPTIONS; k++) {
 			g->chain = call->gateway->chains[i].chain.name;
 			g->subscription = letter_subscriptions[k];
 			if ((!chain || strcmp(chain, g->chain) == 0) && (!subscription || strcmp(subscription, g->subscription) == 0))
-				code = dead_letter_list(bus, g->chain, g->subscription, &filter, NULL, 0, on_letter, g, &err);
+				code = scan(call->gateway->control, &filter, g, &err);
 		}
-	control_give(call->gateway->control);
 	if (code)
 		call_failed(call, &err);
 	else
