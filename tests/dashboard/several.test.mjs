@@ -49,6 +49,11 @@ describe('several chains and gateways', { skip: missing || false }, () => {
     await page.getByText(/No (dead )?letter/).first().waitFor();
     await page.goto(`${world.facts.admin}/ui/dead-letters?chain=dev`);
     await until('letters of the first', async () => (await page.getByRole('table', { name: /Dead letters/ }).locator('tbody tr').count()) === 3);
+    await page.goto(`${world.facts.admin}/ui/dead-letters?subscription=normalizer`);
+    await page.getByText('Choose a chain to act on all its letters.').waitFor();
+    assert.equal(await page.getByRole('button', { name: /Replay all|Purge all/ }).count(), 0, 'the letters of two chains are no one order');
+    await page.getByRole('combobox', { name: 'Chain' }).selectOption('dev');
+    await page.getByRole('button', { name: 'Replay all' }).waitFor();
     const weir = connect(world.facts.admin, { key: world.facts.keys.admin });
     await weir.post('/admin/v1/chains/{chain}/pause', { path: { chain: 'second' }, body: { reason: 'only this one' } });
     await page.goto(`${world.facts.admin}/ui/audit/second`);

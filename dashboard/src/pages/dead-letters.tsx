@@ -136,7 +136,7 @@ export function DeadLetters({ query }: { query: URLSearchParams }) {
           actions={picked.length > 0 && one
             ? mixed ? <span class="muted small">Select letters of one chain and subscription to act on them.</span>
               : <LetterActions filter={{ ...everything, chain: one.chain, subscription: one.subscription }} letters={picked} onDone={acted} />
-            : list.items.length === 0 ? undefined : f.subscription ? <LetterActions filter={f} onDone={acted} /> : <span class="muted small">Choose a cause or tick letters to act on them.</span>}>
+            : list.items.length === 0 ? undefined : f.subscription ? <LetterActions filter={f} several={names.length > 1} onDone={acted} /> : <span class="muted small">Choose a cause or tick letters to act on them.</span>}>
           <Narrow groups={groups.data?.items ?? []} f={f} />
           <Await asked={list} rows={6}>
             {() => list.items.length === 0 ? (list.next ? <Further list={list} /> : <Empty title="No letter matches." />) : (

@@ -22,8 +22,8 @@ function Preview({ n, matching, complete, words }: { n: number; matching: number
   );
 }
 
-/** letters given: exactly those; otherwise all that match the filter. */
-export function LetterActions({ filter, letters, onDone }: { filter: Filter; letters?: readonly Letter[]; onDone: () => void }) {
+/** letters given: exactly those; otherwise all that match the filter. several: chains are served, so one must be chosen. */
+export function LetterActions({ filter, letters, several = false, onDone }: { filter: Filter; letters?: readonly Letter[]; several?: boolean; onDone: () => void }) {
   const { may } = useWho();
   const [open, setOpen] = useState<'replay' | 'purge'>();
   const [rate, setRate] = useState('');
@@ -33,6 +33,7 @@ export function LetterActions({ filter, letters, onDone }: { filter: Filter; let
   // A job takes so many of a cluster at once; a purge takes all that were found.
   const n = open === 'purge' ? meant.data?.matching : meant.data?.total;
   if (!may('operator')) return null;
+  if (several && filter.chain === '') return <span class="muted small">Choose a chain to act on all its letters.</span>;
   const blocked = filter.subscription === '' || letters?.length === 0;
   const close = (): void => setOpen(undefined);
   const replay = async (why: string): Promise<void> => {
