@@ -120,6 +120,7 @@ struct config {
 		int64_t max_connections, max_body_bytes, request_timeout_ms;
 		int64_t max_websockets, max_replays, websocket_queue_bytes, final_answers_bytes;
 		int64_t address_limit, key_limit; /* units of cost per minute; 0: no limit */
+		int64_t http_per_address; /* connections at a time; 0: no limit */
 		int64_t connections_per_address, connections_per_key; /* held at a time; 0: no limit */
 		int64_t drain_ms, recent_answers_bytes;
 		int64_t watchlists_per_owner, watchlist_addresses, watchlist_memory_bytes;

@@ -117,6 +117,8 @@ const struct setting settings[] = {
 	  "Cost per minute that one address may ask for without a key (IPv6: one /64), over all gateways; most requests cost 1. 0: no limit." },
 	{ OWNER_CONFIG, "gateway.key_limit", SETTING_INT, C(gateway.key_limit), "1000", 0, 10000000, NULL,
 	  "The same for each key, wherever it is used from." },
+	{ OWNER_CONFIG, "gateway.http_per_address", SETTING_INT, C(gateway.http_per_address), "1024", 0, 100000, NULL,
+	  "Connections to the clients' listener that one address may hold on each gateway (IPv6: one /64), open WebSockets not counted; one more is closed when it comes. Addresses of limit_exempt and trusted_proxies are not counted. 0: no limit." },
 	{ OWNER_CONFIG, "gateway.connections_per_address", SETTING_INT, C(gateway.connections_per_address), "128", 0, 100000, NULL,
 	  "WebSockets and event streams that one address may hold without a key on each gateway (IPv6: one /64). 0: no limit." },
 	{ OWNER_CONFIG, "gateway.connections_per_key", SETTING_INT, C(gateway.connections_per_key), "1024", 0, 100000, NULL, "The same for each key." },

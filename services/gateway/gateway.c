@@ -202,6 +202,7 @@ static int open_listeners(struct gateway *gateway, struct error *err)
 					.address = c->gateway.listen,
 					.tls = gateway->clients_tls,
 					.max_connections = c->gateway.max_connections + c->gateway.max_websockets,
+					.connections_per_peer = c->gateway.http_per_address,
 					.max_body_bytes = c->gateway.max_body_bytes,
 					.request_timeout_ms = c->gateway.request_timeout_ms,
 					.threads = CLIENT_THREADS,
@@ -213,6 +214,7 @@ static int open_listeners(struct gateway *gateway, struct error *err)
 					.turned_away = shed_turned_away,
 					.observe = observe_client,
 					.trusted = &gateway->trusted_proxies,
+					.exempt = &gateway->limit_exempt,
 					.websocket_path = "/v1/ws",
 					.websocket_admit = admit_websocket,
 					.websocket_room = hub_has_room,
@@ -226,6 +228,7 @@ static int open_listeners(struct gateway *gateway, struct error *err)
 	options.address = c->gateway.admin_listen;
 	options.tls = gateway->admins_tls;
 	options.max_connections = 64;
+	options.connections_per_peer = 0;
 	options.threads = 1;
 	options.workers = 4;
 	options.handler = call_admin;

@@ -485,7 +485,7 @@ static void talk(struct http *http, unsigned switches, size_t piece, struct byte
 		abort();
 	fcntl(pair[1], F_SETFL, O_NONBLOCK);
 	atomic_fetch_add(&http->connections, 1);
-	http_loop_take(&http->loops[0], pair[1], &from);
+	http_loop_take(&http->loops[0], pair[1], &from, false);
 	bool open = true;
 	for (size_t at = 0; open && at < input.size; at += piece)
 		open = say(http, pair[0], (struct bytes){ input.data + at, input.size - at < piece ? input.size - at : piece }, answer);

@@ -3,6 +3,7 @@ import concurrent.futures
 import json
 import pathlib
 import re
+import socket
 import sys
 import time
 import urllib.request
@@ -269,6 +270,44 @@ def test_connections_of_a_client_are_limited(stores):
     assert all(lives(ws) for ws in by_key)
     held.pop().close()
     stack.wait_until("the room of the one that went", 60, lambda: lives(connect(gateway, "192.0.2.1")))
+    gateway.stop()
+
+
+def held(gateway, source):
+    """A connection from this address that was answered and stays open; None: it was closed instead."""
+    host, port = gateway.api.split("//")[1].split(":")
+    s = socket.create_connection((host, int(port)), timeout=60, source_address=(source, 0))
+    try:
+        s.sendall(b"GET /v1/none HTTP/1.1\r\nHost: a\r\n\r\n")
+        if s.recv(65536).startswith(b"HTTP/1.1 404"):
+            return s
+    except ConnectionError:
+        pass
+    s.close()
+    return None
+
+
+def test_one_address_cannot_hold_every_connection(stores):
+    gateway = stores.gateway({"gateway": {"limit_exempt": "127.0.0.5", "trusted_proxies": "127.0.0.4", "address_limit": 0, "http_per_address": 3}})
+    mine = [held(gateway, "127.0.0.2") for _ in range(3)]
+    assert all(mine) and held(gateway, "127.0.0.2") is None, "one too many"
+    others = [held(gateway, source) for source in ("127.0.0.3", *["127.0.0.4"] * 5, *["127.0.0.5"] * 5)]
+    assert all(others), "another address, a proxy, one that no limit counts for"
+    mine.pop().close()
+    stack.wait_until("the room of the one that went", 60, lambda: mine.append(held(gateway, "127.0.0.2")) or mine[-1])
+    mine[-1].close()
+    sockets = []
+
+    def upgraded():
+        try:
+            plain = socket.create_connection(("127.0.0.1", int(gateway.api.rsplit(":", 1)[1])), timeout=60, source_address=("127.0.0.2", 0))
+            sockets.append(websocket.create_connection(gateway.api.replace("http", "ws") + "/v1/ws", timeout=60, socket=plain))
+        except (OSError, websocket.WebSocketException):
+            return False
+        return len(sockets) == 5
+    stack.wait_until("five WebSockets beside two plain connections: they are counted by themselves", 60, upgraded)
+    for s in [*[m for m in mine if m], *others, *sockets]:
+        s.close()
     gateway.stop()
 
 

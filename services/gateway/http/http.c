@@ -1,5 +1,6 @@
 /* http.c - what happens to a request: checked, handed to a worker, answered; opening and closing. Bytes move in http_loop.c. */
 #include "http/http_internal.h"
+#include "http/peers.h"
 
 #include "base/clock.h"
 
@@ -393,6 +394,8 @@ int http_open(const struct http_options *options, struct http **ret, struct erro
 	pthread_mutex_init(&http->lock, NULL);
 	pthread_cond_init(&http->queued, NULL);
 	note_address(http, fd);
+	if (options->connections_per_peer > 0)
+		http->peers = peers_new(options->connections_per_peer);
 	http->workers = xcalloc(options->workers, sizeof *http->workers);
 	for (; http->worker_count < options->workers; http->worker_count++)
 		if (pthread_create(&http->workers[http->worker_count], NULL, work, http) != 0)
@@ -445,6 +448,7 @@ void http_close(struct http **httpp)
 	wait_until_sent(http);
 	http_loops_close(http);
 	close(http->listen_fd);
+	peers_free(&http->peers);
 	xfree(&http->workers);
 	pthread_cond_destroy(&http->queued);
 	pthread_mutex_destroy(&http->lock);

@@ -132,6 +132,7 @@ struct http_options {
 	const char *address; /* "host:port" */
 	struct tls *tls; /* NULL: plain. Outlives the listener */
 	int64_t max_connections, max_body_bytes, request_timeout_ms;
+	int64_t connections_per_peer; /* one more is closed when it comes; upgraded ones no longer count, nor do those of `trusted` and `exempt`. 0: no limit */
 	unsigned threads, workers; /* both 0: the caller moves the server (http_internal.h), which tests do that want no accidents of time */
 	http_handler *handler;
 	enum http_at_once (*at_once)(const struct http_request *, struct http_response *, void *arg); /* asked first, by the thread that reads: must not wait. May be NULL */
@@ -142,6 +143,7 @@ struct http_options {
 	void (*turned_away)(struct http_response *, const char *instance, const char *request_id, void *arg); /* made once a second */
 	void (*observe)(const struct http_request *, const struct http_response *, double seconds, void *arg); /* after each answer; may be NULL */
 	const struct client_ranges *trusted; /* proxies whose X-Forwarded-For counts */
+	const struct client_ranges *exempt;  /* from connections_per_peer; may be NULL */
 	const char *websocket_path; /* NULL: none */
 	bool (*websocket_admit)(const struct http_request *, struct http_response *, void *arg); /* false: refused with the response; must not block */
 	bool (*websocket_room)(void *arg); /* false: 503 */

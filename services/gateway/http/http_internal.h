@@ -57,6 +57,7 @@ struct http_conn { /* of its loop's thread, but for done_next and left */
 	bool detached;    /* not in the epoll set */
 	_Atomic bool left; /* the peer has ended its side; read by workers, too */
 	struct sockaddr_storage address;
+	bool counted; /* in http->peers */
 	struct buf in;
 	struct h1_scan scan;
 	struct exchange *x;
@@ -92,6 +93,7 @@ struct http_socket {
 
 struct http {
 	struct http_options options;
+	struct peers *peers; /* NULL: nobody is counted */
 	char address[160];
 	int listen_fd;
 	_Atomic int64_t connections, busy; /* busy: an answer is being made or sent */
@@ -114,8 +116,8 @@ struct http {
 int http_loops_open(struct http *, struct error *);
 void http_loops_wake(struct http *);
 void http_loops_close(struct http *);
-/* Takes a connected socket, non-blocking, whose peer has the address. It counts as a connection already. On the loop's thread. */
-void http_loop_take(struct http_loop *, int fd, const struct sockaddr_storage *);
+/* Takes a connected socket, non-blocking, whose peer has the address. It counts as a connection already, and as its peer's if so said. On the loop's thread. */
+void http_loop_take(struct http_loop *, int fd, const struct sockaddr_storage *, bool counted);
 /* Waits for something to do, at most so long, and does it. What the loop's thread does again and again. */
 void http_loop_turn(struct http_loop *, int timeout_ms);
 /* The exchange was answered, or its connection released: its loop goes on with it. Any thread. */

@@ -1,5 +1,6 @@
 /* http_loop.c - threads that accept, read and write: one epoll set each, edge-triggered, so that no request costs a change of it. */
 #include "http/http_internal.h"
+#include "http/peers.h"
 
 #include "base/clock.h"
 
@@ -58,6 +59,10 @@ static void forget(struct http_conn *conn)
 	*(conn->previous ? &conn->previous->next : &loop->conns) = conn->next;
 	if (conn->next)
 		conn->next->previous = conn->previous;
+	if (conn->counted) {
+		const struct client_address peer = client_address_of((const struct sockaddr *)&conn->address);
+		peers_leave(loop->http->peers, &peer);
+	}
 	http_exchange_free(&conn->x);
 	buf_free(&conn->in);
 	buf_free(&conn->out);
@@ -92,11 +97,11 @@ static void listen_again(struct http_loop *loop)
 		loop->listening = epoll_ctl(loop->epoll, EPOLL_CTL_DEL, http->listen_fd, NULL) != 0;
 }
 
-void http_loop_take(struct http_loop *loop, int fd, const struct sockaddr_storage *address)
+void http_loop_take(struct http_loop *loop, int fd, const struct sockaddr_storage *address, bool counted)
 {
 	const struct http *http = loop->http;
 	struct http_conn *conn = xmalloc(sizeof *conn);
-	*conn = (struct http_conn){ .io.fd = fd, .loop = loop, .since_ms = clock_mono_ms(), .address = *address, .next = loop->conns };
+	*conn = (struct http_conn){ .io.fd = fd, .loop = loop, .since_ms = clock_mono_ms(), .address = *address, .counted = counted, .next = loop->conns };
 	conn->in = (struct buf)BUF_INIT(4 * READ_SIZE);
 	conn->out = (struct buf)BUF_INIT(READ_SIZE);
 	if (conn->next)
@@ -121,6 +126,15 @@ static void set_up(int fd)
 		setsockopt(fd, IPPROTO_TCP, options[i].option, &options[i].value, sizeof options[i].value);
 }
 
+/* False: its peer has as many as it may have. A proxy has those of all its clients. */
+static bool count_peer(const struct http *http, const struct sockaddr_storage *address, bool *ret_counted)
+{
+	const struct client_address peer = client_address_of((const struct sockaddr *)address);
+	const struct client_ranges *trusted = http->options.trusted, *exempt = http->options.exempt;
+	*ret_counted = http->peers && !(trusted && client_ranges_have(trusted, &peer)) && !(exempt && client_ranges_have(exempt, &peer));
+	return !*ret_counted || peers_enter(http->peers, &peer);
+}
+
 /* Where there is no room others wait in the kernel's queue. */
 static void accept_some(struct http_loop *loop)
 {
@@ -138,8 +152,14 @@ static void accept_some(struct http_loop *loop)
 			atomic_fetch_sub(&http->connections, 1);
 			return;
 		}
+		bool counted;
+		if (!count_peer(http, &address, &counted)) {
+			close(fd);
+			atomic_fetch_sub(&http->connections, 1);
+			continue;
+		}
 		set_up(fd);
-		http_loop_take(loop, fd, &address);
+		http_loop_take(loop, fd, &address, counted);
 	}
 }
 
