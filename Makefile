@@ -11,6 +11,7 @@
 #   make bench-gateway   the gateway, against raw system calls and other servers
 #   make http-peers      the bytes of the HTTP/1 cases to other servers, for docs/http-conformance.md
 #   make torture         the full proof figures (hours)
+#   make coverage-bus    which lines of lib/bus its unit tests run
 #   make mutants         each promise's mechanism removed in turn: its test must fail
 #   make images          the four images, with docker, podman or buildah    make deb       a Debian package into $(BUILD)
 #   make sbom            what is in them, as SPDX                make images-run  builds them from nothing and rehearses the chart in them
@@ -189,6 +190,12 @@ print-unit-bins:
 	@echo $(UNIT_BINS)
 test-unit: unit-bins
 	$(Q)WEIR_BIN=$(abspath $(BUILD))/bin tools/run-unit $(UNIT_BINS)
+BUS_UNIT_BINS := $(filter $(BUILD)/tests/unit/bus/%,$(UNIT_BINS))
+.PHONY: coverage-bus coverage-bus-run
+coverage-bus:
+	$(Q)$(MAKE) CC=gcc BUILD=$(BUILD)-coverage OPT="-O0 -g --coverage -fprofile-update=atomic" HARD= LDFLAGS=--coverage coverage-bus-run
+coverage-bus-run: $(BUS_UNIT_BINS) actor-bins
+	$(Q)tools/coverage-bus $(BUILD) $(BUS_UNIT_BINS)
 
 BENCH_SRC  := $(sort $(wildcard tests/bench/*.c))
 BENCH_BINS := $(BENCH_SRC:tests/bench/%.c=$(BUILD)/tests/bench/%)

@@ -145,6 +145,27 @@ static int edit_first(uint16_t type, uint16_t version, struct bytes body, void *
 	return 0;
 }
 
+static void test_edit_too_large(void **state)
+{
+	(void)state;
+	struct bus *bus = fixture_bus("w");
+	struct bus_worker *w = worker(bus);
+	struct letter l = { 0 };
+	struct error err = { 0 };
+	make_letter(bus, w, &l);
+	const struct dead_letter_edit e = { .body = { xcalloc(1, FRAME_BODY_MAX + 1), FRAME_BODY_MAX + 1 }, .who = "me", .why = "large" };
+	assert_int_equal(dead_letter_edit(bus, "test", SUB, l.id, &e, NULL, &err), WEIR_LIMIT);
+	free((void *)(uintptr_t)e.body.data);
+	struct letter now = { 0 };
+	assert_int_equal(dead_letter_show(bus, "test", SUB, l.id, keep, &now, NULL), 0);
+	assert_int_equal(now.body->n_edits, 0);
+	assert_int_equal(now.body->frame.len, l.body->frame.len);
+	forget(&now);
+	forget(&l);
+	bus_worker_close(&w);
+	bus_close(&bus);
+}
+
 static void test_two_edits_at_once(void **state)
 {
 	(void)state;
@@ -330,6 +351,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_edit, fixture_flush),
+		cmocka_unit_test_setup(test_edit_too_large, fixture_flush),
 		cmocka_unit_test_setup(test_two_edits_at_once, fixture_flush),
 		cmocka_unit_test_setup(test_skip, fixture_flush),
 		cmocka_unit_test_setup(test_skip_needs_followers_lane, fixture_flush),

@@ -72,6 +72,29 @@ static void vital_ones_make_it_ill_others_degrade_it(void **state)
 	bus_health_free(&h);
 }
 
+static void there_are_so_many_checks_and_no_more(void **state)
+{
+	(void)state;
+	struct bus_health *h = bus_health_new(NULL);
+	struct error err = { 0 };
+	int code = 0;
+	char name[16];
+	for (int i = 0; i < BUS_HEALTH_CHECKS; i++) {
+		snprintf(name, sizeof name, "c%d", i);
+		assert_int_equal(bus_health_add(h, name, 100, true, as_told, &code, &err), 0);
+	}
+	assert_int_equal(bus_health_add(h, "one more", 100, true, as_told, &code, &err), WEIR_LIMIT);
+	struct buf out = BUF_INIT(1u << 20);
+	bus_health_turn(h);
+	bus_health_print(h, &out);
+	yyjson_doc *doc = yyjson_read(buf_str(&out), out.size, 0);
+	assert_non_null(doc);
+	assert_int_equal(yyjson_arr_size(yyjson_obj_get(yyjson_doc_get_root(doc), "checks")), BUS_HEALTH_CHECKS);
+	yyjson_doc_free(doc);
+	buf_free(&out);
+	bus_health_free(&h);
+}
+
 static void checks_run_when_they_are_due_and_keep_their_changes(void **state)
 {
 	(void)state;
@@ -237,6 +260,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(vital_ones_make_it_ill_others_degrade_it),
+		TEST(there_are_so_many_checks_and_no_more),
 		TEST(checks_run_when_they_are_due_and_keep_their_changes),
 		TEST(a_redis_that_is_gone_is_noticed_and_its_return),
 		TEST(a_subscription_that_stalls_is_noticed),

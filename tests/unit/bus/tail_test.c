@@ -249,10 +249,35 @@ static void test_password_and_permissions(void **state)
 	bus_close(&bus);
 }
 
+static bool stopping(void *arg)
+{
+	(void)arg;
+	return true;
+}
+
+static void test_wrong_class_and_stop(void **state)
+{
+	(void)state;
+	struct bus *bus = fixture_bus("w");
+	struct bus_tail *t;
+	struct bus_message *m;
+	struct error err = { 0 };
+	size_t n;
+	uint64_t first;
+	assert_int_equal(bus_tail_open(bus, "test", TOPIC_LEDGER, "urgent", &t, &err), WEIR_INVALID);
+	assert_non_null(strstr(err.text, "urgent"));
+	t = tail_after(bus, 0);
+	bus_set_stop(bus, stopping, NULL);
+	assert_int_equal(bus_tail_read(t, 10, 60000, &m, &n, &first, &err), WEIR_CANCELED);
+	bus_tail_close(&t);
+	bus_close(&bus);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_seek_and_gap, fixture_flush),
+		cmocka_unit_test_setup(test_wrong_class_and_stop, fixture_flush),
 		cmocka_unit_test_setup(test_generations, fixture_flush),
 		cmocka_unit_test_setup(test_flushed_stream_is_a_gap, fixture_flush),
 		cmocka_unit_test_setup(test_undecodable_is_a_gap, fixture_flush),
