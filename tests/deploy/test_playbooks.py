@@ -255,16 +255,3 @@ def test_postgres_restore(world):
     world.grow(5)
     faultless(suite, world.node, accounts, height)
     assert stack.http_json(suite.api + "/v1/chains", headers={"Authorization": f"Bearer {key}"})[0] == 200, "a key of before the backup"
-
-
-def test_secret_rotation(world):
-    world.run("secret-rotation")
-    world.grow(5)
-
-    suite = world.suite
-    assert [name for name in suite.processes if not suite.ready(name)] == [], "every process is ready"
-
-    def auth(password):
-        return world.redis.command("AUTH", "weir", password)
-
-    assert auth(NEW).startswith("+OK") and "WRONGPASS" in auth(OLD)

@@ -112,7 +112,7 @@ static void problem(long status, const struct buf *answer, const char *url, cons
 	yyjson_doc_free(doc);
 }
 
-static struct curl_slist *headers_of(const struct settings *s, bool admin, bool body)
+static struct curl_slist *headers_of(const struct settings *s, bool with_key, bool body)
 {
 	struct curl_slist *headers = curl_slist_append(NULL, "Accept: application/json");
 	if (body)
@@ -122,7 +122,7 @@ static struct curl_slist *headers_of(const struct settings *s, bool admin, bool 
 		headers = curl_slist_append(headers, line);
 		free(line);
 	}
-	if (admin && *s->key) {
+	if (with_key && *s->key) {
 		char *line = xasprintf("Authorization: Bearer %s", s->key);
 		headers = curl_slist_append(headers, line);
 		free(line);
@@ -130,10 +130,10 @@ static struct curl_slist *headers_of(const struct settings *s, bool admin, bool 
 	return headers;
 }
 
-static CURLcode perform(const struct settings *s, bool admin, const char *url, yyjson_mut_doc *body, struct buf *answer, long *ret_status)
+static CURLcode perform(const struct settings *s, bool with_key, const char *url, yyjson_mut_doc *body, struct buf *answer, long *ret_status)
 {
 	static CURL *curl; /* kept: explain asks for every block, and all of it goes over one connection */
-	struct curl_slist *headers = headers_of(s, admin, body != NULL);
+	struct curl_slist *headers = headers_of(s, with_key, body != NULL);
 	char *text = body ? yyjson_mut_write(body, 0, NULL) : NULL;
 	if (!curl)
 		curl = curl_easy_init();
@@ -165,7 +165,13 @@ yyjson_doc *ask(const struct settings *s, bool admin, const char *path, yyjson_m
 	struct buf answer = BUF_INIT(ANSWER_MAX);
 	yyjson_doc *doc = NULL;
 	long status = 0;
-	CURLcode r = perform(s, admin, url, body, &answer, &status);
+	static bool clients_need_keys; /* gateway.anonymous is off; where it is on, the API would refuse an operators' key of the settings */
+	CURLcode r = perform(s, admin || clients_need_keys, url, body, &answer, &status);
+	if (!admin && !clients_need_keys && status == 401 && *s->key) {
+		clients_need_keys = true;
+		buf_reset(&answer);
+		r = perform(s, true, url, body, &answer, &status);
+	}
 	if (answer.overflow)
 		error_set(err, WEIR_LIMIT, "%s: the answer is larger than %u MiB; ask for less with --limit", url, ANSWER_MAX >> 20);
 	else if (r == CURLE_OPERATION_TIMEDOUT)
