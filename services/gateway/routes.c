@@ -108,7 +108,7 @@ const struct route admin_routes[] = {
 	{ "POST", "/admin/v1/dlq/jobs/{id}/resume", ROLE_OPERATOR, admin_dlq_job_resume, { CHAIN, WHY(false) } },
 	{ "POST", "/admin/v1/dlq/jobs/{id}/cancel", ROLE_OPERATOR, admin_dlq_job_cancel, { CHAIN, WHY(false) } },
 	{ "GET", "/admin/v1/dlq/{subscription}/{id}", ROLE_VIEWER, admin_dlq_show, { CHAIN } },
-	{ "GET", "/admin/v1/dlq/{subscription}/{id}/payload", ROLE_VIEWER, admin_dlq_payload, { CHAIN } },
+	{ "GET", "/admin/v1/dlq/{subscription}/{id}/payload", ROLE_VIEWER, admin_dlq_payload, { CHAIN, { "whole", PARAMETER_BOOL, 0, 0, false } } },
 	{ "POST", "/admin/v1/dlq/{subscription}/{id}/edit", ROLE_ADMIN, admin_dlq_edit,
 	  { CHAIN, { "body", PARAMETER_TEXT, 0, TEXT_MAX, true }, { "frame_sha256", PARAMETER_TEXT, 64, 64, false }, WHY(true) } },
 	{ "POST", "/admin/v1/dlq/{subscription}/{id}/skip", ROLE_ADMIN, admin_dlq_skip, { CHAIN, WHY(true) } },

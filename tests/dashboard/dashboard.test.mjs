@@ -551,6 +551,24 @@ describe('dashboard', { skip: missing || false }, () => {
     assert.equal(line?.who, 'local');
   });
 
+  flow('dead letters: one of more than 16 KiB is edited whole', async () => {
+    await world.order({ do: 'park', letters: 1, bytes: 20_000 });
+    const large = await until('the large letter', async () => (await letters()).find((l) => l.bytes > 20_000));
+    const page = await open({ path: `/ui/dead-letters/dev/normalizer/${large.id}?tab=raw` });
+    await page.getByText('the first 16.0 KiB are shown').waitFor();
+    await page.getByRole('tab', { name: 'Edit' }).click();
+    const text = page.getByLabel(/The message, in hex/);
+    const before = await text.inputValue();
+    assert.ok(before.split(/\s+/).length > 20_000 && before.endsWith('00'), before.slice(-40));
+    await text.fill(`${before.slice(0, -2)}07`);
+    assert.match(await page.getByRole('group', { name: 'What changes' }).innerText(), /1 taken out, 1 put in/);
+    await button(page, 'Review and keep').click();
+    await dialog(page).getByLabel(/Reason/).fill('its last byte');
+    await dialog(page).getByRole('button', { name: 'Keep' }).click();
+    await page.getByText('The letter was edited').waitFor();
+    await page.getByText(/by local, .*: its last byte/).waitFor();
+  });
+
   flow('connections and settings show what is, and no secret', async () => {
     await watchlists.one();
     const page = await open({ path: '/ui/connections' });

@@ -1,7 +1,7 @@
 """A whole suite for the browser's tests: real Redis, PostgreSQL, node with traffic and reorgs, the four services, the dashboard's files.
 
 With "several" as second argument there are two chains and two gateways. Prints one JSON line when it is ready, then obeys one JSON line at a time on standard input and answers with one; ends with its input.
-    {"do": "park", "letters": 5}          frames that the normalizer can only put aside
+    {"do": "park", "letters": 5}          frames that the normalizer can only put aside; with "bytes" each is larger by so many
     {"do": "queue", "behind": 3}          letters of the reconciler as from a file: one that failed, and those that wait behind it; tried, they are done
     {"do": "trouble"}                     a gap and incidents, of a kind that the reconciler does not look at again
     {"do": "follow", "account": "0x…"}    a WebSocket client with two subscriptions; without an account with one; "chain", and "at" which gateway
@@ -92,7 +92,8 @@ class World:
             generation = int(redis.hget("weir:{dev}:raw:meta", "gen"))
             for i in range(order["letters"]):
                 sequence = redis.hincrby("weir:{dev}:raw:meta", "hw:low", 1)
-                body = wire.encode([(1, "elsewhere"), (3, 100 + i)]) if i % 3 else b"\xff\xff\xff"
+                large = [(4, bytes(order["bytes"]))] if "bytes" in order else []
+                body = wire.encode([(1, "elsewhere"), (3, 100 + i), *large]) if i % 3 or large else b"\xff\xff\xff"
                 redis.xadd("weir:{dev}:raw:low", {"d": wire.framed(2, body, b"<b>key</b>")}, id=f"{generation}-{sequence}")
             stack.wait_until("dead letters", 60, lambda: len(self.suite.operate("GET", "/admin/v1/dlq")[1]["items"]) >= order["letters"])
         elif what == "queue":

@@ -28,7 +28,7 @@ function HexDump({ hex, total }: { hex: string; total: number }) {
 
 function Payload({ letter, tab, onEdited }: { letter: Schema<'DeadLetterFull'>; tab: string; onEdited: () => void }) {
   const { chain, subscription, id } = letter;
-  const asked = useAsked(`payload ${chain} ${subscription} ${id} ${letter.frame_sha256}`, (signal) => get('/admin/v1/dlq/{subscription}/{id}/payload', { path: { subscription, id }, query: { chain }, signal }));
+  const asked = useAsked(`payload ${tab === 'edit'} ${chain} ${subscription} ${id} ${letter.frame_sha256}`, (signal) => get('/admin/v1/dlq/{subscription}/{id}/payload', { path: { subscription, id }, query: { chain, ...(tab === 'edit' ? { whole: true } : {}) }, signal }));
   return (
     <Await asked={asked} rows={6}>
       {(p) => tab === 'edit' ? <LetterEdit letter={letter} payload={p} onDone={onEdited} key={letter.frame_sha256} /> : tab === 'raw' ? <HexDump hex={p.raw_hex} total={p.raw_bytes} /> : (

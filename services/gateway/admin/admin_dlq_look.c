@@ -15,7 +15,7 @@
 
 #define SCAN_MAX 5000 /* letters of a subscription looked at for one answer: beyond it, its counts are lower bounds */
 #define GROUPS_MAX 200
-#define RAW_MAX 16384 /* bytes of a frame shown */
+#define RAW_MAX 16384 /* bytes of a frame shown, unless the whole is asked for */
 
 struct group {
 	const char *chain, *subscription;
@@ -183,6 +183,13 @@ static void put_decoded(struct buf *out, struct bytes data)
 		protobuf_c_message_free_unpacked(message, NULL);
 }
 
+/* A larger frame cannot be sent back: its body is base64 in a request, beside the reason. */
+static size_t edit_max(const struct call *call)
+{
+	int64_t most = (call->gateway->config->gateway.max_body_bytes - 1024) / 4 * 3;
+	return most > RAW_MAX ? (size_t)most : RAW_MAX;
+}
+
 static bool on_payload(const char *id, struct bytes body, void *arg)
 {
 	static const char digits[] = "0123456789abcdef";
@@ -190,7 +197,8 @@ static bool on_payload(const char *id, struct bytes body, void *arg)
 	struct buf *out = call->out;
 	Weir__V1__DeadLetter *letter = weir__v1__dead_letter__unpack(NULL, body.size, body.data);
 	struct bytes frame = letter ? (struct bytes){ letter->frame.data, letter->frame.len } : body;
-	size_t shown = frame.size > RAW_MAX ? RAW_MAX : frame.size;
+	size_t most = call_number(call, "whole", 0) ? edit_max(call) : RAW_MAX;
+	size_t shown = frame.size <= most ? frame.size : RAW_MAX;
 	char *hex = xmalloc(2 * shown + 1);
 	for (size_t i = 0; i < shown; i++) {
 		hex[2 * i] = digits[frame.data[i] >> 4];
