@@ -193,6 +193,7 @@ struct job {
 	struct span span; /* the block's trace begins with it */
 	struct job_part parts[CHAIN_PARTS_MAX];
 	size_t part_count, pending;
+	bool asked_instead; /* for what stands in for flat traces that cannot be had */
 	/* receipts one by one, where eth_getBlockReceipts is missing */
 	uint8_t *transactions;
 	size_t transaction_count, receipts_left;

@@ -328,7 +328,7 @@ static void begin(struct job *j)
 	for (size_t i = 0; i < j->part_count; i++)
 		buf_free(&j->parts[i].body);
 	memset(j->parts, 0, sizeof j->parts);
-	j->failed = j->has_block = false;
+	j->failed = j->has_block = j->asked_instead = false;
 	j->pending = 0;
 	j->part_count = f->chain.family->parts(&f->chain, &have, f->config->traces, f->config->state_diff, j->request.height, j->request.hash,
 					       f->arena, calls);
@@ -351,6 +351,36 @@ static void begin(struct job *j)
 	j->pending--;
 	if (j->pending == 0)
 		finish(j);
+}
+
+static bool has_part(const struct job *j, Weir__V1__PartKind kind, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (j->parts[i].kind == kind)
+			return true;
+	return false;
+}
+
+/* Flat traces could not be had of this block, whatever its node has of others: the parts that would have been asked for without them. */
+static bool ask_instead(struct job *j)
+{
+	struct follower *f = j->f;
+	struct chain_part_call calls[CHAIN_PARTS_MAX];
+	struct chain_capabilities have = capabilities(f);
+	const size_t before = j->part_count;
+	have.flat_traces = false;
+	j->asked_instead = true;
+	arena_reset(f->arena);
+	size_t n = f->chain.family->parts(&f->chain, &have, f->config->traces, f->config->state_diff, j->request.height, j->block.hash, f->arena, calls);
+	j->pending++;
+	for (size_t i = 0; i < n && j->part_count < CHAIN_PARTS_MAX; i++) {
+		if (!calls[i].call.method || has_part(j, calls[i].kind, before))
+			continue;
+		j->parts[j->part_count] = (struct job_part){ .kind = calls[i].kind, .optional = calls[i].optional };
+		ask(j, &calls[i].call, j->part_count++, SIZE_MAX);
+	}
+	j->pending--;
+	return j->pending > 0;
 }
 
 static bool ask_receipts_singly(struct job *j)
@@ -454,6 +484,8 @@ static void finish(struct job *j)
 		return; /* stale jobs are swept by jobs_schedule when their calls have ended */
 	for (size_t i = 0; i < j->part_count && !j->failed; i++) {
 		struct job_part *part = &j->parts[i];
+		if (part->missing && part->kind == WEIR__V1__PART_KIND__PART_KIND_FLAT_TRACES && j->has_block && !j->asked_instead && ask_instead(j))
+			return;
 		if (!part->missing || part->kind != WEIR__V1__PART_KIND__PART_KIND_RECEIPTS)
 			continue;
 		if (!j->receipts && j->transaction_count > 0 && ask_receipts_singly(j))

@@ -634,6 +634,17 @@ def test_missing_methods_are_learnt(make, missing):
             assert 6 not in parts[FLAT_TRACES]
 
 
+def test_a_block_whose_flat_traces_are_refused_is_traced_otherwise(make):
+    """Only this block's, so the endpoint is not one that lacks them: what would be asked for without them is asked for instead."""
+    world = make(proxies=1, endpoints=lambda w: [{"name": "a", "url": w.proxies[0].rpc}])
+    lie(world.proxies[0], name="rpc-limit", method="trace_block")
+    world.send(2)
+    world.go()
+    world.settle()
+    parts = next(parts for at, _, _, parts, _ in world.ledger.arrivals if at == 1)
+    assert 6 in parts[FLAT_TRACES] and 6 not in parts[CALL_TRACES]
+
+
 def test_the_wrong_chain_among_others_is_excluded(make, tmp_path):
     other = stack.anvil(tmp_path / "wrong.log", "--chain-id", "5")
     try:

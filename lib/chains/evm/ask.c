@@ -427,9 +427,10 @@ size_t evm_parts(const struct chain *chain, const struct chain_capabilities *hav
 			true
 		};
 	/* Flat traces tell the uncles' rewards already. */
-	for (unsigned i = 0; i < 2 && hash && height > 0 && height < chain->profile->pow_until && !flat; i++)
+	const char *uncle = hash ? "eth_getUncleByBlockHashAndIndex" : "eth_getUncleByBlockNumberAndIndex";
+	for (unsigned i = 0; i < 2 && height > 0 && height < chain->profile->pow_until && !flat; i++)
 		ret[n++] = (struct chain_part_call){ WEIR__V1__PART_KIND__PART_KIND_UNCLE,
-						     { "eth_getUncleByBlockHashAndIndex", arena_printf(arena, "[\"%s\",\"0x%x\"]", block, i) },
+						     { uncle, arena_printf(arena, "[\"%s\",\"0x%x\"]", block, i) },
 						     true };
 	return n;
 }

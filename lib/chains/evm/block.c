@@ -79,16 +79,17 @@ bool evm_parse_uncle(struct evm_block *b, yyjson_val *root, struct evm_certifica
 {
 	struct json_schema schema;
 	yyjson_val *v[H_COUNT];
+	b->uncles_asked = true;
 	if (yyjson_is_null(root))
 		return true;
 	if (!b->uncles)
 		b->uncles = arena_zalloc(b->arena, 2, sizeof *b->uncles);
 	json_schema_init(&schema, header_names);
 	if (!b->uncles || b->uncle_count == 2 || !json_read(&schema, root, v) || !parse_header(&b->uncles[b->uncle_count], v, root))
-		return FAIL_SHAPE(c, c->block_endpoint, "an uncle's header is malformed, or there are more than two");
+		return FAIL_SHAPE(c, c->uncles_endpoint, "an uncle's header is malformed, or there are more than two");
 	uint64_t height = b->uncles[b->uncle_count++].height;
 	if (height >= b->header.height || b->header.height - height > 6)
-		return FAIL_SHAPE(c, c->block_endpoint, "an uncle of height %llu cannot be of this block", (unsigned long long)height);
+		return FAIL_SHAPE(c, c->uncles_endpoint, "an uncle of height %llu cannot be of this block", (unsigned long long)height);
 	return true;
 }
 

@@ -36,6 +36,11 @@ void evm_not_possible(struct evm_certificate *c, Weir__V1__CheckName name, const
 	snprintf(c->checks[name].detail, sizeof c->checks[name].detail, "%s", why);
 }
 
+void evm_demand(struct evm_certificate *c, Weir__V1__CheckName name)
+{
+	c->demanded |= 1u << name;
+}
+
 bool evm_failed(const struct evm_certificate *c)
 {
 	for (size_t i = 0; i < EVM_CHECKS; i++)
@@ -67,7 +72,7 @@ Weir__V1__Certificate *evm_certificate_message(const struct evm_certificate *c, 
 			check->detail = (char *)(uintptr_t)"not reached: an earlier check failed";
 		}
 		bool passed = check->result == WEIR__V1__CHECK_RESULT__CHECK_RESULT_PASSED;
-		if (check->result == WEIR__V1__CHECK_RESULT__CHECK_RESULT_FAILED || (!passed && (profile->demanded >> i & 1)))
+		if (check->result == WEIR__V1__CHECK_RESULT__CHECK_RESULT_FAILED || (!passed && ((profile->demanded | c->demanded) >> i & 1)))
 			message->proven = false;
 		list[message->n_checks++] = check;
 	}

@@ -144,6 +144,7 @@ struct evm_block {
 	size_t reward_count;
 	struct evm_header *uncles; /* where they were fetched: all of them */
 	size_t uncle_count;
+	bool uncles_asked; /* and the node answered, be it null */
 	struct evm_intern *called; /* accounts that calls reached */
 	bool has_receipts, has_traces;
 };
@@ -158,11 +159,14 @@ struct evm_certificate {
 		char detail[256];
 		const char *endpoint;
 	} checks[EVM_CHECKS];
-	const char *block_endpoint, *receipts_endpoint, *traces_endpoint;
+	const char *block_endpoint, *receipts_endpoint, *traces_endpoint, *uncles_endpoint;
+	uint32_t demanded; /* of this block, beside what the profile demands of every one: bits 1 << CheckName */
 };
 /* The first failure of a check is kept; a failure is never overwritten by a pass. Returns false, for `return evm_fail(…)`. */
 bool evm_fail(struct evm_certificate *, Weir__V1__CheckName, const char *endpoint, const char *format, ...) __attribute__((format(printf, 4, 5)));
 void evm_pass(struct evm_certificate *, Weir__V1__CheckName, const char *endpoint);
+/* The block is not proven without this check. */
+void evm_demand(struct evm_certificate *, Weir__V1__CheckName);
 void evm_not_possible(struct evm_certificate *, Weir__V1__CheckName, const char *why);
 bool evm_failed(const struct evm_certificate *); /* any */
 Weir__V1__Certificate *evm_certificate_message(const struct evm_certificate *, const struct chain_profile *, struct arena *);

@@ -3,6 +3,7 @@
 
 #include "wire/compress.h"
 
+#include <stdio.h>
 #include <string.h>
 
 struct part {
@@ -119,6 +120,19 @@ static void check_state(struct evm_block *b, const Weir__V1__RawBlock *raw, stru
 							  "no state diff was fetched"));
 }
 
+/* An uncle's reward is an entry like any other: a block without it is not whole. Its header gives it, or the traces tell it. */
+static void check_uncles(const struct evm_block *b, const Weir__V1__RawBlock *raw, struct evm_certificate *c)
+{
+	struct u256 base, miner;
+	char why[200] = "traces tell the uncles' rewards";
+	if (b->header.uncle_count > b->uncle_count && b->reward_count == 0 && evm_block_reward(b, &base, &miner)) {
+		evm_demand(c, WEIR__V1__CHECK_NAME__CHECK_NAME_UNCLES_HASH);
+		snprintf(why, sizeof why, "uncle headers are needed for their rewards: %s",
+			 why_unavailable(raw, WEIR__V1__PART_KIND__PART_KIND_UNCLE, WEIR__V1__PART_KIND__PART_KIND_UNCLE, "they were not fetched"));
+	}
+	evm_not_possible(c, WEIR__V1__CHECK_NAME__CHECK_NAME_UNCLES_HASH, why);
+}
+
 static bool prove_and_read(struct evm_block *b, const Weir__V1__RawBlock *raw, struct parts *parts, struct evm_certificate *c,
 			   Weir__V1__NormalizedBlock *m, struct error *err)
 {
@@ -128,6 +142,8 @@ static bool prove_and_read(struct evm_block *b, const Weir__V1__RawBlock *raw, s
 	evm_prove(b, raw, c);
 	if (!evm_failed(c))
 		check_state(b, raw, parts, c);
+	if (!evm_failed(c))
+		check_uncles(b, raw, c);
 	if (evm_failed(c))
 		return true;
 	if (!evm_read(b, m, err))
@@ -170,6 +186,7 @@ int evm_normalize(const struct chain *chain, const Weir__V1__RawBlock *raw, size
 	c.receipts_endpoint = parts.receipts.part ? parts.receipts.part->endpoint : c.block_endpoint;
 	const struct part *traces = parts.flat_traces.part ? &parts.flat_traces : &parts.call_traces;
 	c.traces_endpoint = traces->part ? traces->part->endpoint : c.block_endpoint;
+	c.uncles_endpoint = parts.uncles[0].part ? parts.uncles[0].part->endpoint : c.block_endpoint;
 	if (!parts.block.part)
 		(void)evm_fail(&c, WEIR__V1__CHECK_NAME__CHECK_NAME_SHAPE, "", "the block itself was not fetched");
 	else if (opened && !prove_and_read(b, raw, &parts, &c, m, err))

@@ -456,12 +456,9 @@ static void uncles(struct proof *p)
 	const struct evm_block *b = p->b;
 	uint8_t hash[32];
 	if (b->header.uncle_count != b->uncle_count) {
-		if (b->uncle_count > 0)
-			FAIL(p->c, UNCLES_HASH, p->c->block_endpoint, "%zu uncles named, %zu fetched", b->header.uncle_count, b->uncle_count);
-		else
-			evm_not_possible(p->c, WEIR__V1__CHECK_NAME__CHECK_NAME_UNCLES_HASH,
-					 "uncle headers were not fetched; the header hash covers their hash, their rewards are known from traces or not at all");
-		return;
+		if (b->uncles_asked)
+			FAIL(p->c, UNCLES_HASH, p->c->uncles_endpoint, "%zu uncles named, %zu fetched", b->header.uncle_count, b->uncle_count);
+		return; /* not asked for: traces have to tell their rewards */
 	}
 	buf_reset(&p->encoded);
 	size_t list = rlp_list_begin(&p->encoded);
@@ -469,7 +466,7 @@ static void uncles(struct proof *p)
 		evm_encode_header(&b->uncles[i], &p->encoded);
 	rlp_list_end(&p->encoded, list);
 	keccak256(p->encoded.data, p->encoded.size, hash);
-	equal(b->header.uncles_hash, hash, p->c, WEIR__V1__CHECK_NAME__CHECK_NAME_UNCLES_HASH, p->c->block_endpoint, "uncles hash");
+	equal(b->header.uncles_hash, hash, p->c, WEIR__V1__CHECK_NAME__CHECK_NAME_UNCLES_HASH, p->c->uncles_endpoint, "uncles hash");
 }
 
 void evm_prove(struct evm_block *b, const Weir__V1__RawBlock *raw, struct evm_certificate *c)

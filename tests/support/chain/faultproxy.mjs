@@ -212,8 +212,9 @@ const BODIES = {
   'body-empty': () => '',
   'result-missing': (asked) => each(asked, (id) => JSON.stringify({ jsonrpc: '2.0', id })),
   'rpc-error': (asked) => failure(asked, -32000, 'header not found'),
-  'rpc-limit': (asked) => failure(asked, -32005, 'query returned more than 10000 results'),
-  'rpc-unsupported': (asked, body, methods) => refused(asked, body, methods),
+  'rpc-limit': (asked, body, methods) => refused(asked, body, methods, { code: -32005, message: 'query returned more than 10000 results' }),
+  'rpc-unsupported': (asked, body, methods) =>
+    refused(asked, body, methods, { code: -32601, message: 'the method does not exist/is not available' }),
   'id-wrong': (asked, body) => JSON.stringify(mapAnswer(body, (item) => ({ ...item, id: 987654321 }))),
   'batch-partial': (asked, body) => JSON.stringify(JSON.parse(body).slice(0, Math.floor(asked.length / 2))),
   'batch-swapped': (asked, body) => {
@@ -230,10 +231,9 @@ function each(asked, make) {
   return Array.isArray(asked) ? `[${parts.join(',')}]` : parts[0];
 }
 const failure = (asked, code, message) => each(asked, (id) => JSON.stringify({ jsonrpc: '2.0', id, error: { code, message } }));
-/** As a node without these methods answers: the other calls of the batch have their results. None named: all. */
-const refused = (asked, body, methods) => {
+/** As a node answers that refuses these methods: the other calls of the batch have their results. None named: all. */
+const refused = (asked, body, methods, error) => {
   const ids = new Set(list(asked).filter((call) => methods.length === 0 || methods.includes(call?.method)).map((call) => call?.id));
-  const error = { code: -32601, message: 'the method does not exist/is not available' };
   return JSON.stringify(mapAnswer(body, (item) => (ids.has(item.id) ? { jsonrpc: '2.0', id: item.id, error } : item)));
 };
 const mapAnswer = (body, change) => {

@@ -238,6 +238,10 @@ static void test_parts(void **state)
 	expect_parts(&dev, all, "auto", true, 0, hash, "eth_getBlockByHash eth_getBlockReceipts"); /* genesis is not traceable */
 	expect_parts(&mainnet, calls, "auto", false, 1000000, hash,
 		     "eth_getBlockByHash eth_getBlockReceipts debug_traceBlockByHash? eth_getUncleByBlockHashAndIndex? eth_getUncleByBlockHashAndIndex?");
+	expect_parts(&mainnet, calls, "none", false, 1000000, NULL, /* as history is asked for */
+		     "eth_getBlockByNumber eth_getBlockReceipts eth_getUncleByBlockNumberAndIndex? eth_getUncleByBlockNumberAndIndex?");
+	expect_parts(&mainnet, calls, "trace_block", false, 1000000, NULL, /* nobody has the traces that would tell the rewards */
+		     "eth_getBlockByNumber eth_getBlockReceipts nobody? eth_getUncleByBlockNumberAndIndex? eth_getUncleByBlockNumberAndIndex?");
 	expect_parts(&mainnet, all, "auto", false, 1000000, hash, "eth_getBlockByHash eth_getBlockReceipts trace_block?");
 	expect_parts(&mainnet, calls, "auto", false, 20000000, hash, "eth_getBlockByHash eth_getBlockReceipts debug_traceBlockByHash?");
 	struct chain_call receipt;

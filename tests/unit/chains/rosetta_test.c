@@ -162,14 +162,49 @@ static void test_lies_about_uncles(void **state)
 	Weir__V1__NormalizedBlock *block = blocks_normalize(&ropsten, raw, arena);
 	assert_true(blocks_failed(block, CHECK(UNCLES_HASH)) && !block->certificate->proven);
 	miner[5] = 'd';
-	raw->n_parts--; /* not fetched: said so, and the uncle's reward is not guessed */
+	raw->n_parts--; /* not fetched: without its reward the block is not whole, but nobody lied */
 	block = blocks_normalize(&ropsten, raw, arena);
-	assert_true(block->certificate->proven);
+	assert_false(block->certificate->proven);
 	assert_int_equal(blocks_check(block, CHECK(UNCLES_HASH))->result, WEIR__V1__CHECK_RESULT__CHECK_RESULT_NOT_POSSIBLE);
 	raw->n_parts++;
-	recorded_replace(raw, PART(UNCLE), "null", 4, arena);
+	uncle->unavailable = (char *)(uintptr_t)"unsupported: method not found"; /* … and why it was not is told */
 	block = blocks_normalize(&ropsten, raw, arena);
-	assert_int_equal(blocks_check(block, CHECK(UNCLES_HASH))->result, WEIR__V1__CHECK_RESULT__CHECK_RESULT_NOT_POSSIBLE);
+	assert_false(block->certificate->proven);
+	assert_non_null(strstr(blocks_check(block, CHECK(UNCLES_HASH))->detail, "method not found"));
+	recorded_replace(raw, PART(UNCLE), "null", 4, arena);
+	raw->parts[raw->n_parts - 1]->endpoint = (char *)(uintptr_t)"other";
+	block = blocks_normalize(&ropsten, raw, arena);
+	assert_true(blocks_failed(block, CHECK(UNCLES_HASH)));
+	assert_string_equal(blocks_check(block, CHECK(UNCLES_HASH))->endpoint, "other");
+	arena_free(&arena);
+}
+
+/* Flat traces tell the uncle's reward: its header is not needed. */
+static void test_rewards_of_traces(void **state)
+{
+	char *folder = *state;
+	if (!folder)
+		skip();
+	struct arena *arena = arena_new(ARENA_MAX);
+	Weir__V1__RawBlock *raw = rosetta_block(folder, "10991", arena);
+	Weir__V1__NormalizedBlock *whole = blocks_normalize(&ropsten, raw, arena);
+	assert_true(whole->certificate->proven);
+	assert_int_equal(whole->n_transactions, 0);
+	yyjson_val *block = open_json(folder, "block_10991.json", arena), *uncle;
+	char name[96], traces[600];
+	snprintf(name, sizeof name, "uncle_%s.json", yyjson_get_str(yyjson_arr_get_first(yyjson_obj_get(block, "uncles"))));
+	uncle = open_json(folder, name, arena);
+	snprintf(traces, sizeof traces,
+		 "[{\"type\":\"reward\",\"action\":{\"author\":\"%s\",\"rewardType\":\"block\",\"value\":\"0x478eae0e571ba000\"}},"
+		 "{\"type\":\"reward\",\"action\":{\"author\":\"%s\",\"rewardType\":\"uncle\",\"value\":\"0x340aad21b3b70000\"}}]",
+		 yyjson_get_str(yyjson_obj_get(block, "miner")), yyjson_get_str(yyjson_obj_get(uncle, "miner")));
+	raw->n_parts -= 2; /* call traces and the uncle */
+	recorded_replace(raw, PART(FLAT_TRACES), traces, strlen(traces), arena);
+	Weir__V1__NormalizedBlock *told = blocks_normalize(&ropsten, raw, arena);
+	if (!told->certificate->proven)
+		fail_msg("%s", blocks_failures(told, arena));
+	for (size_t a = 0; a < whole->n_accounts; a++)
+		assert_int_equal(i256_cmp(blocks_native_delta(told, whole->accounts[a].data), blocks_native_delta(whole, whole->accounts[a].data)), 0);
 	arena_free(&arena);
 }
 
@@ -189,6 +224,7 @@ static int close_data(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_operations), cmocka_unit_test(test_lies_about_uncles) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_operations), cmocka_unit_test(test_lies_about_uncles),
+					   cmocka_unit_test(test_rewards_of_traces) };
 	return cmocka_run_group_tests(tests, open_data, close_data);
 }
