@@ -24,5 +24,8 @@ int chain_init(struct chain *chain, const char *name, const char *family, const 
 	chain->profile = chain->family->profile(profile);
 	if (!chain->profile)
 		return error_set(err, WEIR_CONFIG, "chain %s: profile \"%s\" is not known; known: %s", name, profile, chain->family->profiles);
+	if (!chain->family->fits(chain->profile, chain_id))
+		return error_set(err, WEIR_CONFIG, "chain %s: profile \"%s\" has the rules of another chain than the one with id %llu; set profile to one of: %s",
+				 name, profile, (unsigned long long)chain_id, chain->family->profiles);
 	return 0;
 }

@@ -108,6 +108,7 @@ struct chain_family {
 	const char *name;
 	const struct chain_profile *(*profile)(const char *name); /* NULL: unknown */
 	const char *profiles;                                      /* "ethereum, dev": for messages */
+	bool (*fits)(const struct chain_profile *, uint64_t chain_id); /* are these rules that chain's? */
 
 	/* ask and balance */
 	int (*question)(const struct chain *, enum chain_question, const struct chain_args *, struct arena *, struct chain_call *ret, struct error *);

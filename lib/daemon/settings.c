@@ -231,7 +231,7 @@ const struct setting settings[] = {
 	{ OWNER_CHAIN, "name", SETTING_STRING, CH(name), "", 0, 0, NULL,
 	  "The chain's name in streams, API and metrics: lower-case letters, digits and '-', at most 32." },
 	{ OWNER_CHAIN, "family", SETTING_STRING, CH(family), "evm", 0, 0, families, "Kind of chain." },
-	{ OWNER_CHAIN, "profile", SETTING_STRING, CH(profile), "ethereum", 0, 0, NULL, "The family's rules for this chain: ethereum, dev." },
+	{ OWNER_CHAIN, "profile", SETTING_STRING, CH(profile), "ethereum", 0, 0, NULL, "The family's rules for this chain: ethereum (chain id 1 only), testnet (Hoodi, Holesky, Sepolia since its merge), dev." },
 	{ OWNER_CHAIN, "chain_id", SETTING_UNSIGNED, CH(chain_id), "1", 1, INT64_MAX, NULL, "EIP-155 chain id; endpoints that answer another one are refused." },
 	{ OWNER_CHAIN, "genesis_hash", SETTING_STRING, CH(genesis_hash), "", 0, 0, NULL,
 	  "Hash of block 0, 0x…; empty: learnt at the first start and kept." },

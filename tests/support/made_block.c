@@ -143,8 +143,8 @@ static void print_block(struct maker *m)
 		   (unsigned long long)o->height, 30000000, (unsigned long long)m->gas_used);
 	buf_printf(out, "\"timestamp\":\"0x%llx\",\"extraData\":\"0x77656972\",\"mixHash\":\"%s\",\"nonce\":\"0x0000000000000000\",\"baseFeePerGas\":\"0x%x\",",
 		   (unsigned long long)(1750000000 + 12 * o->height), m->parent, BASE_FEE);
-	buf_printf(out, "\"withdrawalsRoot\":\"%s\",\"blobGasUsed\":\"0x%zx\",\"excessBlobGas\":\"0x0\",\"parentBeaconBlockRoot\":\"%s\",", m->withdrawals_root,
-		   131072 * ((o->transactions + KINDS - 1 - BLOB) / KINDS), m->parent);
+	buf_printf(out, "\"withdrawalsRoot\":\"%s\",\"blobGasUsed\":\"0x%zx\",\"excessBlobGas\":\"0x%llx\",\"parentBeaconBlockRoot\":\"%s\",", m->withdrawals_root,
+		   131072 * ((o->transactions + KINDS - 1 - BLOB) / KINDS), (unsigned long long)o->excess_blob_gas, m->parent);
 	buf_printf(out, "\"requestsHash\":\"%s\",\"size\":\"0x1\",\"uncles\":[],\"withdrawals\":[", m->parent);
 	for (size_t i = 0; i < o->withdrawals; i++)
 		buf_printf(out, "%s{\"index\":\"0x%zx\",\"validatorIndex\":\"0x%zx\",\"address\":\"0x33333333333333333333333333333333333333%02zx\",\"amount\":\"0x%zx\"}",
@@ -196,7 +196,7 @@ static void print_receipts(struct maker *m)
 		else
 			buf_printf(out, "\"to\":\"%s\",\"contractAddress\":null,", t->to);
 		if (t->kind == BLOB)
-			buf_add_str(out, "\"blobGasUsed\":\"0x20000\",\"blobGasPrice\":\"0x1\",");
+			buf_printf(out, "\"blobGasUsed\":\"0x20000\",\"blobGasPrice\":\"0x%x\",", m->order->blob_price ? m->order->blob_price : 1);
 		buf_printf(out, "\"logsBloom\":\"%s\",\"logs\":[", m->blooms[i]);
 		for (size_t l = 0; l < logs_of(m, i); l++) {
 			if (l)

@@ -16,6 +16,8 @@ struct made_block {
 	enum made_trace trace;
 	bool state_diff;
 	unsigned seed;
+	uint64_t excess_blob_gas;
+	unsigned blob_price; /* as the receipts state it; 0: 1 */
 };
 
 /* Parts with encoding identity; everything in the arena. */

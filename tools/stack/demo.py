@@ -179,8 +179,9 @@ def main():
             status, body, _ = http_json(rpc, "POST", {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []})
             if status != 200 or "result" not in (body or {}):
                 raise SystemExit(f"demo: {rpc} does not answer eth_chainId ({status}): is it an EVM node's JSON-RPC address?")
-            chain = {"name": name, "family": "evm", "profile": os.environ.get("PROFILE", "dev" if name == "dev" else "ethereum"),
-                     "chain_id": int(body["result"], 16), "start_height": int(os.environ.get("START_HEIGHT", 0)), "poll_interval": "500ms",
+            chain_id = int(body["result"], 16)
+            chain = {"name": name, "family": "evm", "profile": os.environ.get("PROFILE", "dev" if name == "dev" else "ethereum" if chain_id == 1 else "testnet"),
+                     "chain_id": chain_id, "start_height": int(os.environ.get("START_HEIGHT", 0)), "poll_interval": "500ms",
                      "endpoints": [{"name": "a", "url": rpc, "ws_url": ws}]}
         suite = Suite(folder / "suite", redis.url, postgres.url, [chain], patient=False)
         started.append(suite)

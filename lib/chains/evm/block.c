@@ -290,9 +290,12 @@ static bool parse_outcome(struct receipts *r, struct evm_tx *tx, yyjson_val **v,
 		tx->effective_gas_price = tx->gas_price;
 	if (v[R_BLOB_GAS] && (!evm_hex_u64(v[R_BLOB_GAS], &tx->blob_gas_used) || (v[R_BLOB_PRICE] && !evm_hex_u256(v[R_BLOB_PRICE], &tx->blob_gas_price))))
 		return FAIL_SHAPE(r->c, r->c->receipts_endpoint, "receipt %zu: blob gas is malformed", index);
-	/* Before Byzantium a receipt does not say; traces will. A failure took all gas then, so that gas left over means success. */
-	if (!tx->has_status)
+	/* Before Byzantium a receipt does not say; traces will. A failure took all gas then, so that gas left over means success. Where all was
+	 * used a failure is the likelier, but for a plain transfer, which needs all of 21000. */
+	if (!tx->has_status) {
 		tx->succeeded = tx->gas_used < tx->gas || tx->gas == 21000;
+		r->b->guessed_count += tx->gas_used == tx->gas;
+	}
 	return true;
 }
 

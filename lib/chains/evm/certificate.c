@@ -28,6 +28,16 @@ void evm_pass(struct evm_certificate *c, Weir__V1__CheckName name, const char *e
 	c->checks[name].endpoint = endpoint;
 }
 
+void evm_remark(struct evm_certificate *c, Weir__V1__CheckName name, const char *format, ...)
+{
+	if (c->checks[name].result == WEIR__V1__CHECK_RESULT__CHECK_RESULT_FAILED)
+		return;
+	va_list args;
+	va_start(args, format);
+	vsnprintf(c->checks[name].detail, sizeof c->checks[name].detail, format, args);
+	va_end(args);
+}
+
 void evm_not_possible(struct evm_certificate *c, Weir__V1__CheckName name, const char *why)
 {
 	if (c->checks[name].result != WEIR__V1__CHECK_RESULT__CHECK_RESULT_UNSPECIFIED)

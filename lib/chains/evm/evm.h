@@ -15,6 +15,7 @@ extern const struct chain_family evm_family;
 /* One EVM chain's rules. A quirk is a named field or function here, never an `if` on a chain's name. */
 struct chain_profile {
 	const char *name;
+	uint64_t chain_id;     /* the only chain that these rules are for; 0: any */
 	uint32_t demanded;     /* bits 1 << CheckName: must have passed for a block to be proven */
 	uint64_t pow_until;    /* blocks below pay a proof-of-work reward by height */
 	bool burns_base_fee;   /* EIP-1559; else the fee recipient gets all */
@@ -24,7 +25,8 @@ struct chain_profile {
 };
 
 const struct chain_profile *evm_profile(const char *name);
-#define EVM_PROFILES "ethereum, dev"
+bool evm_fits(const struct chain_profile *, uint64_t chain_id);
+#define EVM_PROFILES "ethereum (chain id 1 only), testnet, dev"
 
 /* -- ask.c, text.c -------------------------------------------------------------------------------------------------------- */
 
@@ -146,6 +148,7 @@ struct evm_block {
 	size_t uncle_count;
 	bool uncles_asked; /* and the node answered, be it null */
 	struct evm_intern *called; /* accounts that calls reached */
+	size_t guessed_count; /* transactions whose receipts do not say whether they succeeded, nor does their gas: without traces a guess */
 	bool has_receipts, has_traces;
 };
 
@@ -165,6 +168,8 @@ struct evm_certificate {
 /* The first failure of a check is kept; a failure is never overwritten by a pass. Returns false, for `return evm_fail(…)`. */
 bool evm_fail(struct evm_certificate *, Weir__V1__CheckName, const char *endpoint, const char *format, ...) __attribute__((format(printf, 4, 5)));
 void evm_pass(struct evm_certificate *, Weir__V1__CheckName, const char *endpoint);
+/* What to know about a check that passes. */
+void evm_remark(struct evm_certificate *, Weir__V1__CheckName, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* The block is not proven without this check. */
 void evm_demand(struct evm_certificate *, Weir__V1__CheckName);
 void evm_not_possible(struct evm_certificate *, Weir__V1__CheckName, const char *why);

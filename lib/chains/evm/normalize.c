@@ -108,10 +108,16 @@ static void check_state(struct evm_block *b, const Weir__V1__RawBlock *raw, stru
 		good = evm_parse_call_traces(b, parts->call_traces.root, c);
 	else if (b->tx_count == 0)
 		b->has_traces = true;
-	evm_not_possible(c, WEIR__V1__CHECK_NAME__CHECK_NAME_TRACE_COHERENCE,
-			 b->tx_count == 0 ? "no transactions, nothing to trace" :
-					    why_unavailable(raw, WEIR__V1__PART_KIND__PART_KIND_CALL_TRACES, WEIR__V1__PART_KIND__PART_KIND_FLAT_TRACES,
-							    "no traces were fetched"));
+	const char *why = b->tx_count == 0 ? "no transactions, nothing to trace" :
+					     why_unavailable(raw, WEIR__V1__PART_KIND__PART_KIND_CALL_TRACES, WEIR__V1__PART_KIND__PART_KIND_FLAT_TRACES,
+							     "no traces were fetched");
+	char guessed[200];
+	if (!b->has_traces && b->guessed_count > 0) {
+		snprintf(guessed, sizeof guessed, "%.100s; receipts before Byzantium do not say what succeeded: guessed of %zu that used all their gas", why,
+			 b->guessed_count);
+		why = guessed;
+	}
+	evm_not_possible(c, WEIR__V1__CHECK_NAME__CHECK_NAME_TRACE_COHERENCE, why);
 	if (good && b->has_traces && parts->state_diff.root)
 		(void)evm_check_state_diff(b, parts->state_diff.root, parts->state_diff.part->endpoint, c);
 	evm_not_possible(c, WEIR__V1__CHECK_NAME__CHECK_NAME_STATE_DIFF,

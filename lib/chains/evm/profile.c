@@ -11,8 +11,11 @@
 	 CHECK(SENDERS) | CHECK(RECEIPT_COHERENCE) | CHECK(LOG_COHERENCE) | CHECK(FEES) | CHECK(SHAPE))
 
 static const struct chain_profile profiles[] = {
-	{ .name = "ethereum", .demanded = ETHEREUM_CHECKS, .pow_until = 15537394, .burns_base_fee = true, .checks_senders = true,
+	/* mainnet alone: rewards by its heights, blob prices by its fork times */
+	{ .name = "ethereum", .chain_id = 1, .demanded = ETHEREUM_CHECKS, .pow_until = 15537394, .burns_base_fee = true, .checks_senders = true,
 	  .mainnet_blob_schedule = true },
+	/* Hoodi, Holesky, Sepolia since its merge: no proof-of-work rewards, a blob price by any schedule so far */
+	{ .name = "testnet", .demanded = ETHEREUM_CHECKS, .burns_base_fee = true, .checks_senders = true },
 	/* anvil and the like: no proof-of-work reward, tips go to the zero address as to any other */
 	{ .name = "dev", .demanded = ETHEREUM_CHECKS, .burns_base_fee = true, .checks_senders = true,
 	  .commits_sidecars = true },
@@ -26,10 +29,16 @@ const struct chain_profile *evm_profile(const char *name)
 	return NULL;
 }
 
+bool evm_fits(const struct chain_profile *profile, uint64_t chain_id)
+{
+	return profile->chain_id == 0 || profile->chain_id == chain_id;
+}
+
 const struct chain_family evm_family = {
 	.name = "evm",
 	.profile = evm_profile,
 	.profiles = EVM_PROFILES,
+	.fits = evm_fits,
 	.question = evm_question,
 	.answer = evm_answer,
 	.classify = evm_classify,

@@ -22,6 +22,7 @@ struct proof {
 	struct buf encoded, scratch;
 	struct bytes *values;
 	size_t *offsets;
+	bool blob_price_accepted; /* of this block's blob transactions, by an unknown schedule */
 };
 
 static bool equal(const uint8_t a[32], const uint8_t b[32], struct evm_certificate *c, Weir__V1__CheckName name, const char *endpoint,
@@ -406,6 +407,42 @@ static const struct {
 } blob_schedules[] = { { 3338477, 1710338135 }, { 5007716, 1746612311 }, { 8346193, 1765290071 }, { 11684671, 1767747671 } };
 #define BLOB_SCHEDULES (sizeof blob_schedules / sizeof blob_schedules[0])
 
+/* Until then no other schedule was known to be planned for mainnet (2026-02-01). */
+#define BLOB_SCHEDULES_KNOWN_UNTIL 1769904000
+
+/* Do all blob transactions of the block pay the same price, and is there a schedule under which the header would give it? */
+static bool is_price_of_some_schedule(const struct evm_block *b, struct u256 price)
+{
+	uint64_t low = blob_schedules[0].fraction / 4, high = blob_schedules[BLOB_SCHEDULES - 1].fraction * 64;
+	struct u256 expected;
+	for (size_t i = 0; i < b->tx_count; i++)
+		if (b->txs[i].blob_count > 0 && u256_cmp(b->txs[i].blob_gas_price, price) != 0)
+			return false;
+	while (low < high) { /* the larger the fraction the lower the price: the smallest that is not above it */
+		uint64_t middle = low + (high - low) / 2;
+		if (blob_price(b->header.excess_blob_gas, middle, &expected) && u256_cmp(expected, price) <= 0)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return blob_price(b->header.excess_blob_gas, low, &expected) && u256_cmp(expected, price) == 0;
+}
+
+/* A fork later than this version may have brought another schedule: to halt at each of its blocks would halt the ledger until a release. The
+ * price stands then as traces do, which no root covers either: coherent, and held against balances. */
+static bool accept_unknown_schedule(struct proof *p, const struct evm_tx *tx)
+{
+	const struct evm_block *b = p->b;
+	if (p->blob_price_accepted)
+		return true;
+	if (!b->chain->profile->mainnet_blob_schedule || b->header.timestamp < BLOB_SCHEDULES_KNOWN_UNTIL || !is_price_of_some_schedule(b, tx->blob_gas_price))
+		return false;
+	p->blob_price_accepted = true;
+	evm_remark(p->c, WEIR__V1__CHECK_NAME__CHECK_NAME_FEES,
+		   "not possible: that the blob price is what the header demands, as its schedule is not known to this version; the receipts' word was taken");
+	return true;
+}
+
 /* The price that the header demands, into the transaction where the receipt leaves it out. A chain whose schedule is not known must
  * say a price, and it must be what one of the schedules gives. */
 static bool settle_blob_price(const struct evm_block *b, struct evm_tx *tx)
@@ -441,7 +478,7 @@ static void fees(struct proof *p)
 			return;
 		}
 		uint64_t blob_gas = tx->blob_count * 131072; /* EIP-4844 */
-		bool blob_fits = (tx->blob_gas_used == blob_gas || tx->blob_gas_used == 0) && (tx->blob_count == 0 || settle_blob_price(b, tx));
+		bool blob_fits = (tx->blob_gas_used == blob_gas || tx->blob_gas_used == 0) && (tx->blob_count == 0 || settle_blob_price(b, tx) || accept_unknown_schedule(p, tx));
 		tx->blob_gas_used = blob_gas;
 		if (!blob_fits) {
 			FAIL(p->c, FEES, p->c->receipts_endpoint, "transaction %zu: blob gas or its price is not what blobs and header demand", i);

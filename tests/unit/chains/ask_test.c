@@ -361,6 +361,10 @@ static void test_families(void **state)
 	assert_non_null(strstr(err.text, "ethereum"));
 	assert_int_equal(chain_init(&chain, "x", "no-such", "dev", 1, &err), WEIR_CONFIG);
 	assert_non_null(strstr(err.text, "evm"));
+	assert_int_equal(chain_init(&chain, "sepolia", "evm", "ethereum", 11155111, &err), WEIR_CONFIG); /* mainnet's rules are no other chain's */
+	assert_non_null(strstr(err.text, "11155111"));
+	assert_non_null(strstr(err.text, "testnet"));
+	assert_int_equal(chain_init(&chain, "sepolia", "evm", "testnet", 11155111, &err), 0);
 }
 
 static int open_all(void **state)

@@ -24,7 +24,7 @@
 #define CHECK(name) WEIR__V1__CHECK_NAME__CHECK_NAME_##name
 #define PART(name) WEIR__V1__PART_KIND__PART_KIND_##name
 
-static struct chain dev;
+static struct chain dev, mainnet;
 static const struct made_block small = { .height = 7, .chain_id = 31337, .transactions = 9, .logs = 2, .withdrawals = 3, .trace = MADE_CALL_TRACE,
 					 .state_diff = true, .seed = 1 };
 static const struct made_block small_flat = { .height = 7, .chain_id = 31337, .transactions = 9, .logs = 2, .withdrawals = 3, .trace = MADE_FLAT_TRACE,
@@ -537,11 +537,43 @@ static void test_unknown_fork(void **state)
 	close_scene(&s);
 }
 
+/* 50,000,000 gas in excess cost 72 by BPO2's schedule, and 8 by one with twice the update fraction, which is none so far. */
+static void test_unknown_blob_schedule(void **state)
+{
+	(void)state;
+	enum { THEN = 7, AFTERWARDS = 16000000 }; /* heights: of Prague's time, and of a time that no release knows all forks of */
+	static const struct {
+		uint64_t height, excess;
+		unsigned price;
+		bool proven, remarked;
+	} rows[] = { { AFTERWARDS, 50000000, 72, true, false }, { AFTERWARDS, 50000000, 8, true, true }, { AFTERWARDS, 0, 2, false, false },
+		     { THEN, 0, 1, true, false },		{ THEN, 50000000, 8, false, false } };
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct scene s = { .keep = arena_new(ARENA_MAX), .arena = arena_new(ARENA_MAX) };
+		s.raw = made_block(&(struct made_block){ .height = rows[i].height, .chain_id = 1, .transactions = 20, .trace = MADE_CALL_TRACE, .seed = 1,
+							 .excess_blob_gas = rows[i].excess, .blob_price = rows[i].price }, s.keep);
+		Weir__V1__NormalizedBlock *block = blocks_normalize(&mainnet, s.raw, s.arena);
+		if (block->certificate->proven != rows[i].proven)
+			fail_msg("row %zu: %s", i, blocks_failures(block, s.arena));
+		assert_int_equal(blocks_failed(block, CHECK(FEES)), !rows[i].proven);
+		assert_int_equal(strstr(blocks_check(block, CHECK(FEES))->detail, "schedule is not known") != NULL, rows[i].remarked);
+		if (rows[i].remarked) { /* two transactions carry blobs: one price for both */
+			Weir__V1__Part *receipts = part_of(s.raw, PART(RECEIPTS));
+			char *price = memmem(receipts->body.data, receipts->body.len, "\"blobGasPrice\":\"0x8\"", 20);
+			assert_non_null(price);
+			price[18] = '9';
+			block = blocks_normalize(&mainnet, s.raw, s.arena);
+			assert_true(blocks_failed(block, CHECK(FEES)));
+		}
+		close_scene(&s);
+	}
+}
+
 static int open_chain(void **state)
 {
 	(void)state;
 	struct error err;
-	return chain_init(&dev, "made", "evm", "dev", 31337, &err);
+	return chain_init(&dev, "made", "evm", "dev", 31337, &err) || chain_init(&mainnet, "made", "evm", "ethereum", 1, &err);
 }
 
 int main(void)
@@ -558,6 +590,7 @@ int main(void)
 		cmocka_unit_test(test_without_parts),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_unknown_fork),
+		cmocka_unit_test(test_unknown_blob_schedule),
 	};
 	return cmocka_run_group_tests(tests, open_chain, NULL);
 }

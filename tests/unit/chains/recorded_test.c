@@ -83,6 +83,26 @@ static void test_every_recorded_block(void **state)
 	assert_true(t.proven >= 19 && t.traced >= 11);
 }
 
+/* Before Byzantium only traces, or gas that was left over, tell whether a transaction succeeded: without them the certificate says "guessed". */
+static void test_outcomes_before_byzantium(void **state)
+{
+	char *folder = *state;
+	if (!folder)
+		skip();
+	static const struct {
+		const char *height, *guessed;
+	} rows[] = { { "4369999", "guessed of 3 that used all their gas" }, { "1000000", NULL }, { "4000000", NULL /* traces tell of 13 */ } };
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct arena *arena = arena_new(ARENA_MAX);
+		Weir__V1__NormalizedBlock *block = blocks_normalize(&ethereum, recorded_block(folder, rows[i].height, arena), arena);
+		const char *detail = blocks_check(block, CHECK(TRACE_COHERENCE))->detail;
+		assert_true(block->certificate->proven);
+		if (rows[i].guessed ? !strstr(detail, rows[i].guessed) : strstr(detail, "guessed") != NULL)
+			fail_msg("block %s: %s", rows[i].height, detail);
+		arena_free(&arena);
+	}
+}
+
 /* -- tokens against lists made by coinbase/chainstorage ------------------------------------------------------------------------- */
 
 static bool is_zero_address(const uint8_t *address)
@@ -390,7 +410,7 @@ static int close_data(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_every_recorded_block), cmocka_unit_test(test_token_transfers),	   cmocka_unit_test(test_accounts_changed),
+		cmocka_unit_test(test_every_recorded_block), cmocka_unit_test(test_outcomes_before_byzantium), cmocka_unit_test(test_token_transfers),	   cmocka_unit_test(test_accounts_changed),
 		cmocka_unit_test(test_flows_against_state),  cmocka_unit_test(test_no_changed_field_passes),
 	};
 	return cmocka_run_group_tests(tests, open_data, close_data);
