@@ -104,6 +104,8 @@ struct chain_capabilities {
 	bool call_tracer, flat_traces, state_diff;
 };
 
+enum chain_belongs { CHAIN_BELONGS_UNSAID, CHAIN_BELONGS_TO_BLOCK, CHAIN_BELONGS_TO_TRANSACTION };
+
 struct chain_family {
 	const char *name;
 	const struct chain_profile *(*profile)(const char *name); /* NULL: unknown */
@@ -125,6 +127,8 @@ struct chain_family {
 			const uint8_t *hash, struct arena *, struct chain_part_call ret[CHAIN_PARTS_MAX]);
 	/* A receipts answer is missing on this endpoint: the call for one transaction's receipt. */
 	int (*receipt_call)(const struct chain *, const uint8_t transaction_hash[32], struct arena *, struct chain_call *ret);
+	/* What the first item of a part says it belongs to: a cheap look, which the proof's stands behind. */
+	enum chain_belongs (*belongs)(Weir__V1__PartKind, struct bytes result, uint8_t ret[32]);
 	/* Cheap first look at an answer before it is published: is it a block of that height, and which hash, parent and transactions?
 	 * *ret_transactions: hashes, 32 bytes each, in the arena. */
 	int (*peek_block)(const struct chain *, struct bytes result, struct arena *, struct chain_block_ref *ret,

@@ -166,6 +166,8 @@ void jobs_schedule(struct follower *);                          /* starts what t
  * the last ones (0: none yet). */
 size_t jobs_room(double limit, double block_bytes);
 void job_free(struct job **);
+/* What was ready cannot go out as it is: asked again, later, and of somebody else. False: too many under way, it stays as it is. */
+bool job_again(struct job *, int code, size_t endpoint, const char *why);
 void job_tell(struct job *); /* its span: the block is published */
 
 /* -- publish.c ---------------------------------------------------------------------------------------------------------------------- */
@@ -177,6 +179,8 @@ struct job_part {
 	uint64_t size;     /* decoded */
 	size_t endpoint;
 	char why[200];     /* missing: why */
+	enum chain_belongs belongs; /* what its first item names … */
+	uint8_t owner[32];          /* … and which */
 };
 struct job {
 	struct follower *f;
@@ -198,6 +202,7 @@ struct job {
 	uint8_t *transactions;
 	size_t transaction_count, receipts_left;
 	struct buf *receipts;
+	size_t receipts_endpoint; /* whom they are asked of: all of one, so that its word can be told from others' */
 };
 int publish_ready(struct follower *, struct error *);
 int publish_message(struct follower *, struct bus_publisher *, uint16_t type, uint64_t height, const void *packed, size_t size, struct error *);

@@ -23,7 +23,8 @@
 #define LIMIT_LEAST 8    /* blocks under way whatever their size: RPC_ANSWER_MAX bounds them */
 #define SHRINKING 0.01   /* large blocks are remembered for hundreds of small ones */
 #define LACKING_TRIES 3 /* then an optional part is left out, even though an endpoint that is away now may have it */
-#define EMPTY_TRIES 3   /* then an empty list goes out as it is, for the proof to name who told it */
+#define EMPTY_TRIES 3   /* then an empty list, or one of another block, goes out as it is, for the proof to name who told it */
+#define NOBODY SIZE_MAX /* no endpoint's fault */
 
 void job_free(struct job **job)
 {
@@ -114,6 +115,7 @@ static void store(struct job *j, struct job_part *part, const struct rpc_answer 
 	part->endpoint = answer->endpoint;
 	part->size = answer->result.size;
 	part->empty = is_text(answer->result, "[]");
+	part->belongs = j->f->chain.family->belongs(part->kind, answer->result, part->owner);
 	part->body = (struct buf)BUF_INIT((size_t)RPC_ANSWER_MAX * 2);
 	if (compress_zstd(j->f->zstd, answer->result, &part->body, &err) != 0)
 		fail(j, err.code, answer->endpoint, err.text);
@@ -229,6 +231,19 @@ static void fail_for_lack(struct job *j, size_t endpoint, const char *why)
 	fail(j, WEIR_NOT_FOUND, endpoint, why);
 }
 
+/* A reorg between two questions, or a lie. By number the same question is put again, and the endpoint that still contradicts itself is noted. */
+static void fail_for_other_block(struct job *j, size_t endpoint, const char *what)
+{
+	char why[120];
+	snprintf(why, sizeof why, "answered %s of another block than the one asked for", what);
+	if (j->request.reason == WEIR__V1__FETCH_REASON__FETCH_REASON_TIP)
+		j->request.hash = NULL; /* perhaps it is canonical no more: ask for what is */
+	if (j->tries == 0)
+		fail(j, WEIR_NOT_FOUND, NOBODY, why);
+	else
+		fail_for_lack(j, endpoint, why);
+}
+
 static void on_part(const struct rpc_answer *answer, void *arg)
 {
 	struct call *call = arg;
@@ -257,7 +272,13 @@ static void on_receipt(const struct rpc_answer *answer, void *arg)
 	size_t index = call->receipt;
 	struct job *j = answered(call, answer);
 	if (j->generation == j->f->generation && !j->failed) {
-		if (answer->code != 0 || is_text(answer->result, "null")) {
+		uint8_t owner[32];
+		bool elsewhere = j->tries < EMPTY_TRIES && answer->code == 0 &&
+				 j->f->chain.family->belongs(WEIR__V1__PART_KIND__PART_KIND_RECEIPTS, answer->result, owner) == CHAIN_BELONGS_TO_BLOCK &&
+				 memcmp(owner, j->block.hash, 32) != 0;
+		if (elsewhere) {
+			fail_for_other_block(j, answer->endpoint, "a receipt");
+		} else if (answer->code != 0 || is_text(answer->result, "null")) {
 			fail(j, answer->code ? answer->code : WEIR_NOT_FOUND, answer->endpoint, answer->code ? answer->error.text : "a receipt is null");
 		} else {
 			j->receipts[index] = (struct buf)BUF_INIT(RPC_ANSWER_MAX);
@@ -277,7 +298,12 @@ static int64_t patience_ms(const struct job *j)
 	return j->f->config->request_timeout_ms << (doublings < DOUBLINGS_MAX ? doublings : DOUBLINGS_MAX);
 }
 
-static bool ask(struct job *j, const struct chain_call *c, size_t part, size_t receipt)
+static unsigned role_of(const struct job *j)
+{
+	return j->request.reason == WEIR__V1__FETCH_REASON__FETCH_REASON_TIP ? ENDPOINT_HEAD : ENDPOINT_BACKFILL;
+}
+
+static bool ask(struct job *j, const struct chain_call *c, size_t part, size_t receipt, int only)
 {
 	struct follower *f = j->f;
 	struct call *call = xmalloc(sizeof *call);
@@ -285,9 +311,9 @@ static bool ask(struct job *j, const struct chain_call *c, size_t part, size_t r
 	bool tip = j->request.reason == WEIR__V1__FETCH_REASON__FETCH_REASON_TIP;
 	struct rpc_request request = { .method = c->method,
 				       .params = c->params,
-				       .role = tip ? ENDPOINT_HEAD : ENDPOINT_BACKFILL,
+				       .role = role_of(j),
 				       .exclude = j->request.exclude,
-				       .only = -1,
+				       .only = only,
 				       .needs_height = j->request.height,
 				       .attempts = ATTEMPTS,
 				       .attempt_ms = patience_ms(j),
@@ -347,7 +373,7 @@ static void begin(struct job *j)
 	j->pending++; /* held until all are asked, so that a callback can't finish the job early */
 	for (size_t i = 0; i < j->part_count; i++)
 		if (!j->parts[i].missing)
-			ask(j, &calls[i].call, i, SIZE_MAX);
+			ask(j, &calls[i].call, i, SIZE_MAX, -1);
 	j->pending--;
 	if (j->pending == 0)
 		finish(j);
@@ -377,7 +403,7 @@ static bool ask_instead(struct job *j)
 		if (!calls[i].call.method || has_part(j, calls[i].kind, before))
 			continue;
 		j->parts[j->part_count] = (struct job_part){ .kind = calls[i].kind, .optional = calls[i].optional };
-		ask(j, &calls[i].call, j->part_count++, SIZE_MAX);
+		ask(j, &calls[i].call, j->part_count++, SIZE_MAX, -1);
 	}
 	j->pending--;
 	return j->pending > 0;
@@ -386,6 +412,12 @@ static bool ask_instead(struct job *j)
 static bool ask_receipts_singly(struct job *j)
 {
 	struct follower *f = j->f;
+	int endpoint = rpc_choose(f->endpoints, role_of(j), j->request.exclude, j->request.height);
+	if (endpoint < 0) {
+		fail(j, WEIR_UNAVAILABLE, NOBODY, "no endpoint to ask for receipts");
+		return false;
+	}
+	j->receipts_endpoint = (size_t)endpoint;
 	j->receipts = xcalloc(j->transaction_count + 1, sizeof *j->receipts);
 	j->receipts_left = j->transaction_count;
 	arena_reset(f->arena);
@@ -393,7 +425,7 @@ static bool ask_receipts_singly(struct job *j)
 	for (size_t i = 0; i < j->transaction_count && !j->failed; i++) {
 		struct chain_call call;
 		if (f->chain.family->receipt_call(&f->chain, j->transactions + 32 * i, f->arena, &call) == 0)
-			ask(j, &call, 0, i);
+			ask(j, &call, 0, i, endpoint);
 	}
 	j->pending--;
 	return j->pending > 0;
@@ -410,9 +442,7 @@ static void join_receipts(struct job *j, struct job_part *part)
 		buf_add(&all, j->receipts[i].data, j->receipts[i].size);
 	}
 	buf_add_byte(&all, ']');
-	for (size_t i = 0; i < j->part_count; i++)
-		if (j->parts[i].kind == WEIR__V1__PART_KIND__PART_KIND_BLOCK)
-			part->endpoint = j->parts[i].endpoint;
+	part->endpoint = j->receipts_endpoint;
 	part->size = all.size;
 	part->missing = false;
 	part->done = true;
@@ -478,6 +508,18 @@ static void look_for_empty(struct job *j)
 	}
 }
 
+/* Parts are asked for side by side: of a block that a reorg is just taking they may be of two branches. */
+static void look_for_other_block(struct job *j)
+{
+	for (size_t i = 0; i < j->part_count && !j->failed && j->tries < EMPTY_TRIES; i++) {
+		const struct job_part *part = &j->parts[i];
+		const uint8_t *owner = part->belongs == CHAIN_BELONGS_TO_BLOCK ? j->block.hash : j->transaction_count > 0 ? j->transactions : NULL;
+		if (part->belongs == CHAIN_BELONGS_UNSAID || (owner && memcmp(part->owner, owner, 32) == 0))
+			continue;
+		fail_for_other_block(j, part->endpoint, protobuf_c_enum_descriptor_get_value(&weir__v1__part_kind__descriptor, (int)part->kind)->name);
+	}
+}
+
 static void finish(struct job *j)
 {
 	if (j->pending > 0 || j->generation != j->f->generation)
@@ -497,10 +539,23 @@ static void finish(struct job *j)
 		fail(j, WEIR_NOT_FOUND, j->failed_endpoint, "the block did not come");
 	if (!j->failed)
 		look_for_empty(j);
+	if (!j->failed)
+		look_for_other_block(j);
 	if (j->failed)
 		try_later(j);
 	else
 		to_ready(j);
+}
+
+bool job_again(struct job *j, int code, size_t endpoint, const char *why)
+{
+	struct follower *f = j->f;
+	if (f->job_count >= JOBS_MAX)
+		return false;
+	fail(j, code, endpoint, why);
+	f->jobs[f->job_count++] = j;
+	try_later(j);
+	return true;
 }
 
 bool job_start(struct follower *f, const struct job_request *request)

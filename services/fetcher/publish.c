@@ -129,6 +129,15 @@ static void sort_ready(struct follower *f)
 		}
 }
 
+static void leave_ready(struct follower *f, const struct job *j)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < f->ready_count; i++)
+		if (f->ready[i] != j)
+			f->ready[kept++] = f->ready[i];
+	f->ready_count = kept;
+}
+
 static bool is_refetch(const struct job *j)
 {
 	return j->request.reason == WEIR__V1__FETCH_REASON__FETCH_REASON_REFETCH;
@@ -172,6 +181,24 @@ static void gather(struct follower *f, size_t first, struct together *t, size_t 
 	*ret_end = i;
 }
 
+/* The endpoint whose answer is the largest made it too large for one message. */
+static bool refuse_too_large(struct follower *f, struct job *j, const struct error *err)
+{
+	struct endpoint_status status;
+	size_t largest = 0;
+	for (size_t i = 1; i < j->part_count; i++)
+		if (j->parts[i].body.size > j->parts[largest].body.size)
+			largest = i;
+	const size_t endpoint = j->parts[largest].endpoint;
+	endpoints_status(f->endpoints, endpoint, &status);
+	log_error(&f->log, "block_too_large", "its answers do not fit into one message; asking another endpoint", LOG_U("height", j->request.height),
+		  LOG_S("endpoint", status.name), LOG_ERR(err));
+	if (!job_again(j, WEIR_LIMIT, endpoint, err->text))
+		return false;
+	endpoints_note_failure(f->endpoints, endpoint, WEIR_LIMIT, err->text);
+	return true;
+}
+
 int publish_ready(struct follower *f, struct error *err)
 {
 	int r = 0;
@@ -181,7 +208,13 @@ int publish_ready(struct follower *f, struct error *err)
 		struct together together;
 		size_t end;
 		gather(f, done, &together, &end);
-		if ((r = publish_blocks(f, &together, err)) != 0)
+		r = publish_blocks(f, &together, err);
+		if (r == WEIR_LIMIT && together.count == 1 && refuse_too_large(f, together.jobs[0], err)) {
+			leave_ready(f, together.jobs[0]);
+			r = 0;
+			continue;
+		}
+		if (r != 0)
 			break;
 		for (; done < end; done++) {
 			const struct job *j = f->ready[done];

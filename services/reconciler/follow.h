@@ -25,6 +25,7 @@ struct gap {
 	int64_t next_ms; /* when to ask again */
 	char exclude[GAP_EXCLUDES_MAX][NAME_MAX_SIZE];
 	size_t exclude_count;
+	bool named; /* by a check that failed, as who told it wrong; not only as who was asked */
 };
 
 /* How far a class of the stream was read, and what was committed as done. */

@@ -212,7 +212,7 @@ static int try_again(struct follow *f, struct gap *gap, const char *detail, stru
 		gap->exclude_count = 0;
 	gap->next_ms = clock_mono_ms() + delay_of(f, gap);
 	int code = update_row(f, gap, detail, err);
-	return code ? code : follow_refetch(f, gap, NULL, strcmp(gap->reason, "unproven") == 0, gap->reason, err);
+	return code ? code : follow_refetch(f, gap, NULL, gap->named, gap->reason, err);
 }
 
 static int open_gap(struct follow *f, int64_t from, int64_t to, const char *reason, const char *detail, struct gap **ret, struct error *err)
@@ -271,7 +271,7 @@ int gap_unproven(struct follow *f, const struct block_facts *facts, const Weir__
 		for (size_t i = 0; certificate && i < certificate->n_checks; i++)
 			if (certificate->checks[i]->result == WEIR__V1__CHECK_RESULT__CHECK_RESULT_FAILED && certificate->checks[i]->endpoint[0]) {
 				add_exclude(gap, certificate->checks[i]->endpoint);
-				named = true;
+				gap->named = named = true;
 			}
 		for (size_t i = 0; !named && i < block->n_endpoints; i++)
 			add_exclude(gap, block->endpoints[i]);

@@ -645,6 +645,41 @@ def test_a_block_whose_flat_traces_are_refused_is_traced_otherwise(make):
     assert 6 in parts[FLAT_TRACES] and 6 not in parts[CALL_TRACES]
 
 
+def test_receipts_asked_one_by_one_are_of_one_endpoint_and_credited_to_it(make):
+    """Nobody has eth_getBlockReceipts: if one of the receipts is false, it is the word of who told it, and of nobody else."""
+    world = make(proxies=2, endpoints=two_proxies)
+    for proxy in world.proxies:
+        lie(proxy, name="rpc-unsupported", method="eth_getBlockReceipts")
+    world.send(70)
+    world.go()
+    world.settle()
+    parts = next(parts for at, _, _, parts, _ in world.ledger.arrivals if at == 1)
+    asked = {name for name, proxy in zip((b"a", b"b"), world.proxies)
+             if json.loads(control(proxy, "GET", "/stats"))["methods"].get("eth_getTransactionReceipt", 0) > 0}
+    assert asked == {wire.one(parts[RECEIPTS], 5)}
+
+
+@pytest.mark.parametrize("name", ["receipts-other-block", "traces-other-block"])
+def test_parts_of_another_block_are_asked_again(make, name):
+    """So an honest node answers when a reorg comes between two questions. One that keeps doing it is left to the proof."""
+    world = make(proxies=1, endpoints=lambda w: [{"name": "a", "url": w.proxies[0].rpc}])
+    world.go()
+    world.send(2)
+    world.settle()
+
+    def failures():
+        return world.suite.metric("fetcher", "weir_fetcher_job_failures_total", code="not_found")
+
+    lie(world.proxies[0], name=name, count=2)
+    world.send(3)
+    world.settle()
+    assert failures() == 2
+    lie(world.proxies[0], name=name)
+    world.send(3)
+    world.settle()
+    assert failures() == 2 + 3  # and then it went out as it is
+
+
 def test_the_wrong_chain_among_others_is_excluded(make, tmp_path):
     other = stack.anvil(tmp_path / "wrong.log", "--chain-id", "5")
     try:

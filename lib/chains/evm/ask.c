@@ -443,6 +443,22 @@ int evm_receipt_call(const struct chain *chain, const uint8_t hash[32], struct a
 	return plain(ret, "eth_getTransactionReceipt", arena_printf(arena, "[\"%s\"]", text));
 }
 
+/* Whatever is named first, at whatever depth, belongs to the first item, and to the same block or transaction as that. */
+enum chain_belongs evm_belongs(Weir__V1__PartKind kind, struct bytes result, uint8_t ret[32])
+{
+	bool names_block = kind == WEIR__V1__PART_KIND__PART_KIND_RECEIPTS || kind == WEIR__V1__PART_KIND__PART_KIND_FLAT_TRACES;
+	bool names_tx = kind == WEIR__V1__PART_KIND__PART_KIND_CALL_TRACES || kind == WEIR__V1__PART_KIND__PART_KIND_STATE_DIFF;
+	const char *name = names_block ? "\"blockHash\"" : "\"txHash\"", *end = (const char *)result.data + result.size;
+	const char *at = names_block || names_tx ? memmem(result.data, result.size, name, strlen(name)) : NULL;
+	if (!at)
+		return CHAIN_BELONGS_UNSAID;
+	for (at += strlen(name); at < end && strchr(" \t\r\n:\"", *at); at++)
+		;
+	if (end - at < 66 || hex_to_bytes(at, 66, ret, 32) != 0)
+		return CHAIN_BELONGS_UNSAID;
+	return names_block ? CHAIN_BELONGS_TO_BLOCK : CHAIN_BELONGS_TO_TRANSACTION;
+}
+
 int evm_peek_block(const struct chain *chain, struct bytes result, struct arena *arena, struct chain_block_ref *ret,
 		   const uint8_t **ret_transactions, size_t *ret_count, struct error *err)
 {

@@ -38,6 +38,7 @@ int evm_notice(const struct chain *, struct bytes message, struct chain_block_re
 size_t evm_parts(const struct chain *, const struct chain_capabilities *, const char *traces, bool state_diff, uint64_t height,
 		 const uint8_t *hash, struct arena *, struct chain_part_call ret[CHAIN_PARTS_MAX]);
 int evm_receipt_call(const struct chain *, const uint8_t hash[32], struct arena *, struct chain_call *ret);
+enum chain_belongs evm_belongs(Weir__V1__PartKind, struct bytes result, uint8_t ret[32]);
 int evm_peek_block(const struct chain *, struct bytes result, struct arena *, struct chain_block_ref *ret, const uint8_t **ret_transactions,
 		   size_t *ret_count, struct error *);
 int evm_asset_parse(const struct chain *, const char *text, struct chain_asset *ret, struct error *);

@@ -45,6 +45,7 @@ const struct chain_family evm_family = {
 	.notice = evm_notice,
 	.parts = evm_parts,
 	.receipt_call = evm_receipt_call,
+	.belongs = evm_belongs,
 	.peek_block = evm_peek_block,
 	.normalize = evm_normalize,
 	.asset_parse = evm_asset_parse,

@@ -273,6 +273,30 @@ static void test_peek(void **state)
 	}
 }
 
+static void test_whose_part(void **state)
+{
+	(void)state;
+	static const struct {
+		Weir__V1__PartKind kind;
+		const char *text;
+		enum chain_belongs belongs;
+	} rows[] = {
+		{ WEIR__V1__PART_KIND__PART_KIND_RECEIPTS, "[{\"status\":\"0x1\",\"logs\":[{\"blockHash\" : \"" HASH "\"}]}]", CHAIN_BELONGS_TO_BLOCK },
+		{ WEIR__V1__PART_KIND__PART_KIND_FLAT_TRACES, "[{\"blockHash\":\"" HASH "\"}]", CHAIN_BELONGS_TO_BLOCK },
+		{ WEIR__V1__PART_KIND__PART_KIND_CALL_TRACES, "[{\"txHash\":\"" HASH "\",\"result\":{}}]", CHAIN_BELONGS_TO_TRANSACTION },
+		{ WEIR__V1__PART_KIND__PART_KIND_CALL_TRACES, "[{\"result\":{}}]", CHAIN_BELONGS_UNSAID }, /* as older nodes have it */
+		{ WEIR__V1__PART_KIND__PART_KIND_BLOCK, "{\"blockHash\":\"" HASH "\"}", CHAIN_BELONGS_UNSAID },
+		{ WEIR__V1__PART_KIND__PART_KIND_RECEIPTS, "[]", CHAIN_BELONGS_UNSAID },
+		{ WEIR__V1__PART_KIND__PART_KIND_RECEIPTS, "[{\"blockHash\":", CHAIN_BELONGS_UNSAID },
+		{ WEIR__V1__PART_KIND__PART_KIND_RECEIPTS, "[{\"blockHash\":\"0x1\"}]", CHAIN_BELONGS_UNSAID },
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		uint8_t owner[32] = { 0 };
+		assert_int_equal(dev.family->belongs(rows[i].kind, (struct bytes){ (const uint8_t *)rows[i].text, strlen(rows[i].text) }, owner), rows[i].belongs);
+		assert_int_equal(owner[31], rows[i].belongs == CHAIN_BELONGS_UNSAID ? 0 : 0x11);
+	}
+}
+
 /* Ethereum's block 0, with the parent given. */
 static struct bytes genesis_with_parent(const char *parent)
 {
@@ -387,7 +411,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_questions), cmocka_unit_test(test_answers), cmocka_unit_test(test_errors),       cmocka_unit_test(test_notices),
 		cmocka_unit_test(test_parts),	  cmocka_unit_test(test_peek),	  cmocka_unit_test(test_text),	       cmocka_unit_test(test_reconcilable),
-		cmocka_unit_test(test_families), cmocka_unit_test(test_header_gives_hash),
+		cmocka_unit_test(test_families), cmocka_unit_test(test_header_gives_hash), cmocka_unit_test(test_whose_part),
 	};
 	return cmocka_run_group_tests(tests, open_all, close_all);
 }
