@@ -323,9 +323,7 @@ static int write_openings(struct batch *batch, struct ledger *ledger, struct err
 	return code ? code : pg_copy_end(&copy, err);
 }
 
-/* Only a token that lies can leave the range of 256 bits. Its balances are not served from these sums; what matters is that the
- * ledger stays the sum of its entries, so the entry takes what fits. Returns the delta that was applied. */
-static struct i256 add_saturating(struct i256 *balance, struct i256 delta)
+struct i256 ledger_add(struct i256 *balance, struct i256 delta)
 {
 	static const struct i256 most = { { UINT64_MAX, UINT64_MAX, UINT64_MAX, INT64_MAX } };
 	struct i256 before = *balance, applied = delta;
@@ -360,7 +358,7 @@ static int write_entries(struct batch *batch, struct ledger *ledger, struct erro
 		for (size_t k = 0; k < block->message->n_entries; k++) {
 			const Weir__V1__Entry *entry = block->message->entries[k];
 			struct batch_pair *pair = &batch->pairs[batch->pair_of[block->first_entry + k]];
-			const struct i256 delta = add_saturating(&pair->amount, batch->delta_of[block->first_entry + k]);
+			const struct i256 delta = ledger_add(&pair->amount, batch->delta_of[block->first_entry + k]);
 			block->cut = block->cut || i256_cmp(delta, batch->delta_of[block->first_entry + k]) != 0;
 			pair->height = block->height;
 			write_entry(copy, batch, ledger, pair,

@@ -19,6 +19,9 @@ struct applied {
 /* Blocks ascending and contiguous, each proven and checked with ledger_check_block, the first new one on top of the watermark.
  * May apply fewer than given (a partition's border): call again with the rest. */
 int ledger_apply(struct ledger *, Weir__V1__NormalizedBlock *const *blocks, size_t n, struct applied *ret, struct error *);
+/* Only a token that lies can leave the range of 256 bits. Its balances are not served from these sums; what matters is that the ledger stays
+ * the sum of its entries, so an entry takes what fits. Returns the delta that was applied. */
+struct i256 ledger_add(struct i256 *balance, struct i256 delta);
 /* Is the message one that can be applied at all? WEIR_INVALID or WEIR_LIMIT with the field's name. */
 int ledger_check_block(const Weir__V1__NormalizedBlock *, struct error *);
 

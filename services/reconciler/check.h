@@ -41,7 +41,8 @@ struct doubt {
 	int64_t incident; /* 0: not confirmed yet */
 	int64_t first_wrong;
 	uint8_t first_wrong_hash[32];
-	unsigned heals;
+	unsigned heals;        /* asked for, and nothing came */
+	unsigned replacements; /* came with other entries, and the balance was wrong still */
 	int64_t heal_until_ms;
 };
 

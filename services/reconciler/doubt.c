@@ -1,4 +1,8 @@
-/* doubt.c - a balance differs from the chain: confirm it, find the first wrong block, have that block read again, conclude. */
+/* doubt.c - a balance differs from the chain: confirm it, find the first wrong block, have that block read again, conclude.
+ *
+ * States of an incident: confirmed, healing, then closed, or open: reading the block again did not help, a person has to look. What is
+ * confirmed or healing and not at hand (this process began, took the chain over, or got no answer) is taken up again.
+ */
 #include "check.h"
 
 #include "incident.h"
@@ -12,6 +16,7 @@
 #define CONFIRM_PAUSE_MS 150   /* a node that is making a block may answer from the next one's state for a moment */
 #define HEAL_TIMEOUT_MS 15000
 #define HEALS_MAX 3
+#define REPLACEMENTS_MAX 2     /* a block that was replaced so often and still gives a wrong balance is not replaced again */
 #define LOOK_AGAIN_MS 60000    /* open incidents are compared again so often */
 #define EVIDENCE_MAX 8192
 
@@ -226,17 +231,20 @@ static int count_open(struct check *c, struct error *err)
 	return code;
 }
 
-/* The open incident about this balance, 0 if there is none. */
-static int find_open(struct check *c, const struct ledger_touch *touch, int64_t *ret, struct error *err)
+/* The incident about this balance that is not closed, 0 if there is none. *ret_concluded: nothing more can be done about it here (a token is flagged
+ * in the end). */
+static int find_open(struct check *c, const struct ledger_touch *touch, int64_t *ret, bool *ret_concluded, struct error *err)
 {
 	struct pg_param p[3];
 	struct pg_result *r = NULL;
 	pg_i32(&p[0], c->view.chain_id);
 	pg_i64(&p[1], touch->account_id);
 	pg_i32(&p[2], touch->asset_id);
-	int code = pg_query(c->pg, "select id from weir.incidents where chain = $1 and closed_at is null and account = $2 and asset = $3 limit 1", p, 3, &r,
-			    err);
-	*ret = !code && pg_rows(r) > 0 ? pg_get_i64(r, 0, 0) : 0;
+	int code = pg_query(c->pg, "select id, state = 'open' from weir.incidents where chain = $1 and closed_at is null and account = $2 and asset = $3 limit 1",
+			    p, 3, &r, err);
+	bool found = !code && pg_rows(r) > 0;
+	*ret = found ? pg_get_i64(r, 0, 0) : 0;
+	*ret_concluded = found && touch->asset.contract_size == 0 && pg_get_bool(r, 0, 1);
 	pg_result_free(&r);
 	return code;
 }
@@ -281,14 +289,13 @@ static bool is_native(const struct doubt *d)
 }
 
 /* The native asset cannot be flagged as one that lies: a difference that stays needs somebody to look. */
-static void alert(struct check *c, const struct doubt *d, enum alert_state state)
+static void alert(struct check *c, const struct doubt *d, enum alert_state state, const char *why)
 {
 	char key[96], summary[300];
 	summary_of(c, d, summary);
 	snprintf(key, sizeof key, "mismatch %s %lld", c->chain->name, (long long)d->incident);
 	if (state == ALERT_FIRING)
-		alert_raise(c->ctx, key, state, "mismatch", "chain %s: %s; block %lld was read again and says the same", c->chain->name, summary,
-			    (long long)d->first_wrong);
+		alert_raise(c->ctx, key, state, "mismatch", "chain %s: %s; block %lld %s", c->chain->name, summary, (long long)d->first_wrong, why);
 	else
 		alert_raise(c->ctx, key, state, "mismatch", "chain %s: the difference of incident %lld is gone", c->chain->name,
 			    (long long)d->incident);
@@ -314,7 +321,7 @@ static int change_incident(struct check *c, const struct doubt *d, const char *s
 		log_info(&c->log, "incident", summary, LOG_I("incident", d->incident), LOG_S("state", state),
 			 LOG_S("resolution", resolution ? resolution : ""));
 		if (resolution && is_native(d))
-			alert(c, d, ALERT_RESOLVED);
+			alert(c, d, ALERT_RESOLVED, NULL);
 		code = count_open(c, err);
 	}
 	return code;
@@ -450,21 +457,28 @@ static int flag_asset(struct check *c, const struct doubt *d, struct error *err)
 	return count_open(c, err);
 }
 
-/* After the block was read again and found the same. */
-static int conclude_same(struct check *c, struct error *err)
+/* Reading the block again does not help. */
+static int conclude_wrong(struct check *c, const char *why, struct error *err)
 {
 	struct doubt *d = &c->current;
 	int code;
 	if (is_native(d)) {
 		code = change_incident(c, d, "open", NULL, err);
 		if (!code)
-			alert(c, d, ALERT_FIRING);
+			alert(c, d, ALERT_FIRING, why);
 	} else {
 		code = flag_asset(c, d, err);
 	}
 	if (!code)
-		c->current.incident = 0;
+		d->incident = 0;
 	return code;
+}
+
+static void want_heal(struct check *c)
+{
+	struct doubt *d = &c->current;
+	mailbox_want_heal(c->mailbox, d->first_wrong, d->first_wrong_hash);
+	d->heal_until_ms = clock_mono_ms() + HEAL_TIMEOUT_MS;
 }
 
 /* After the block was replaced and applied again: is the balance right now? */
@@ -487,11 +501,17 @@ static int conclude_replaced(struct check *c, struct error *err)
 	if (node_balance(c->node, (struct bytes){ d->touch.account, d->touch.account_size }, &d->touch.asset, (uint64_t)d->first_wrong, hash, 0,
 				  &theirs, &endpoint, NULL))
 		return 0; /* no answer now */
-	bool healed = equals(ours, theirs);
-	code = change_incident(c, d, healed ? "closed" : "open", healed ? "healed" : NULL, err);
-	if (!code)
-		c->current.incident = 0;
-	return code;
+	if (equals(ours, theirs)) {
+		code = change_incident(c, d, "closed", "healed", err);
+		if (!code)
+			d->incident = 0;
+		return code;
+	}
+	if (++d->replacements >= REPLACEMENTS_MAX)
+		return conclude_wrong(c, "was replaced and the balance is still wrong", err);
+	d->heals = 0;
+	want_heal(c);
+	return 0;
 }
 
 static int wait_for_heal(struct check *c, struct error *err)
@@ -501,7 +521,7 @@ static int wait_for_heal(struct check *c, struct error *err)
 	int code = 0;
 	mailbox_heal(c->mailbox, &heal);
 	if (heal.state == HEAL_SAME) {
-		code = conclude_same(c, err);
+		code = conclude_wrong(c, "was read again and says the same", err);
 	} else if (heal.state == HEAL_REPLACED) {
 		code = conclude_replaced(c, err);
 	} else if (heal.state == HEAL_GONE) {
@@ -510,13 +530,12 @@ static int wait_for_heal(struct check *c, struct error *err)
 			d->incident = 0;
 	} else if (clock_mono_ms() > d->heal_until_ms) {
 		if (++d->heals < HEALS_MAX) {
-			mailbox_want_heal(c->mailbox, d->first_wrong, d->first_wrong_hash);
-			d->heal_until_ms = clock_mono_ms() + HEAL_TIMEOUT_MS;
+			want_heal(c);
 			return 0;
 		}
-		code = change_incident(c, d, "open", NULL, err); /* looked at again later */
-		if (!code)
-			d->incident = 0;
+		if (is_native(d))
+			alert(c, d, ALERT_FIRING, "could not be read again so far: weir goes on trying");
+		d->incident = 0; /* it stays "healing", and is taken up again */
 	}
 	if (!code && !d->incident)
 		mailbox_heal_done(c->mailbox);
@@ -529,7 +548,8 @@ static int wait_for_heal(struct check *c, struct error *err)
 static int pursue(struct check *c, struct doubt *d, struct error *err)
 {
 	int64_t open = 0;
-	int code = find_open(c, &d->touch, &open, err);
+	bool concluded = false;
+	int code = find_open(c, &d->touch, &open, &concluded, err);
 	d->first_wrong = -1;
 	d->incident = open;
 	if (!code && !open)
@@ -546,9 +566,8 @@ static int pursue(struct check *c, struct doubt *d, struct error *err)
 	if (code)
 		return code;
 	c->current = *d;
-	c->current.heals = 0;
-	c->current.heal_until_ms = clock_mono_ms() + HEAL_TIMEOUT_MS;
-	mailbox_want_heal(c->mailbox, d->first_wrong, d->first_wrong_hash);
+	c->current.heals = c->current.replacements = 0;
+	want_heal(c);
 	return 0;
 }
 
@@ -580,13 +599,12 @@ static int consider(struct check *c, struct doubt *d, struct error *err)
 	return verdict == VERDICT_DIFFERENT ? pursue(c, d, err) : 0;
 }
 
-/* Incidents that stay open are compared again from time to time: what was wrong may be right now. */
+/* Incidents that are not closed are compared again from time to time: what was wrong may be right now, and what was unfinished goes on. */
 static int look_again(struct check *c, struct error *err)
 {
 	struct pg_param p;
 	struct pg_result *r = NULL;
 	struct ledger_touch touches[16];
-	int64_t ids[16];
 	int code = pg_query(c->pg,
 			    "select " CHECK_ROW " join weir.incidents i on i.account = b.account and i.asset = b.asset"
 			    " where i.chain = $1 and b.chain = $1 and i.closed_at is null and c.watermark_hash is not null order by i.updated_at limit 16",
@@ -596,15 +614,15 @@ static int look_again(struct check *c, struct error *err)
 	for (size_t i = 0; !code && i < n; i++) {
 		struct doubt d = { .touch = touches[i], .first_wrong = -1 };
 		size_t endpoint;
+		bool concluded = false;
 		if (node_balance(c->node, (struct bytes){ d.touch.account, d.touch.account_size }, &d.touch.asset, (uint64_t)d.touch.height, d.touch.hash,
 				 0, &d.observed, &endpoint, NULL))
 			continue;
-		code = find_open(c, &d.touch, &ids[i], err);
-		d.incident = ids[i];
+		code = find_open(c, &d.touch, &d.incident, &concluded, err);
 		d.endpoint = endpoint;
 		if (!code && d.incident && equals(d.touch.amount, d.observed))
 			code = change_incident(c, &d, "closed", "healed", err);
-		else if (!code && !is_native(&d)) /* a token: what was unfinished goes on */
+		else if (!code && !concluded)
 			doubt_add(c, &d.touch, d.observed, endpoint);
 	}
 	return code;
@@ -634,8 +652,9 @@ int doubt_step(struct check *c, struct error *err)
 		return 0;
 	struct doubt *d = &c->doubts[c->doubt_first];
 	int64_t open = 0;
-	int code = is_native(d) ? find_open(c, &d->touch, &open, err) : 0;
-	if (!code && open)
+	bool concluded = false;
+	int code = find_open(c, &d->touch, &open, &concluded, err);
+	if (!code && concluded)
 		check_skip(c, "incident_open", 1);
 	else if (!code)
 		code = consider(c, d, err);

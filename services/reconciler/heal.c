@@ -51,11 +51,20 @@ static bool same_bytes(ProtobufCBinaryData a, struct bytes b)
 	return a.len == b.size && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
 
+/* What is stored is what fitted: of a token that lies, the message's delta may have been cut (ledger_add). */
+static bool same_delta(ProtobufCBinaryData told, const struct pg_result *r, size_t row)
+{
+	struct i256 delta, stored, balance, before;
+	if (i256_from_be(told.data, told.len, &delta) || pg_get_numeric(r, row, 6, &stored) || pg_get_numeric(r, row, 8, &balance) ||
+	    !i256_sub(balance, stored, &before))
+		return false;
+	return i256_cmp(ledger_add(&before, delta), stored) == 0;
+}
+
 static bool same_entry(const Weir__V1__NormalizedBlock *block, size_t i, const struct pg_result *r)
 {
 	const Weir__V1__Entry *entry = block->entries[i];
 	const Weir__V1__Asset *asset = block->assets[entry->asset];
-	struct i256 delta, stored;
 	struct u256 token = { { 0 } };
 	if (pg_get_i64(r, i, 0) != (int64_t)i || pg_get_i64(r, i, 1) != entry->tx_index || pg_get_i64(r, i, 2) != (int64_t)entry->kind)
 		return false;
@@ -65,8 +74,7 @@ static bool same_entry(const Weir__V1__NormalizedBlock *block, size_t i, const s
 		return false;
 	if (asset->has_token_id && u256_cmp(token, u256_from_be(asset->token_id.data, asset->token_id.len)) != 0)
 		return false;
-	return i256_from_be(entry->delta.data, entry->delta.len, &delta) == 0 && pg_get_numeric(r, i, 6, &stored) == 0 &&
-	       i256_cmp(delta, stored) == 0 && strcmp(entry->path, pg_get_text(r, i, 7)) == 0;
+	return same_delta(entry->delta, r, i) && strcmp(entry->path, pg_get_text(r, i, 7)) == 0;
 }
 
 /* Are the ledger's entries of the block those of the message? */
@@ -77,7 +85,7 @@ static int compare(struct follow *f, const Weir__V1__NormalizedBlock *block, boo
 	pg_i32(&p[0], f->ledger->id);
 	pg_i64(&p[1], (int64_t)block->height);
 	int code = pg_query(f->ledger->pg,
-			    "select e.ordinal, e.tx_index, e.kind, a.address, s.contract, s.token_id, e.delta, e.path"
+			    "select e.ordinal, e.tx_index, e.kind, a.address, s.contract, s.token_id, e.delta, e.path, e.balance"
 			    " from weir.blocks b join weir.entries e on e.chain = b.chain and e.height = b.height and e.branch = b.branch"
 			    " join weir.accounts a on a.id = e.account join weir.assets s on s.id = e.asset"
 			    " where b.chain = $1 and b.height = $2 and b.canonical and e.chain = $1 and e.height = $2 and e.kind not in (14, 15, 16)"

@@ -189,20 +189,24 @@ def test_P5_a_second_reconciler_stands_by_and_takes_over(make_world):
     assert ledger_oracle.unsound(world.postgres) == {}
 
 
-def test_P3_a_wrong_entry_is_found_bisected_and_healed(make_world):
-    world = make_world()
-    world.workload("--seed", "14", "--blocks", "30", "--reorgs", "0", "--pace-ms", "20")
-    world.settle()
-    # Somebody damages one native entry far back, consistently enough that only the chain can tell.
-    row = world.postgres.query("""
+def damage(world):
+    """One native entry far back, consistently enough that only the chain can tell. Its height."""
+    height, ordinal, account, asset, branch = world.postgres.query("""
         select e.height, e.ordinal, e.account, e.asset, e.branch from weir.entries e join weir.assets s on s.id = e.asset
         where s.contract = '' and not superseded and e.kind = 1 and e.delta > 0 and e.height between 8 and 20 limit 1""")[0]
-    height, ordinal, account, asset, branch = row
     for sql in (f"update weir.entries set delta = delta + 7 where height = {height} and ordinal = {ordinal} and branch = {branch}",
                 f"update weir.entries set balance = balance + 7 where account = {account} and asset = {asset} and not superseded"
                 f" and (height > {height} or (height = {height} and ordinal >= {ordinal}))",
                 f"update weir.balances set amount = amount + 7, reconciled_height = null where account = {account} and asset = {asset}"):
         world.postgres.query(sql)
+    return height
+
+
+def test_P3_a_wrong_entry_is_found_bisected_and_healed(make_world):
+    world = make_world()
+    world.workload("--seed", "14", "--blocks", "30", "--reorgs", "0", "--pace-ms", "20")
+    world.settle()
+    height = damage(world)
     world.suite.processes["reconciler"].stop()  # forget what memory holds
     world.suite.processes["reconciler"].start()
     stack.wait_until("incident closed as healed", 90,
@@ -211,6 +215,60 @@ def test_P3_a_wrong_entry_is_found_bisected_and_healed(make_world):
     world.settle()
     world.checked()
     world.assert_equal(4)
+
+
+def test_P10_healing_that_a_crash_interrupted_goes_on(make_world):
+    world = make_world()
+    world.workload("--seed", "16", "--blocks", "30", "--reorgs", "0", "--pace-ms", "20")
+    world.settle()
+    height = damage(world)
+    reconciler, fetcher = world.suite.processes["reconciler"], world.suite.processes["fetcher"]
+    reconciler.stop()
+    fetcher.stop()
+    reconciler.start()
+    stack.wait_until("an incident that waits for the fetcher", 90, lambda: world.value("select 1 from weir.incidents where state = 'healing'"))
+    reconciler.kill()
+    reconciler.start()
+    fetcher.start()
+    stack.wait_until("incident closed as healed", 120,
+                     lambda: world.value("select resolution from weir.incidents where kind = 'mismatch' and resolution = 'healed'"))
+    assert world.value("select first_wrong_height from weir.incidents where resolution = 'healed' order by id limit 1") == height
+    world.settle()
+    world.checked()
+    world.assert_equal(4)
+
+
+def token_that_overflows(holder):
+    """Code of a contract: called with nothing it logs Transfer(0, holder, 2^256 - 1) twice, and whatever it is asked it answers 5."""
+    transfer = "ddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"
+    log = f"73{holder[2:]}6000" + f"7f{transfer}" + "60206000a3" # to, from, the topic, size, offset; LOG3
+    runtime = "3615600f57" + "600560005260206000f3" + "5b" + "600019600052" + log * 2 + "00"
+    size = len(runtime) // 2
+    return "0x" + f"60{size:02x}600c60003960{size:02x}6000f3" + runtime
+
+
+def test_a_token_that_overflows_its_sums_is_flagged_and_nobody_is_accused(make_world):
+    """What fits of its second log is in the ledger; read again the block says more, which is no other block."""
+    world = make_world()
+    world.workload("--seed", "17", "--blocks", "12", "--reorgs", "0", "--pace-ms", "10")
+    sender, holder = world.node.call("eth_accounts")[0], "0x" + "77" * 20
+    for fields in ({"data": token_that_overflows(holder)}, {}):
+        if not fields:
+            fields = {"to": token}
+        sent = world.node.call("eth_sendTransaction", {"from": sender, "gas": "0x100000", **fields})
+        world.node.call("evm_mine")
+        receipt = world.node.call("eth_getTransactionReceipt", sent)
+        assert receipt["status"] == "0x1"
+        token = receipt["contractAddress"] or token
+    assert len(receipt["logs"]) == 2
+    stack.wait_until("the token to be flagged", 90,
+                     lambda: world.value(f"select non_conserving from weir.assets where contract = decode('{token[2:]}', 'hex')"))
+    world.settle()
+    world.checked()
+    assert int(world.value("select count(*) from weir.blocks where not canonical")) == 0
+    log = world.suite.processes["reconciler"].log.read_text()
+    assert "event=block_replaced" not in log and "endpoint_lie" not in world.suite.processes["fetcher"].log.read_text()
+    assert ledger_oracle.unsound(world.postgres) == {}
 
 
 def test_P1_start_in_the_middle_asks_for_openings(tmp_path, make_world):
