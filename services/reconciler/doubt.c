@@ -335,9 +335,14 @@ static int known_good(struct check *c, const struct doubt *d, int64_t *ret, stru
 	struct pg_result *r = NULL;
 	pg_i64(&p[0], d->touch.account_id);
 	pg_i32(&p[1], d->touch.asset_id);
-	int code = pg_query(c->pg, "select reconciled_height from weir.balances where account = $1 and asset = $2", p, 2, &r, err);
+	int code = pg_query(c->pg, "select b.reconciled_height, s.first_height from weir.balances b join weir.assets s on s.id = b.asset where b.account = $1 and b.asset = $2",
+			    p, 2, &r, err);
 	int64_t opening = c->view.start > 0 ? c->view.start - 1 : 0;
-	*ret = !code && pg_rows(r) == 1 && !pg_is_null(r, 0, 0) ? pg_get_i64(r, 0, 0) : opening;
+	bool found = !code && pg_rows(r) == 1;
+	/* Below a token's first entry there may be no contract to ask. */
+	if (found && d->touch.asset.contract_size > 0 && pg_get_i64(r, 0, 1) > opening)
+		opening = pg_get_i64(r, 0, 1) - 1;
+	*ret = found && !pg_is_null(r, 0, 0) ? pg_get_i64(r, 0, 0) : opening;
 	if (*ret >= d->touch.height || *ret < opening)
 		*ret = opening;
 	pg_result_free(&r);

@@ -189,11 +189,15 @@ def test_P5_a_second_reconciler_stands_by_and_takes_over(make_world):
     assert ledger_oracle.unsound(world.postgres) == {}
 
 
-def damage(world):
-    """One native entry far back, consistently enough that only the chain can tell. Its height."""
-    height, ordinal, account, asset, branch = world.postgres.query("""
+NATIVE = "s.contract = '' and e.kind = 1 and e.height between 12 and 32"
+TOKEN = "s.standard = 2 and not s.non_conserving and e.height = s.first_height" # below there is no contract to ask
+
+
+def damage(world, which=NATIVE):
+    """One entry far back, consistently enough that only the chain can tell. Its height."""
+    height, ordinal, account, asset, branch = world.postgres.query(f"""
         select e.height, e.ordinal, e.account, e.asset, e.branch from weir.entries e join weir.assets s on s.id = e.asset
-        where s.contract = '' and not superseded and e.kind = 1 and e.delta > 0 and e.height between 8 and 20 limit 1""")[0]
+        join weir.accounts a on a.id = e.account where {which} and not superseded and e.delta > 0 and a.address <> decode(repeat('00', 20), 'hex') limit 1""")[0]
     for sql in (f"update weir.entries set delta = delta + 7 where height = {height} and ordinal = {ordinal} and branch = {branch}",
                 f"update weir.entries set balance = balance + 7 where account = {account} and asset = {asset} and not superseded"
                 f" and (height > {height} or (height = {height} and ordinal >= {ordinal}))",
@@ -202,11 +206,14 @@ def damage(world):
     return height
 
 
-def test_P3_a_wrong_entry_is_found_bisected_and_healed(make_world):
+@pytest.mark.parametrize("which", [NATIVE, TOKEN], ids=["native", "token"])
+def test_P3_a_wrong_entry_is_found_bisected_and_healed(make_world, which):
     world = make_world()
+    world.node.call("anvil_mine", "0x10") # in which the tokens are not there yet
     world.workload("--seed", "14", "--blocks", "30", "--reorgs", "0", "--pace-ms", "20")
     world.settle()
-    height = damage(world)
+    world.checked()
+    height = damage(world, which)
     world.suite.processes["reconciler"].stop()  # forget what memory holds
     world.suite.processes["reconciler"].start()
     stack.wait_until("incident closed as healed", 90,
