@@ -28,6 +28,16 @@ static const char *const supersede_blocks =
 	" select height, hash, branch, entry_count from gone order by height desc";
 static const char *const drop_observations =
 	"delete from weir.observations o using weir.accounts a where o.height > $2 and a.id = o.account and a.chain = $1";
+/* $1 chain, $2 where openings lie, below the ledger's first block. They were asked at the parent of a block that is gone: with all blocks taken
+ * back they go, too, and are asked anew. The place behind the last ordinal is theirs as the block's is for reversals. */
+static const char *const reverse_openings =
+	"insert into weir.entries (chain, height, branch, ordinal, tx_index, kind, superseded, asset, account, delta, balance, path)"
+	" select e.chain, e.height, e.branch, last.ordinal + row_number() over (order by e.ordinal desc), e.tx_index, 16, true, e.asset, e.account,"
+	"        -e.delta, e.balance - e.delta, e.path"
+	"   from weir.entries e, (select max(ordinal) as ordinal from weir.entries where chain = $1 and height = $2) last"
+	"  where e.chain = $1 and e.height = $2 and not e.superseded";
+static const char *const supersede_openings = "update weir.entries set superseded = true where chain = $1 and height = $2 and not superseded";
+static const char *const forget_balances = "delete from weir.balances where chain = $1";
 static const char *const move_back =
 	"update weir.chains set watermark_height = $2, watermark_hash = $3, watermark_at = now(), epoch = epoch + $4::int8,"
 	" safe_height = case when safe_height > $5 then $5 else safe_height end,"
@@ -81,6 +91,17 @@ static int supersede(struct ledger *ledger, int64_t to_height, size_t *ret_block
 	return code;
 }
 
+static int take_back_openings(struct ledger *ledger, struct error *err)
+{
+	struct pg_param p[2];
+	pg_i32(&p[0], ledger->id);
+	pg_i64(&p[1], ledger_opening_height(ledger));
+	int code = ledger->start > 0 ? pg_query(ledger->pg, reverse_openings, p, 2, NULL, err) : 0;
+	if (!code && ledger->start > 0)
+		code = pg_query(ledger->pg, supersede_openings, p, 2, NULL, err);
+	return code ? code : pg_query(ledger->pg, forget_balances, p, 1, NULL, err);
+}
+
 int ledger_retract(struct ledger *ledger, int64_t to_height, bool fetch_again, size_t *ret_blocks, struct error *err)
 {
 	uint8_t hash[32];
@@ -95,6 +116,8 @@ int ledger_retract(struct ledger *ledger, int64_t to_height, bool fetch_again, s
 	code = pg_unlimited(ledger->pg, err);
 	if (!code)
 		code = supersede(ledger, everything ? ledger->start - 1 : to_height, ret_blocks, err);
+	if (!code && everything)
+		code = take_back_openings(ledger, err);
 	struct pg_param p[5];
 	pg_i32(&p[0], ledger->id);
 	pg_i64(&p[1], everything ? -1 : to_height);

@@ -303,7 +303,7 @@ static int answer_openings(void *arg, uint64_t height, const uint8_t hash[32], s
 	return 0;
 }
 
-static void openings_are_asked_once_and_survive_forks(void **state)
+static void openings_are_asked_once_survive_forks_and_go_with_the_last_block(void **state)
 {
 	(void)state;
 	struct openings o = { 0 };
@@ -333,6 +333,18 @@ static void openings_are_asked_once_and_survive_forks(void **state)
 	apply(ledger, make(1010, 10, 0, 0));
 	assert_sound(ledger);
 	assert_int_equal(o.asked, number(ledger, "select count(*) from weir.balances where chain = $1"));
+	/* Another block before the first: what was asked there says nothing of this branch. */
+	const int64_t opened = number(ledger, "select count(*) from weir.entries where chain = $1 and height = 999 and kind = 14");
+	OK(ledger_retract(ledger, 999, true, &gone, &err));
+	assert_int_equal(number(ledger, "select count(*) from weir.balances where chain = $1"), 0);
+	assert_int_equal(number(ledger, "select count(*) from weir.entries where chain = $1 and not superseded"), 0);
+	assert_int_equal(number(ledger, "select count(*) from weir.entries where chain = $1 and height = 999 and kind = 16"), opened);
+	o.asked = 0;
+	apply(ledger, make(1000, 10, 3, 3));
+	assert_memory_equal(o.hash, blocks[0]->parent_hash.data, 32);
+	assert_int_equal(o.asked, number(ledger, "select count(*) from weir.balances where chain = $1"));
+	assert_true(number(ledger, "select count(*) from weir.entries where chain = $1 and height = 999 and kind = 14 and not superseded") > 0);
+	assert_sound(ledger);
 	ledger_close(&ledger);
 	/* At genesis they lie at block 0, behind its own entries, and block 0's own movements count once. */
 	o = (struct openings){ 0 };
@@ -452,7 +464,7 @@ int main(void)
 		cmocka_unit_test(P5_a_zombie_writes_nothing),
 		cmocka_unit_test(P4_a_fork_is_reversed_and_kept),
 		cmocka_unit_test(everything_can_be_taken_back),
-		cmocka_unit_test(openings_are_asked_once_and_survive_forks),
+		cmocka_unit_test(openings_are_asked_once_survive_forks_and_go_with_the_last_block),
 		cmocka_unit_test(settings_that_contradict_the_ledger_are_refused),
 		cmocka_unit_test(a_crash_of_the_server_loses_no_commit),
 		cmocka_unit_test(balances_are_changed_by_their_key_whatever_the_planner_knows),
