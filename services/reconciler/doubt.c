@@ -16,6 +16,7 @@
 #define CONFIRM_PAUSE_MS 150   /* a node that is making a block may answer from the next one's state for a moment */
 #define HEAL_TIMEOUT_MS 15000
 #define HEALS_MAX 3
+#define REPLACED_TIMEOUT_MS 120000 /* to apply again what was taken back, and for a node to tell the balance */
 #define REPLACEMENTS_MAX 2     /* a block that was replaced so often and still gives a wrong balance is not replaced again */
 #define LOOK_AGAIN_MS 60000    /* open incidents are compared again so often */
 #define EVIDENCE_MAX 8192
@@ -295,7 +296,7 @@ static void alert(struct check *c, const struct doubt *d, enum alert_state state
 	summary_of(c, d, summary);
 	snprintf(key, sizeof key, "mismatch %s %lld", c->chain->name, (long long)d->incident);
 	if (state == ALERT_FIRING)
-		alert_raise(c->ctx, key, state, "mismatch", "chain %s: %s; block %lld %s", c->chain->name, summary, (long long)d->first_wrong, why);
+		alert_raise(c->ctx, key, state, "mismatch", "chain %s: %s; %s (incident %lld)", c->chain->name, summary, why, (long long)d->incident);
 	else
 		alert_raise(c->ctx, key, state, "mismatch", "chain %s: the difference of incident %lld is gone", c->chain->name,
 			    (long long)d->incident);
@@ -513,7 +514,7 @@ static int conclude_replaced(struct check *c, struct error *err)
 		return code;
 	}
 	if (++d->replacements >= REPLACEMENTS_MAX)
-		return conclude_wrong(c, "was replaced and the balance is still wrong", err);
+		return conclude_wrong(c, "its block was replaced and the balance is still wrong", err);
 	d->heals = 0;
 	want_heal(c);
 	return 0;
@@ -526,9 +527,11 @@ static int wait_for_heal(struct check *c, struct error *err)
 	int code = 0;
 	mailbox_heal(c->mailbox, &heal);
 	if (heal.state == HEAL_SAME) {
-		code = conclude_wrong(c, "was read again and says the same", err);
-	} else if (heal.state == HEAL_REPLACED) {
+		code = conclude_wrong(c, "its block was read again and says the same", err);
+	} else if (heal.state == HEAL_REPLACED && clock_mono_ms() < d->heal_until_ms + REPLACED_TIMEOUT_MS) {
 		code = conclude_replaced(c, err);
+	} else if (heal.state == HEAL_REPLACED) {
+		d->incident = 0; /* nobody can tell now: it stays "healing", and is taken up again */
 	} else if (heal.state == HEAL_GONE) {
 		code = change_incident(c, d, "closed", "superseded", err);
 		if (!code)
@@ -539,7 +542,7 @@ static int wait_for_heal(struct check *c, struct error *err)
 			return 0;
 		}
 		if (is_native(d))
-			alert(c, d, ALERT_FIRING, "could not be read again so far: weir goes on trying");
+			alert(c, d, ALERT_FIRING, "its block could not be read again so far: weir goes on trying");
 		d->incident = 0; /* it stays "healing", and is taken up again */
 	}
 	if (!code && !d->incident)
@@ -627,7 +630,9 @@ static int look_again(struct check *c, struct error *err)
 		d.endpoint = endpoint;
 		if (!code && d.incident && equals(d.touch.amount, d.observed))
 			code = change_incident(c, &d, "closed", "healed", err);
-		else if (!code && !concluded)
+		else if (!code && concluded) /* whoever concluded it may have ended before anybody heard */
+			alert(c, &d, ALERT_FIRING, "reading its block again did not help");
+		else if (!code)
 			doubt_add(c, &d.touch, d.observed, endpoint);
 	}
 	return code;

@@ -69,6 +69,20 @@ int incident_update(struct pg *pg, struct journal *journal, int64_t id, const ch
 	return code;
 }
 
+/* What could not be followed at once is followed when it is tried again: that is one incident. */
+static int finality_is_written(struct ledger *ledger, const struct incident_facts *facts, bool *ret, struct error *err)
+{
+	struct pg_param p[3];
+	struct pg_result *r = NULL;
+	pg_i32(&p[0], ledger->id);
+	pg_text(&p[1], facts->kind);
+	pg_text(&p[2], facts->evidence);
+	int code = pg_query(ledger->pg, "select from weir.incidents where chain = $1 and kind = $2 and evidence = $3::jsonb", p, 3, &r, err);
+	*ret = !code && pg_rows(r) > 0;
+	pg_result_free(&r);
+	return code;
+}
+
 int incident_finality(struct ledger *ledger, int64_t ancestor, const char *words, struct error *err)
 {
 	char evidence[200];
@@ -76,8 +90,11 @@ int incident_finality(struct ledger *ledger, int64_t ancestor, const char *words
 	snprintf(evidence, sizeof evidence, "{\"ancestor\": %lld, \"finalized\": %lld, \"watermark\": %lld}", (long long)ancestor,
 		 (long long)ledger->head.finalized, (long long)ledger->watermark);
 	const struct incident_facts facts = { .kind = "finality_violation", .height = ancestor + 1, .evidence = evidence, .summary = words };
-	int code = ledger_begin(ledger, err);
-	if (code)
+	bool written = false;
+	int code = finality_is_written(ledger, &facts, &written, err);
+	if (!code && !written)
+		code = ledger_begin(ledger, err);
+	if (code || written)
 		return code;
 	code = incident_insert(ledger->pg, &ledger->journal, ledger->id, &facts, &id, err);
 	if (!code)

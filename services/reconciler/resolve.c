@@ -27,6 +27,13 @@ static int compare_at(struct follow *f, int64_t height, uint64_t exclude, enum a
 	return code;
 }
 
+/* Below a block that differs there is one at each height: who has none is another node, which lags. It says nothing of the ledger. */
+static int compare_below(struct follow *f, int64_t height, enum agreement *ret, size_t *ret_endpoint, struct error *err)
+{
+	int code = compare_at(f, height, 0, ret, ret_endpoint, err);
+	return !code && *ret == UNKNOWN ? error_set(err, WEIR_UNAVAILABLE, "the node asked now lags: it has no block %lld", (long long)height) : code;
+}
+
 /* The highest height at or below top where node and ledger agree; start - 1 when nowhere. top differs. */
 static int find_ancestor(struct follow *f, int64_t top, int64_t *ret, size_t *ret_endpoint, struct error *err)
 {
@@ -39,7 +46,7 @@ static int find_ancestor(struct follow *f, int64_t top, int64_t *ret, size_t *re
 		f->fork_ancestor = -1;
 		if (at <= floor)
 			break;
-		code = compare_at(f, at, 0, &agreement, ret_endpoint, err);
+		code = compare_below(f, at, &agreement, ret_endpoint, err);
 		if (!code && agreement == AGREES) {
 			low = at;
 			break;
@@ -48,7 +55,7 @@ static int find_ancestor(struct follow *f, int64_t top, int64_t *ret, size_t *re
 	}
 	while (!code && high - low > 1) {
 		int64_t middle = low + (high - low) / 2;
-		code = compare_at(f, middle, 0, &agreement, ret_endpoint, err);
+		code = compare_below(f, middle, &agreement, ret_endpoint, err);
 		if (agreement == AGREES)
 			low = middle;
 		else
@@ -75,11 +82,11 @@ static void end_finality_alert(struct follow *f)
 static int check_finality(struct follow *f, int64_t ancestor, size_t endpoint, bool *ret_follow, struct error *err)
 {
 	char key[96];
+	enum agreement agreement = DIFFERS;
 	*ret_follow = true;
 	if (ancestor >= f->ledger->head.finalized)
 		return 0;
 	if (node_endpoints(f->node) > 1) {
-		enum agreement agreement = UNKNOWN;
 		size_t second;
 		int code = compare_at(f, ancestor + 1, UINT64_C(1) << endpoint, &agreement, &second, err);
 		if (code)
@@ -89,12 +96,14 @@ static int check_finality(struct follow *f, int64_t ancestor, size_t endpoint, b
 	char words[300];
 	snprintf(words, sizeof words, "chain %s: a reorg goes back to block %lld, below the finalized block %lld; %s", f->chain->name, (long long)ancestor,
 		 (long long)f->ledger->head.finalized,
-		 *ret_follow ? "weir follows the chain" : "another endpoint has the ledger's block: weir stays and asks again");
+		 *ret_follow		? "weir follows the chain" :
+		 agreement == AGREES ? "another endpoint has the ledger's block: weir stays and asks again" :
+				       "no other endpoint has a block there: weir stays and asks again");
 	alert_raise(f->ctx, finality_key(f, key), ALERT_FIRING, "finality", "%s", words);
-	if (!*ret_follow) {
+	if (agreement == AGREES && !*ret_follow)
 		endpoints_note_lie(f->endpoints, endpoint, "it tells another finalized block than the other endpoints");
+	if (!*ret_follow)
 		return 0;
-	}
 	return incident_finality(f->ledger, ancestor, words, err);
 }
 

@@ -295,6 +295,23 @@ def test_P1_start_in_the_middle_asks_for_openings(tmp_path, make_world):
         world.stop()
 
 
+def test_a_reorg_below_what_was_final_is_followed_and_told(make_world):
+    world = make_world()
+    world.workload("--seed", "19", "--blocks", "12", "--reorgs", "0", "--pace-ms", "10")
+    world.node.call("anvil_mine", "0x60")
+    world.settle()
+    stack.wait_until("blocks that are final", 60, lambda: int(world.value("select coalesce(finalized_height, 0) from weir.chains")) > 30)
+    final, top = int(world.value("select finalized_height from weir.chains")), world.watermark()
+    world.node.call("anvil_reorg", top - final + 10, [])
+    world.node.call("anvil_mine", "0x2")
+    world.settle()
+    rows = world.postgres.query("select state, resolution, (evidence->>'finalized')::int, (evidence->>'ancestor')::int from weir.incidents where kind = 'finality_violation'")
+    assert rows == [["closed", "followed", str(final), str(final - 10)]]
+    assert "finality dev" in world.suite.processes["reconciler"].log.read_text()
+    world.checked()
+    world.assert_equal(4)
+
+
 def test_openings_that_no_node_could_tell_are_asked_again_after_a_rewind_to_before_the_start(tmp_path):
     """docs/runbook/openings.md: the remedy once an endpoint has that state."""
     world = World(tmp_path, chain={"start_height": 25}, names=[*PIPELINE, "gateway"])
