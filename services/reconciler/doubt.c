@@ -87,7 +87,10 @@ static enum verdict confirm(struct check *c, struct doubt *d)
 		int code = node_balance(c->node, account, &d->touch.asset, (uint64_t)d->touch.height, d->touch.hash, exclude, &amount, &endpoint, NULL);
 		if (code == WEIR_NOT_FOUND && check_refusal_is_zero(c, &d->touch))
 			amount = u256_from_u64(0);
-		else if (code)
+		else if (code == WEIR_NOT_FOUND && exclude) { /* no other endpoint has the state: the one that has is asked twice more */
+			exclude = 0;
+			continue;
+		} else if (code)
 			return VERDICT_UNKNOWN;
 		if (equals(d->touch.amount, amount))
 			return VERDICT_EQUAL;

@@ -224,6 +224,29 @@ def test_P3_a_wrong_entry_is_found_bisected_and_healed(make_world, which):
     world.assert_equal(4)
 
 
+def test_P3_a_second_endpoint_without_that_state_hides_no_difference(make_world, tmp_path):
+    proxies = []
+
+    def endpoints(node):
+        proxies.append(stack.Node("faultproxy", ["--upstream", node.rpc], tmp_path / "faultproxy.log").start())
+        return [{"name": "a", "url": node.rpc, "ws_url": node.ws, "weight": 1000}, {"name": "b", "url": proxies[0].rpc, "weight": 1}]
+    try:
+        world = make_world(endpoints=endpoints)
+        world.workload("--seed", "20", "--blocks", "30", "--reorgs", "0", "--pace-ms", "20")
+        world.settle()
+        world.checked()
+        assert stack.http_json(f"{proxies[0].facts['control']}/lie", "POST", {"name": "balance-null"})[0] == 200
+        height = damage(world)
+        world.suite.processes["reconciler"].stop()
+        world.suite.processes["reconciler"].start()
+        stack.wait_until("incident closed as healed", 90,
+                         lambda: world.value("select resolution from weir.incidents where kind = 'mismatch' and resolution = 'healed'"))
+        assert world.value("select first_wrong_height from weir.incidents where resolution = 'healed' order by id limit 1") == height
+    finally:
+        for proxy in proxies:
+            proxy.stop()
+
+
 def test_P10_healing_that_a_crash_interrupted_goes_on(make_world):
     world = make_world()
     world.workload("--seed", "16", "--blocks", "30", "--reorgs", "0", "--pace-ms", "20")
