@@ -57,7 +57,7 @@ class Pods:
         environment.update({"WEIR_BUS_REDIS_URL": self.redis.url, "WEIR_GATEWAY_LISTEN": "127.0.0.1:0", "WEIR_GATEWAY_ADMIN_LISTEN": "127.0.0.1:0"})
         if component(owner["spec"]["template"]["metadata"]["labels"]) in ("fetcher", "reconciler", "migrate"):
             for i, chain in enumerate(yaml.safe_load(file.read_text())["chains"]):
-                environment.update({f"WEIR_CHAINS_{i}_CHAIN_ID": "31337", f"WEIR_CHAINS_{i}_GENESIS_HASH": "", f"WEIR_CHAINS_{i}_START_HEIGHT": "0"})
+                environment.update({f"WEIR_CHAINS_{i}_CHAIN_ID": "31337", f"WEIR_CHAINS_{i}_PROFILE": "dev", f"WEIR_CHAINS_{i}_GENESIS_HASH": "", f"WEIR_CHAINS_{i}_START_HEIGHT": "0"})
                 for j, endpoint in enumerate(chain["endpoints"]):
                     environment[f"WEIR_CHAINS_{i}_ENDPOINTS_{j}_URL"] = self.node.rpc
                     if "ws_url" in endpoint:
