@@ -99,7 +99,7 @@ def more(before, after):
 class Scene:
     """The suite between a liar and an honest endpoint, with a chain that grows the whole time."""
 
-    def __init__(self, world, block_ms=250, **settings):
+    def __init__(self, world, block_ms=250, reorg_every=0, **settings):
         self.world = world
         self.node = world.anvil("--slots", "8")
         self.proxy = world.keep(Node("faultproxy", ["--upstream", self.node.rpc], world.folder / "faultproxy.log").start())
@@ -107,7 +107,7 @@ class Scene:
         endpoints = [{"name": "a", "url": self.proxy.rpc, "ws_url": self.proxy.ws, "weight": 1000},
                      {"name": "b", "url": self.node.rpc, "weight": 1}]
         self.suite = world.suite([dev_chain(self.node, endpoints=endpoints, **settings)]).start()
-        self.traffic = world.workload(self.node, "--forever", seed=5, **{"block-ms": block_ms, "txs-per-block": 12, "reorg-every": 0})
+        self.traffic = world.workload(self.node, "--forever", seed=5, **{"block-ms": block_ms, "txs-per-block": 12, "reorg-every": reorg_every})
         self.witness = Witness(self.suite, world.postgres)
         self.reaches(self.node.height() + 4)
 
@@ -202,8 +202,10 @@ if FULL:
         scene.end()
 
 
-def test_honest_data_raises_no_alarm(world, size):
-    scene = Scene(world, block_ms=150)
+@pytest.mark.parametrize("reorg_every", [0, 6], ids=["calm", "reorgs"])
+def test_honest_data_raises_no_alarm(world, size, reorg_every):
+    """Reorgs, too: parts of two branches are nobody's lie."""
+    scene = Scene(world, block_ms=150, reorg_every=reorg_every)
     before = scene.witness.seen()
     scene.reaches(scene.node.height() + size(40, 300), 240)
     scene.end()
