@@ -206,6 +206,13 @@ def damage(world, which=NATIVE):
     return height
 
 
+def healed(world, height, seconds=90):
+    """The incident is closed, and was traced to this block."""
+    stack.wait_until("incident closed as healed", seconds,
+                     lambda: world.value("select resolution from weir.incidents where kind = 'mismatch' and resolution = 'healed'"))
+    assert world.value("select first_wrong_height from weir.incidents where resolution = 'healed' order by id limit 1") == height
+
+
 @pytest.mark.parametrize("which", [NATIVE, TOKEN], ids=["native", "token"])
 def test_P3_a_wrong_entry_is_found_bisected_and_healed(make_world, which):
     world = make_world()
@@ -216,9 +223,7 @@ def test_P3_a_wrong_entry_is_found_bisected_and_healed(make_world, which):
     height = damage(world, which)
     world.suite.processes["reconciler"].stop()  # forget what memory holds
     world.suite.processes["reconciler"].start()
-    stack.wait_until("incident closed as healed", 90,
-                     lambda: world.value("select resolution from weir.incidents where kind = 'mismatch' and resolution = 'healed'"))
-    assert world.value("select first_wrong_height from weir.incidents where resolution = 'healed' order by id limit 1") == height
+    healed(world, height)
     world.settle()
     world.checked()
     world.assert_equal(4)
@@ -239,9 +244,7 @@ def test_P3_a_second_endpoint_without_that_state_hides_no_difference(make_world,
         height = damage(world)
         world.suite.processes["reconciler"].stop()
         world.suite.processes["reconciler"].start()
-        stack.wait_until("incident closed as healed", 90,
-                         lambda: world.value("select resolution from weir.incidents where kind = 'mismatch' and resolution = 'healed'"))
-        assert world.value("select first_wrong_height from weir.incidents where resolution = 'healed' order by id limit 1") == height
+        healed(world, height)
     finally:
         for proxy in proxies:
             proxy.stop()
@@ -260,9 +263,7 @@ def test_P10_healing_that_a_crash_interrupted_goes_on(make_world):
     reconciler.kill()
     reconciler.start()
     fetcher.start()
-    stack.wait_until("incident closed as healed", 120,
-                     lambda: world.value("select resolution from weir.incidents where kind = 'mismatch' and resolution = 'healed'"))
-    assert world.value("select first_wrong_height from weir.incidents where resolution = 'healed' order by id limit 1") == height
+    healed(world, height, 120)
     world.settle()
     world.checked()
     world.assert_equal(4)

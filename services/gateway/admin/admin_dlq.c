@@ -314,12 +314,7 @@ static int purge(struct call *call, struct bus *bus, const char *chain, const st
 static int act_on_pattern(struct call *call, const char *chain, const struct dead_letter_filter *filter, act_fn *fn, uint64_t *ret, struct error *err)
 {
 	const char *ids[LETTER_SEARCH_STEP];
-	struct letter_search *s = xcalloc(1, sizeof *s);
-	s->control = call->gateway->control;
-	s->chain = chain;
-	s->subscription = call_text(call, "subscription");
-	s->pattern = call_text(call, "pattern");
-	s->filter = filter;
+	struct letter_search *s = letter_search_asked(call, chain, filter);
 	int code;
 	while ((code = letter_search_next(s, err)) > 0) {
 		uint64_t n = 0;

@@ -71,12 +71,7 @@ struct found { /* by their pattern */
 
 static int find(struct call *call, const char *chain, const struct dead_letter_filter *filter, struct found *ret, struct error *err)
 {
-	struct letter_search *s = xcalloc(1, sizeof *s);
-	s->control = call->gateway->control;
-	s->chain = chain;
-	s->subscription = call_text(call, "subscription");
-	s->pattern = call_text(call, "pattern");
-	s->filter = filter;
+	struct letter_search *s = letter_search_asked(call, chain, filter);
 	*ret = (struct found){ .ids = xcalloc(NAMED_MAX, sizeof *ret->ids), .texts = xcalloc(NAMED_MAX, sizeof *ret->texts) };
 	int code;
 	while ((code = letter_search_next(s, err)) > 0) {

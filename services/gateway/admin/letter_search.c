@@ -29,6 +29,17 @@ static bool on_letter(const char *id, struct bytes body, void *arg)
 	return true;
 }
 
+struct letter_search *letter_search_asked(const struct call *call, const char *chain, const struct dead_letter_filter *filter)
+{
+	struct letter_search *s = xcalloc(1, sizeof *s);
+	s->control = call->gateway->control;
+	s->chain = chain;
+	s->subscription = call_text(call, "subscription");
+	s->pattern = call_text(call, "pattern");
+	s->filter = filter;
+	return s;
+}
+
 int letter_search_next(struct letter_search *s, struct error *err)
 {
 	s->count = 0;

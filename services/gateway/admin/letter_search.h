@@ -3,6 +3,7 @@
 #ifndef WEIR_GATEWAY_LETTER_SEARCH_H
 #define WEIR_GATEWAY_LETTER_SEARCH_H
 
+#include "call/call.h"
 #include "control.h"
 
 #include "bus/dead_letter.h"
@@ -13,7 +14,7 @@
 
 bool letter_has_pattern(const Weir__V1__DeadLetter *, const char *pattern);
 
-struct letter_search { /* zeroed but for what is asked for; holds nothing */
+struct letter_search { /* holds nothing: free() is enough */
 	struct control *control;
 	const char *chain, *subscription, *pattern;
 	const struct dead_letter_filter *filter;
@@ -24,6 +25,8 @@ struct letter_search { /* zeroed but for what is asked for; holds nothing */
 	char after[40];   /* the last one looked at */
 	size_t step_left; /* … of this step */
 };
+/* What the call's parameters "subscription" and "pattern" ask for; chain, filter and call must outlive it. */
+struct letter_search *letter_search_asked(const struct call *, const char *chain, const struct dead_letter_filter *);
 /* 1: one step further, which may have found none; 0: the search is over; negative: the bus failed. */
 int letter_search_next(struct letter_search *, struct error *);
 
