@@ -19,7 +19,7 @@
 #   make install         DESTDIR= PREFIX=/usr/local        make clean
 #   make bus-library     libweir-bus for others             make install-bus   make bus-examples
 #
-# Variables: V=1 shows commands · BUILD=dir · CC=gcc|clang · SANITIZER=address,undefined|thread · MUTANT=NAME · DEPS=dir
+# Variables: VERSION=what the programs are called (tools/version) · V=1 shows commands · BUILD=dir · CC=gcc|clang · SANITIZER=address,undefined|thread · MUTANT=NAME · DEPS=dir
 # Sources are found by folder; nothing needs registering. A folder is compiled with only the include paths that it may use.
 
 CC        ?= gcc
@@ -125,6 +125,19 @@ endef
 $(foreach l,$(LAYERS),$(eval $(call lib_rule,$(l))))
 
 $(BUILD)/obj/lib/bus/redis/script.o $(BUILD)/obj/lib/bus/memory/memory_engine.o: $(wildcard lib/bus/*/*.lua)
+$(BUILD)/obj/services/gateway/api/openapi.o: $(wildcard services/gateway/api/*.json)
+
+# What programs say that they are: the commit (tools/version). Apart from the library, so that a new commit links programs anew and no tests.
+ifneq ($(origin VERSION),command line)
+VERSION   := $(shell tools/version)
+endif
+VERSION_O := $(BUILD)/obj/version.o
+$(BUILD)/version: always
+	$(Q)mkdir -p $(@D) && echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' >$@
+$(VERSION_O): lib/base/version.c $(BUILD)/version $(FARM_STAMP)
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D) && $(CC) $(BASE_CFLAGS) $(WARN) $(INC_base) -DWEIR_BUILD_VERSION='"$(VERSION)"' $(CFLAGS) -c $< -o $@
+.PHONY: always
 
 # A service is a library plus a thin main.c, so that tests link the service itself. Embedded files: services/<s>/rules.mk may add
 # generated sources to GENERATED_<s>.
@@ -134,9 +147,9 @@ define service_rule
 OBJ_$(1) := $$(patsubst %.c,$(BUILD)/obj/%.o,$$(filter-out services/$(1)/main.c,$$(call find_c,services/$(1)))) $$(GENERATED_$(1))
 $(BUILD)/lib/lib$(1).a: $$(OBJ_$(1))
 	$$(Q)mkdir -p $$(@D) && rm -f $$@ && ar rcs $$@ $$^
-$(BUILD)/bin/weir-$(1): $(BUILD)/obj/services/$(1)/main.o $(BUILD)/lib/lib$(1).a $(LIBS)
+$(BUILD)/bin/weir-$(1): $(BUILD)/obj/services/$(1)/main.o $(VERSION_O) $(BUILD)/lib/lib$(1).a $(LIBS)
 	$$(call say,LINK,$$@)
-	$$(Q)mkdir -p $$(@D) && $(CC) $(LDFLAGS_ALL) -o $$@ $(BUILD)/obj/services/$(1)/main.o $(BUILD)/lib/lib$(1).a $(LINK)
+	$$(Q)mkdir -p $$(@D) && $(CC) $(LDFLAGS_ALL) -o $$@ $(BUILD)/obj/services/$(1)/main.o $(VERSION_O) $(BUILD)/lib/lib$(1).a $(LINK)
 endef
 LIBS := $(foreach l,$(LAYERS),$(BUILD)/lib/lib$(l).a) $(BUILD)/lib/libproto.a
 SYSLIBS := $(DEPS_LIB)/libhiredis_ssl.a $(DEPS_LIB)/libhiredis.a -L$(DEPS_LIB) -lyyjson -Wl,-rpath,$(DEPS_LIB) \
@@ -150,7 +163,7 @@ SERVICE_LIBS := $(foreach s,$(SERVICES),$(if $(filter-out services/$(s)/main.c,$
 # tools/<name>/*.c -> bin/<name>
 TOOL_NAMES := $(sort $(patsubst tools/%/,%,$(dir $(wildcard tools/*/*.c))))
 define tool_rule
-$(BUILD)/bin/$(1): $$(patsubst %.c,$(BUILD)/obj/%.o,$$(wildcard tools/$(1)/*.c)) $(LIBS)
+$(BUILD)/bin/$(1): $$(patsubst %.c,$(BUILD)/obj/%.o,$$(wildcard tools/$(1)/*.c)) $(VERSION_O) $(LIBS)
 	$$(call say,LINK,$$@)
 	$$(Q)mkdir -p $$(@D) && $(CC) $(LDFLAGS_ALL) -o $$@ $$(filter %.o,$$^) $(LINK)
 endef
@@ -179,7 +192,7 @@ ACTOR_BINS := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/actors/*.c)))
 $(BUILD)/tests/actors/reconciler_crash: LDFLAGS_ALL += -Wl,--wrap=ledger_apply,--wrap=mailbox_put_question
 $(BUILD)/tests/actors/fetcher_crash: LDFLAGS_ALL += -Wl,--wrap=job_start
 # TSan runs where threads are: UNIT_FILTER=threaded picks the programs that have some.
-THREADED   := metrics_test log_test clock_test rpc_test made_test subscription_test
+THREADED   := metrics_test log_test clock_test rpc_test made_test subscription_words_test careful_test
 ifeq ($(UNIT_FILTER),threaded)
 UNIT_BINS  := $(filter $(addprefix %/,$(THREADED)),$(UNIT_BINS))
 endif

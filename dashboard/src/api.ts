@@ -18,7 +18,7 @@ async function asSignedIn(method: string, url: string, body?: unknown, signal?: 
       if (credentials() === used && !(await refresh())) throw error;
       return await send(method, url, credentials(), body, signal);
     }
-    leave('The key is not valid any more. Sign in again.');
+    leave('The key is not valid any more. Sign in again.', true);
     throw error;
   }
 }

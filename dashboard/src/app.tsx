@@ -2,10 +2,11 @@
 import type { JSX } from 'preact';
 import { Component } from 'preact';
 
+import { openingProblem, refresh } from './login';
 import { session } from './session';
 import { place, to, type Place } from './router';
 import { useStore } from './store';
-import { Empty, Page, Skeleton } from './ui/parts';
+import { Empty, Failed, Page, Skeleton } from './ui/parts';
 import { Shell } from './ui/shell';
 import { SignIn } from './pages/sign-in';
 import { Overview } from './pages/overview';
@@ -90,10 +91,16 @@ class Guard extends Component<{ at: string; children: JSX.Element }, { error: st
   }
 }
 
+/** There may be a session from before. */
+function Opening() {
+  const problem = useStore(openingProblem);
+  return <main class="door">{problem ? <div class="panel"><Failed problem={problem} retry={() => void refresh()} /></div> : <Skeleton rows={3} />}</main>;
+}
+
 export function App() {
   const { kind } = useStore(session);
   const where = useStore(place);
-  if (kind === 'opening') return <main class="door"><Skeleton rows={3} /></main>;
+  if (kind === 'opening') return <Opening />;
   if (kind === 'none') return <SignIn />;
   return <Shell><Guard at={where.segments.join('/')}>{route(where)}</Guard></Shell>;
 }

@@ -1,9 +1,13 @@
 // One question to the gateway: what goes over the wire, and what went wrong in the server's words.
 import type { components } from '#api';
 
+type ProblemBody = Partial<components['schemas']['Problem']>;
+
 /** What went wrong, in the server's words (RFC 9457), or in ours when there was no answer. */
 export class Problem extends Error {
-  constructor(readonly status: number, readonly code: string, readonly detail: string, readonly requestId: string, readonly retryAfter: number) {
+  /** beginAgain: with `cursor_reorged`, where a list goes on. */
+  constructor(readonly status: number, readonly code: string, readonly detail: string, readonly requestId: string, readonly retryAfter: number,
+    readonly beginAgain?: ProblemBody['begin_again']) {
     super(detail);
   }
 }
@@ -23,7 +27,7 @@ export async function send(method: string, url: string, credential: string, body
     throw new Problem(0, 'unreachable', 'The gateway does not answer. It may be restarting, or the network is down.', '', 0);
   }
   if (answer.ok) return value;
-  const problem = value as Partial<components['schemas']['Problem']>;
+  const problem = value as ProblemBody;
   throw new Problem(answer.status, problem.code ?? 'unknown', problem.detail ?? answer.statusText, problem.request_id ?? '',
-    Number(answer.headers.get('Retry-After') ?? 0));
+    Number(answer.headers.get('Retry-After') ?? 0), problem.begin_again);
 }

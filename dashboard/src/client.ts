@@ -43,7 +43,7 @@ function query(parameters: unknown): string {
   for (const [name, value] of Object.entries((parameters ?? {}) as Record<string, unknown>)) {
     if (value !== undefined && value !== null && value !== '') search.set(name, String(value));
   }
-  const text = search.toString().replace(/\+/g, '%20'); // the server reads + as it stands
+  const text = search.toString();
   return text ? `?${text}` : '';
 }
 
@@ -57,7 +57,8 @@ export type ListPath = { [P in GetPath]: [Paged<P>] extends [never] ? never : P 
 export interface Client {
   get<P extends GetPath>(path: P, ...options: object extends GetOptions<P> ? [GetOptions<P>?] : [GetOptions<P>]): Promise<Answer<P>>;
   post<P extends PostPath>(path: P, options: PostOptions<P>): Promise<Posted<P>>;
-  /** All items of a list, page by page. A reorg in between ends it with the Problem `cursor_reorged`: what was given may be of blocks that were taken back. */
+  /** All items of a list, page by page, from `query.cursor` on if there is one. A reorg in between ends it with the Problem `cursor_reorged`: forget the items above its
+   * `beginAgain.height`, and go on with its `beginAgain.cursor`, or from the start where that is null. */
   items<P extends ListPath>(path: P, ...options: object extends GetOptions<P> ? [GetOptions<P>?] : [GetOptions<P>]): AsyncGenerator<Paged<P>>;
 }
 

@@ -8,6 +8,11 @@ export interface Health { tone: Tone; word: string; why: string }
 const LATE_SECONDS = 60;
 const WAITS_SECONDS = 30; // as long as before an alert
 
+/** Long enough to tell. */
+export function waitsForKafka({ kafka }: ChainStatus): boolean {
+  return kafka !== undefined && kafka.state !== 'running' && kafka.state_seconds >= WAITS_SECONDS;
+}
+
 export function chainHealth(chain: ChainStatus, status: Status): Health {
   const letters = Object.values(chain.dead_letters ?? {}).reduce((a, b) => a + b, 0);
   if (!status.postgres.ok) return { tone: 'bad', word: 'Ledger away', why: status.postgres.reason };
@@ -20,6 +25,6 @@ export function chainHealth(chain: ChainStatus, status: Status): Health {
     return { tone: 'info', word: 'Catching up', why: `${count(chain.lag_blocks)} blocks behind the head (${duration((chain.lag_seconds ?? 0) * 1000)}).` };
   }
   if (letters > 0) return { tone: 'warn', word: 'Live, with dead letters', why: `${count(letters)} messages could not be handled and wait for a person.` };
-  if (chain.kafka && chain.kafka.state !== 'running' && chain.kafka.state_seconds >= WAITS_SECONDS) return { tone: 'warn', word: `Live, Kafka ${chain.kafka.state}`, why: chain.kafka.reason };
+  if (chain.kafka && waitsForKafka(chain)) return { tone: 'warn', word: `Live, Kafka ${chain.kafka.state}`, why: chain.kafka.reason };
   return { tone: 'good', word: 'Live', why: 'The ledger is at the head.' };
 }

@@ -3,16 +3,21 @@ import type { components } from '#api';
 
 import { Problem, send } from './ask';
 import { enterWithToken, leave, onLeftElsewhere, session } from './session';
+import { Store } from './store';
 
 type Grant = components['schemas']['Login'];
 
 const TRIES = 6;
 const AGAIN_MS = 5000;
 
+/** Why a session from before is not open yet, while it is tried again. */
+export const openingProblem = new Store<Problem | undefined>(undefined);
+
 let timer: ReturnType<typeof setTimeout> | undefined;
 let asking: Promise<boolean> | undefined;
 
 function enter(grant: Grant): void {
+  openingProblem.set(undefined);
   enterWithToken(grant.access_token);
   later(grant.expires_in * 800); // of its 1000
 }
@@ -40,9 +45,10 @@ async function exchange(): Promise<boolean> {
       }
       clearTimeout(timer);
       if (status === 401 || status === 403) {
-        leave(session.get().kind === 'opening' ? '' : 'The session has ended. Sign in again.');
+        leave(session.get().kind === 'opening' ? '' : 'The session has ended. Sign in again.', true);
         return false;
       }
+      if (error instanceof Problem) openingProblem.set(error);
       later(AGAIN_MS); // the gateway is away: the session is not
       return false;
     }

@@ -2,6 +2,7 @@
 import { render } from 'preact';
 
 import { App } from './app';
+import { forgetDrafts } from './draft';
 import { startLive } from './live';
 import { startLogin } from './login';
 import { forgetAll } from './query';
@@ -12,7 +13,9 @@ import { startTheme } from './theme';
 startTheme();
 startRouter();
 session.watch(() => {
-  if (!isSignedIn()) forgetAll(); // nothing is left to see
+  if (isSignedIn()) return;
+  forgetAll(); // nothing is left to see
+  if (session.get().kind === 'none' && !session.get().lapsed) forgetDrafts();
 });
 startLogin();
 startLive();

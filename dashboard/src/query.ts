@@ -46,6 +46,7 @@ export function useAsked<T>(key: string | null, ask: (signal: AbortSignal) => Pr
     const abort = new AbortController();
     let timer: ReturnType<typeof setTimeout> | undefined;
     let failures = 0;
+    let transient = false; // it may be well by itself: a gateway that restarts is waited for
     let busy = false;
     setState((before) => ({
       key, data: before.key === key ? before.data : (kept.get(key) as T | undefined), error: before.key === key ? before.error : undefined, loading: true,
@@ -67,12 +68,13 @@ export function useAsked<T>(key: string | null, ask: (signal: AbortSignal) => Pr
       } catch (error) {
         if (abort.signal.aborted) return;
         failures++;
+        transient = asProblem(error).status === 0 || asProblem(error).status >= 500;
         setState((before) => ({ ...before, error: asProblem(error), loading: false }));
       } finally {
         busy = false;
       }
       if (abort.signal.aborted) return;
-      if (failures > 0 && (every > 0 || failures < 4)) later(Math.min(BACKOFF_MAX_MS, 1000 * 2 ** failures));
+      if (failures > 0 && (every > 0 || transient || failures < 4)) later(Math.min(BACKOFF_MAX_MS, 1000 * 2 ** failures));
       else if (every > 0) later(every);
     };
     const onVisible = (): void => {

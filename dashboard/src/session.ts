@@ -11,6 +11,8 @@ export interface Session {
   kind: 'none' | 'opening' | 'key' | 'user';
   /** Why there is no session any more. */
   notice: string;
+  /** Nobody signed out: what was typed waits for who typed it. */
+  lapsed: boolean;
 }
 
 let credential = '';
@@ -22,7 +24,7 @@ function initial(): Session {
     history.replaceState(null, '', location.pathname + location.search);
   }
   credential = sessionStorage.getItem(SLOT) ?? '';
-  return { kind: credential ? 'key' : localStorage.getItem(HINT) ? 'opening' : 'none', notice: '' };
+  return { kind: credential ? 'key' : localStorage.getItem(HINT) ? 'opening' : 'none', notice: '', lapsed: false };
 }
 
 export const session = new Store<Session>(initial());
@@ -39,21 +41,22 @@ export function isSignedIn(): boolean {
 export function enterWithKey(key: string): void {
   sessionStorage.setItem(SLOT, key);
   credential = key;
-  session.set({ kind: 'key', notice: '' });
+  session.set({ kind: 'key', notice: '', lapsed: false });
 }
 
 /** Also when the token is a newer one of the same session. */
 export function enterWithToken(token: string): void {
   localStorage.setItem(HINT, '1');
   credential = token;
-  if (session.get().kind !== 'user') session.set({ kind: 'user', notice: '' });
+  if (session.get().kind !== 'user') session.set({ kind: 'user', notice: '', lapsed: false });
 }
 
-export function leave(notice = ''): void {
+/** lapsed: it ended by itself. */
+export function leave(notice = '', lapsed = false): void {
   sessionStorage.removeItem(SLOT);
   localStorage.removeItem(HINT);
   credential = '';
-  session.set({ kind: 'none', notice });
+  session.set({ kind: 'none', notice, lapsed });
 }
 
 /** Calls back when another tab signed out. */

@@ -45,7 +45,7 @@ int main(int argc, char **argv)
 	struct error err = { 0 };
 	struct bus *bus = NULL;
 	struct bus_subscription *s = NULL;
-	const struct bus_options to = { .url = argc > 1 ? argv[1] : "redis://127.0.0.1:6379/0", .worker = "basic" };
+	const struct bus_options to = { .url = argc > 1 ? argv[1] : "redis://127.0.0.1:6379/0" };
 	const struct bus_handler handlers[] = { { "greet", wanted, 1, greet, &greeted, NULL } };
 	const struct bus_subscription_options what = {
 		.chain = "example", .topic = "greetings", .subscription = "greeter", .order = BUS_ORDERED, .handlers = handlers, .handler_count = 1

@@ -43,7 +43,7 @@ struct bus_durability {
 };
 
 struct bus_options {
-	const char *url; /* redis://host:port/db, rediss://…, unix:///path, redis+sentinel://…, kafka://…, kafkas://…, or memory://name: see docs/bus.md */
+	const char *url; /* redis://host:port/db, rediss://…, unix:///path, redis+sentinel://…, redis+cluster://…, kafka://…, kafkas://…, or memory://name: see docs/bus.md */
 	const char *username, *password; /* may be NULL or empty */
 	int64_t command_timeout_ms;  /* default 5000 */
 	int64_t max_backlog;         /* a class gets WEIR_FULL from so many unread messages of its own and of more important classes on, the low one from half
@@ -56,7 +56,8 @@ struct bus_options {
 	int64_t wait_ms;             /* and fails (WEIR_UNAVAILABLE, call again) when they don't within this time; default 1000 */
 	const struct bus_durability *durability; /* rows of topics for which wait_replicas is not what counts; must live as long as the bus */
 	size_t durability_count;
-	const char *worker;          /* name of this process instance: "host:pid" */
+	const char *worker;          /* name of this instance: "host:pid"; unique among those that live, for who has the name has its leases and the messages that it
+				      * has in hand: two buses of a process that read the same subscription need two names. Default: one of its own */
 	const struct log *log;
 	struct metrics *metrics;     /* may be NULL */
 	const struct span_sink *spans; /* is told of what is published and handled (trace.h); may be NULL */
@@ -128,7 +129,7 @@ struct bus_worker;
 int bus_worker_open(struct bus *, const char *chain, const char *topic, const char *subscription, const struct retry_policy *,
 		    struct bus_worker **ret, struct error *);
 void bus_worker_close(struct bus_worker **); /* gives back what was read and not settled */
-/* Up to max messages: those whose retry is due first, then replays, then classes by weight and age (weights.h), then entries of
+/* Up to max messages (0: WEIR_INVALID, here and in the other reads): those whose retry is due first, then replays, then classes by weight and age (weights.h), then entries of
  * dead consumers. Waits at most timeout_ms. *ret_n 0 is not an error. Messages stay valid until bus_step_commit or the next read. What was not
  * settled 30 s after it was handed out is handed to another reader, even if this one lives; settling it is then in vain (weir_bus_not_ours_total). */
 int bus_worker_read(struct bus_worker *, size_t max, int64_t timeout_ms, struct bus_message **ret, size_t *ret_n, struct error *);

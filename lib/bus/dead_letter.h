@@ -14,6 +14,9 @@
  * ordered lane heads go first: whatever is chosen, its whole key is tried from the first letter on, one at a time, and stops at the
  * first that fails again. A letter leaves the queue only when its replay succeeded or when somebody purged it.
  *
+ * Over Kafka edits and skips are done by the instance that owns the letter's partition: where none answers in the call's time they are
+ * withdrawn (WEIR_TIMEOUT). Look at the letter before asking again.
+ *
  * Every function that changes something writes who did what, and why, into the chain's audit stream (audit.h) in the same step.
  */
 #ifndef WEIR_BUS_DEAD_LETTER_H

@@ -5,9 +5,14 @@
 #include "bus/redis/connection.h"
 #include "bus/core/transport.h"
 
+#include "base/clock.h"
+
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
+#define WORKER_MAX 96
 #define COMMAND_TIMEOUT_MS 5000
 #define WAIT_MS 1000
 
@@ -42,6 +47,15 @@ static int check_durability(const struct bus_options *o, const struct bus_addres
 	return 0;
 }
 
+/* Nobody else's: who has a name has its leases and its messages. */
+static const char *name_of_own(char ret[WORKER_MAX])
+{
+	char host[64] = "";
+	(void)gethostname(host, sizeof host - 1);
+	snprintf(ret, WORKER_MAX, "%s:%d:%08" PRIx32, host, (int)getpid(), (uint32_t)random_u64());
+	return ret;
+}
+
 int bus_open(const struct bus_options *options, struct bus **ret, struct error *err)
 {
 	struct bus_address address;
@@ -64,7 +78,8 @@ int bus_open(const struct bus_options *options, struct bus **ret, struct error *
 	bus->url = xstrdup(options->url);
 	bus->username = xstrdup(options->username);
 	bus->password = xstrdup(options->password);
-	bus->worker = xstrdup(options->worker && *options->worker ? options->worker : "worker");
+	char own[WORKER_MAX];
+	bus->worker = xstrdup(options->worker && *options->worker ? options->worker : name_of_own(own));
 	for (char *p = bus->worker; *p; p++)
 		if (*p <= ' ' || *p == '/' || *p > '~')
 			*p = '_'; /* is the connection's name, too, which Redis wants without spaces */

@@ -21,7 +21,8 @@
  * says so (bus_subscription_resume).
  *
  * Crash poison: after an instance ended without a good-bye, the next ones note each message before they hand it over; the one over which
- * they ended BUS_CRASHES times is parked as WEIR_CRASH (bus.h).
+ * they ended BUS_CRASHES times is parked as WEIR_CRASH (bus.h). Where several subscriptions of a process handle messages in threads of their own, each
+ * message that was under way is noted: give a handler that may end its process a process of its own.
  *
  * Threads: a subscription and its bus belong to one thread, the one that calls bus_subscription_turn or _run, or the one that _start makes.
  * _pause, _resume, _stop and _status may be called from any thread, and bus_subscription_tell from any process.

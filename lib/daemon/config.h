@@ -129,6 +129,7 @@ struct config {
 		char *trusted_proxies; /* address ranges whose X-Forwarded-For counts */
 		int64_t shed_after_ms; /* requests without a key that would wait so long are refused; 0: never */
 		bool anonymous;    /* clients without a key may read */
+		int64_t authenticate_within_ms; /* else: how long a WebSocket has to show credentials */
 		char *key_pepper;  /* secret; with it keys of the database are hashed */
 		char *session_secret; /* secret; empty: nobody signs in by name */
 		char *jwt_issuer, *jwt_audience; /* issuer empty: no tokens are accepted */

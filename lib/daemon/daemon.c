@@ -100,6 +100,11 @@ void daemon_request_stop(struct daemon_ctx *ctx)
 		return; /* the flag is set; pollers see it at their next time-out */
 }
 
+bool daemon_only_checks(const struct daemon_ctx *ctx)
+{
+	return ctx->only_checks;
+}
+
 int daemon_stop_fd(const struct daemon_ctx *ctx)
 {
 	return ctx->stop_fd[0];
@@ -189,7 +194,7 @@ static void block_signals(void)
 
 struct arguments {
 	const char *config;
-	bool check_only, health;
+	bool check_only, migrate, health;
 };
 
 static void print_and_free(struct buf *out)
@@ -204,13 +209,15 @@ static void usage(const struct daemon *d, FILE *out)
 		"weir-%s: %s\n\n"
 		"usage: weir-%s [--config FILE]\n"
 		"  --config FILE           settings (also WEIR_CONFIG); environment variables override them\n"
-		"  --check                 read the settings, reach every dependency once, say what is wrong, exit\n"
+		"  --check                 read the settings, reach every dependency once, say what is wrong, change nothing, exit\n"
+		"%s"
 		"  --health                ask the running program's operations listener, say what it answers, exit: 0 it is well, 1 it is not\n"
 		"  --print-sample-config   every setting with its default\n"
 		"  --print-settings-md, --print-metrics-md, --print-errors-md   tables of the manual\n"
 		"  --version, --help\n"
 		"Exit status: 0 after a clean stop; else as docs/errors.md lists.\n",
-		d->name, d->summary, d->name);
+		d->name, d->summary, d->name,
+		d->migrate ? "  --migrate               read the settings, bring the database's schema up to date, reach nothing else, exit\n" : "");
 }
 
 static void print_metrics_table(const struct daemon *d)
@@ -228,13 +235,14 @@ static void print_metrics_table(const struct daemon *d)
 /* -1: go on; else the exit status. */
 static int parse_arguments(const struct daemon *d, int argc, char **argv, struct arguments *ret)
 {
-	enum { CONFIG = 1, CHECK, HEALTH, SAMPLE, SETTINGS, METRICS, ERRORS, VERSION, HELP };
+	enum { CONFIG = 1, CHECK, MIGRATE, HEALTH, SAMPLE, SETTINGS, METRICS, ERRORS, VERSION, HELP };
 	static const struct option options[] = {
 		{ "config", required_argument, NULL, CONFIG },     { "check", no_argument, NULL, CHECK },
 		{ "health", no_argument, NULL, HEALTH },           { "print-sample-config", no_argument, NULL, SAMPLE },
 		{ "print-settings-md", no_argument, NULL, SETTINGS }, { "print-metrics-md", no_argument, NULL, METRICS },
 		{ "print-errors-md", no_argument, NULL, ERRORS },  { "version", no_argument, NULL, VERSION },
-		{ "help", no_argument, NULL, HELP },               { NULL, 0, NULL, 0 },
+		{ "help", no_argument, NULL, HELP },               { "migrate", no_argument, NULL, MIGRATE },
+		{ NULL, 0, NULL, 0 },
 	};
 	ret->config = getenv("WEIR_CONFIG");
 	for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -245,6 +253,13 @@ static int parse_arguments(const struct daemon *d, int argc, char **argv, struct
 			break;
 		case CHECK:
 			ret->check_only = true;
+			break;
+		case MIGRATE:
+			if (!d->migrate) {
+				fprintf(stderr, "weir-%s: it has no tables: weir-reconciler --migrate brings the schema up to date\n", d->name);
+				return error_exit_status(WEIR_USAGE);
+			}
+			ret->migrate = true;
 			break;
 		case HEALTH:
 			ret->health = true;
@@ -265,7 +280,7 @@ static int parse_arguments(const struct daemon *d, int argc, char **argv, struct
 			print_and_free(&out);
 			return 0;
 		case VERSION:
-			printf("weir-%s %s\n", d->name, WEIR_VERSION);
+			printf("weir-%s %s\n", d->name, weir_version);
 			return 0;
 		case HELP:
 			usage(d, stdout);
@@ -301,6 +316,8 @@ static const char *ops_address(const struct config *config, const char *name)
 
 static int serve(const struct daemon *d, struct daemon_ctx *ctx, const struct arguments *arguments, struct error *err)
 {
+	if (arguments->migrate)
+		return d->migrate(ctx, err);
 	int r = ops_start(ctx, arguments->check_only ? "127.0.0.1:0" : ops_address(ctx->config, d->name), err);
 	if (r != 0)
 		return r;
@@ -312,7 +329,7 @@ static int serve(const struct daemon *d, struct daemon_ctx *ctx, const struct ar
 			log_info(&ctx->log, "check_passed", "settings are valid and every dependency answered");
 	} else if (r == 0) {
 		atomic_store(&ctx->ready, true);
-		log_info(&ctx->log, "started", NULL, LOG_S("version", WEIR_VERSION));
+		log_info(&ctx->log, "started", NULL, LOG_S("version", weir_version));
 		r = d->run(ctx, state, err);
 	}
 	d->deinit(ctx, state);
@@ -362,6 +379,7 @@ int daemon_main(const struct daemon *d, int argc, char **argv)
 
 	struct daemon_ctx *ctx = daemon_ctx_new(d->name, config, d->metrics, d->metric_count);
 	ctx->owned_config = config;
+	ctx->only_checks = arguments.check_only;
 	struct watcher watcher = { .ctx = ctx };
 	int r;
 	if (pthread_create(&watcher.thread, NULL, watch, &watcher) != 0) {

@@ -1,8 +1,8 @@
 /* daemon.h - the shape of every weir process: arguments, settings, logs, signals, operations listener, drain, exit status.
  *
  * A service's main.c is a struct daemon and one call. daemon_main:
- *   1. parses --config FILE (or WEIR_CONFIG), --check (load settings, preflight, exit), --health (load settings, ask /healthz of the
- *      process that runs with them, exit with 0 or 1), --version, --help,
+ *   1. parses --config FILE (or WEIR_CONFIG), --check (load settings, preflight, exit), --migrate (load settings, bring the schema up to
+ *      date, exit), --health (load settings, ask /healthz of the process that runs with them, exit with 0 or 1), --version, --help,
  *      --print-settings-md, --print-sample-config, --print-metrics-md, --print-errors-md;
  *   2. loads settings, starts logging, registers metrics, blocks SIGTERM/SIGINT into a flag (SIGPIPE ignored);
  *   3. starts the operations listener (libmicrohttpd, own thread): /healthz (process lives and its main loop has ticked within
@@ -34,6 +34,7 @@ struct daemon {
 	size_t state_size;       /* bytes of the service's own state, zeroed */
 	int (*init)(struct daemon_ctx *, void *state, struct error *err);   /* may be retried by a supervisor; must be idempotent */
 	int (*check)(struct daemon_ctx *, void *state, struct error *err);  /* --check, after init: what only run would reach; may be NULL */
+	int (*migrate)(struct daemon_ctx *, struct error *err);             /* --migrate, instead of init; NULL: there is no such option */
 	int (*run)(struct daemon_ctx *, void *state, struct error *err);    /* until daemon_stopping() */
 	void (*deinit)(struct daemon_ctx *, void *state);                   /* accepts half-built state */
 };
@@ -45,12 +46,14 @@ const struct log *daemon_log(const struct daemon_ctx *);
 struct metrics *daemon_metrics(const struct daemon_ctx *);
 /* Where spans go (base/span.h); NULL: tracing is off. */
 const struct span_sink *daemon_spans(const struct daemon_ctx *);
+bool daemon_only_checks(const struct daemon_ctx *); /* --check: nothing is changed anywhere */
 bool daemon_stopping(const struct daemon_ctx *);
 void daemon_request_stop(struct daemon_ctx *);   /* stop from inside, e.g. a fatal error in a thread */
 int daemon_stop_fd(const struct daemon_ctx *);   /* readable once stopping: for poll loops */
 void daemon_tick(struct daemon_ctx *);           /* the main loop lives */
 /* Readiness checks by name ("redis", "postgres", "chain ethereum"): ok or the reason. Thread-safe. */
 void daemon_check_set(struct daemon_ctx *, const char *name, bool ok, const char *reason);
+#define NOT_ASKED_YET "not asked yet" /* the reason of a check that waits for its first look: nobody is ready before */
 /* A ready-made context for tests and tools: no signals, no listener. */
 struct daemon_ctx *daemon_ctx_new(const char *name, const struct config *config, const struct metric_def *defs, size_t n);
 void daemon_ctx_free(struct daemon_ctx **);

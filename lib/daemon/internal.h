@@ -25,6 +25,7 @@ struct daemon_ctx {
 	struct config *owned_config; /* what daemon_main loaded; NULL in tests */
 	struct log log;
 	struct metrics *metrics;
+	bool only_checks;
 	atomic_bool stopping;
 	int stop_fd[2]; /* a pipe: readable once stopping */
 	_Atomic int64_t ticked_ms;

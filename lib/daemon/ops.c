@@ -28,7 +28,7 @@ static unsigned health(struct daemon_ctx *ctx, struct buf *out)
 	int64_t age = clock_mono_ms() - atomic_load(&ctx->ticked_ms);
 	bool ok = age < TICK_STALE_MS;
 	buf_printf(out, "{\"status\":\"%s\",\"process\":\"%s\",\"version\":\"%s\",\"main_loop_age_ms\":%lld}\n", ok ? "ok" : "stuck", ctx->name,
-		   WEIR_VERSION, (long long)age);
+		   weir_version, (long long)age);
 	return ok ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
 }
 

@@ -144,9 +144,11 @@ static size_t take(struct otel *o, struct buf *body)
 	buf_reset(body);
 	buf_add_str(body, "{\"resourceSpans\":[{\"resource\":{\"attributes\":[");
 	put_attribute(body, &(struct span_attribute){ "service.name", o->service_name, 0 }, true);
-	put_attribute(body, &(struct span_attribute){ "service.version", WEIR_VERSION, 0 }, false);
+	put_attribute(body, &(struct span_attribute){ "service.version", weir_version, 0 }, false);
 	put_attribute(body, &(struct span_attribute){ "service.instance.id", o->instance, 0 }, false);
-	buf_add_str(body, "]},\"scopeSpans\":[{\"scope\":{\"name\":\"weir\",\"version\":\"" WEIR_VERSION "\"},\"spans\":[");
+	buf_add_str(body, "]},\"scopeSpans\":[{\"scope\":{\"name\":\"weir\",\"version\":\"");
+	buf_add_str(body, weir_version);
+	buf_add_str(body, "\"},\"spans\":[");
 	pthread_mutex_lock(&o->lock);
 	for (; n < OTEL_BATCH_SPANS && o->count > 0; n++) {
 		struct waiting_span *w = &o->queue[o->first];

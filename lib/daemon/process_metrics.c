@@ -57,7 +57,7 @@ void process_metrics_update(struct daemon_ctx *ctx)
 	struct rusage usage;
 	getrusage(RUSAGE_SELF, &usage);
 	double cpu = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) + (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
-	metric_set(metrics_get(m, "weir_build_info", ctx->name, WEIR_VERSION, NULL), 1);
+	metric_set(metrics_get(m, "weir_build_info", ctx->name, weir_version, NULL), 1);
 	metric_set(metrics_get(m, "weir_process_start_time_seconds", NULL, NULL, NULL), (double)ctx->started_wall_ms / 1000);
 	metric_set(metrics_get(m, "weir_process_resident_memory_bytes", NULL, NULL, NULL), resident_bytes());
 	metric_set(metrics_get(m, "weir_process_cpu_seconds", NULL, NULL, NULL), cpu);

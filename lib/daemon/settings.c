@@ -142,6 +142,8 @@ const struct setting settings[] = {
 	  "Under overload, requests without a key that would wait so long are refused with 503; reads with a key twice as long, writes 4 times, operators 8; in a burst of at most a second all ten times as long. 0: never." },
 	{ OWNER_CONFIG, "gateway.anonymous", SETTING_BOOL, C(gateway.anonymous), "true", 0, 0, NULL,
 	  "Clients without a key may read and follow the ledger." },
+	{ OWNER_CONFIG, "gateway.authenticate_within", SETTING_DURATION_MS, C(gateway.authenticate_within_ms), "10s", 1000, 600000, NULL,
+	  "Where they may not: how long a WebSocket that was opened without credentials has to show some (method authenticate) before it is closed with 3000." },
 	{ OWNER_CONFIG, "gateway.key_pepper", SETTING_SECRET, C(gateway.key_pepper), "", 0, 0, NULL,
 	  "API keys in the database are hashed with it, the same for all gateways: who can write to the database alone cannot make a key. Changing it ends all keys made before." },
 	{ OWNER_CONFIG, "gateway.session_secret", SETTING_SECRET, C(gateway.session_secret), "", 0, 0, NULL,

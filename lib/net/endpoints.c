@@ -206,6 +206,7 @@ void endpoints_status(struct endpoints *set, size_t index, struct endpoint_statu
 	}
 	*ret = e->learnt;
 	ret->name = e->name;
+	ret->url = e->url;
 	ret->roles = e->roles;
 	ret->breaker = state_of(e, clock_mono_ms());
 	ret->identified = e->identified;

@@ -130,7 +130,7 @@ static struct transfer *transfer_new(const struct http_request *request)
 	curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
 	curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(e, CURLOPT_HTTPHEADER, t->headers);
-	curl_easy_setopt(e, CURLOPT_USERAGENT, "weir/" WEIR_VERSION);
+	curl_easy_setopt(e, CURLOPT_USERAGENT, "weir/" WEIR_RELEASE);
 	curl_easy_setopt(e, CURLOPT_ACCEPT_ENCODING, "gzip");
 	curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
 	curl_easy_setopt(e, CURLOPT_BUFFERSIZE, 65536L);

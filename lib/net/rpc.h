@@ -33,7 +33,7 @@ struct endpoint_options {
 enum breaker_state { BREAKER_CLOSED, BREAKER_HALF_OPEN, BREAKER_OPEN };
 
 struct endpoint_status {
-	const char *name;
+	const char *name, *url;
 	enum breaker_state breaker;
 	bool identified, wrong_chain;
 	bool lacks_block_receipts, lacks_call_tracer, lacks_flat_traces, lacks_state_diff; /* learnt */
@@ -113,6 +113,19 @@ size_t rpc_in_flight(const struct rpc *);
 int rpc_poll(struct rpc *, int64_t timeout_ms, int wake_fd);
 /* For straight-line code: one call, waited for. *ret_result is owned by the arena. */
 int rpc_ask(struct rpc *, const struct rpc_request *, struct arena *, struct bytes *ret_result, size_t *ret_endpoint, struct error *);
+
+/* -- preflight ---------------------------------------------------------------------------------------------------------- */
+
+/* Who is each endpoint? A running service gets along with one that answers; before a start each counts. All chains at the same time, for at
+ * most timeout_ms, or until stop_fd is readable. Says in the log of each chain who answers; WEIR_WRONG_CHAIN or WEIR_UNAVAILABLE names every
+ * endpoint that does not, or serves another chain. */
+struct rpc_preflight {
+	const char *chain;
+	const struct log *log;
+	struct endpoints *endpoints;
+	struct rpc *rpc; /* over these endpoints */
+};
+int rpc_preflight(const struct rpc_preflight *, size_t n, int64_t timeout_ms, int stop_fd, struct error *);
 
 /* -- WebSocket subscription (wire: RFC 6455 by wslay) ------------------------------------------------------------------- */
 

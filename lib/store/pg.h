@@ -124,6 +124,8 @@ struct pg_migration {
 	const char *sql;
 };
 int pg_migrate(struct pg *, const struct pg_migration *, size_t n, struct error *);
+/* Changes nothing: how many pg_migrate would apply, and its WEIR_CONFLICT and WEIR_PERMISSION before it would meet them. */
+int pg_migrations_pending(struct pg *, const struct pg_migration *, size_t n, size_t *ret, struct error *);
 void pg_numeric_write(struct buf *, struct i256); /* PostgreSQL's binary numeric */
 void pg_numeric_write_u256(struct buf *, struct u256);
 int pg_numeric_read(struct bytes, struct i256 *ret);
@@ -131,7 +133,8 @@ int pg_numeric_read_u256(struct bytes, bool *ret_negative, struct u256 *ret); /*
 
 /* A bounded pool of read-only connections for threads. */
 struct pg_pool;
-int pg_pool_open(const struct pg_options *, size_t size, struct pg_pool **ret, struct error *);
+/* The first connection is made now, within first_ms if that is less than the options' connect_timeout_ms, and tells whether they are right; the others when needed. */
+int pg_pool_open(const struct pg_options *, size_t size, int64_t first_ms, struct pg_pool **ret, struct error *);
 void pg_pool_close(struct pg_pool **);
 struct pg *pg_pool_take(struct pg_pool *, int64_t timeout_ms, struct error *); /* NULL: none free in time (err: WEIR_FULL) or no server */
 void pg_pool_give(struct pg_pool *, struct pg **);

@@ -16,7 +16,7 @@ struct pg_pool {
 	struct pg **idle; /* stack: the warmest connection is taken first */
 };
 
-int pg_pool_open(const struct pg_options *options, size_t size, struct pg_pool **ret, struct error *err)
+int pg_pool_open(const struct pg_options *options, size_t size, int64_t first_ms, struct pg_pool **ret, struct error *err)
 {
 	struct pg_options read_only = *options;
 	read_only.read_only = true;
@@ -28,8 +28,11 @@ int pg_pool_open(const struct pg_options *options, size_t size, struct pg_pool *
 	pool->idle = xcalloc(pool->size, sizeof *pool->idle);
 	for (size_t i = 0; i < pool->size; i++)
 		pool->all[i] = pool->idle[pool->idle_count++] = pg_new(&read_only);
-	/* One connection now tells whether the settings are right; the others are made when needed. */
-	int code = pg_ready(pool->idle[pool->idle_count - 1], err);
+	struct pg *first = pool->idle[pool->idle_count - 1];
+	const int64_t patience_ms = first->connect_timeout_ms;
+	first->connect_timeout_ms = first_ms < patience_ms ? first_ms : patience_ms;
+	int code = pg_ready(first, err);
+	first->connect_timeout_ms = patience_ms;
 	if (code) {
 		pg_pool_close(&pool);
 		return code;

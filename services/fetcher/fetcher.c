@@ -21,6 +21,9 @@ const struct metric_def fetcher_metrics[] = {
 	{ .name = "weir_fetcher_fork_depth", .kind = METRIC_GAUGE, .help = "Depth of the newest fork.", PER_CHAIN },
 	{ .name = "weir_fetcher_restarts_total", .kind = METRIC_COUNTER, .help = "Times publishing began anew from the ledger's next height, by reason.",
 	  .labels = { "chain", "reason" } },
+	{ .name = "weir_fetcher_endpoint_differs", .kind = METRIC_GAUGE,
+	  .help = "1 while the endpoint builds another chain than the one in the ledger, told by the hash of a block that is deep in both. Not who is right.",
+	  .labels = { "chain", "endpoint" } },
 	{ .name = "weir_fetcher_active", .kind = METRIC_GAUGE, .help = "1 while this instance owns the chain, 0 while it stands by.", PER_CHAIN },
 };
 const size_t fetcher_metric_count = sizeof fetcher_metrics / sizeof fetcher_metrics[0];
@@ -77,6 +80,7 @@ int fetcher_init(struct daemon_ctx *ctx, void *state, struct error *err)
 		if (*f->config->genesis_hash)
 			f->has_genesis = hex_to_bytes(f->config->genesis_hash, 66, f->genesis, 32) == 0;
 		make_endpoints(f);
+		follower_not_asked_yet(f);
 	}
 	struct bus *bus;
 	struct bus_options options = { .url = config->bus.redis_url, .username = config->bus.username, .password = config->bus.password,

@@ -51,6 +51,22 @@ struct ledger_state {
 	char watermark_hash[67], genesis_hash[67];
 };
 
+/* -- opinion.c: do the endpoints follow the same chain? ------------------------------------------------------------------------ */
+
+struct opinion_told { /* by one endpoint, in this round */
+	bool has, level; /* has the block; keeps up with the head */
+	uint8_t hash[32];
+};
+struct opinion {
+	int64_t due_ms;
+	uint64_t asked_head; /* the head at the last question */
+	size_t next, waiting; /* endpoint asked last; questions in flight */
+	bool looking, alarmed; /* all are asked about `height`; and it was told that they differ */
+	uint64_t height, level; /* level: who has no block there lags */
+	unsigned rounds; /* in which they said the same as before, and not one thing */
+	struct opinion_told told[CONFIG_ENDPOINTS_MAX], before[CONFIG_ENDPOINTS_MAX];
+};
+
 struct job;
 
 struct follower { /* one chain: its thread's whole state */
@@ -93,6 +109,8 @@ struct follower { /* one chain: its thread's whole state */
 	int64_t unclaimed_ms; /* since when nobody claims seen_head; now, while somebody does */
 	int64_t announced_ms; /* when seen_head was announced */
 
+	struct opinion opinion;
+
 	struct job *jobs[JOBS_MAX];
 	size_t job_count;
 	struct job *ready[READY_MAX];
@@ -128,6 +146,7 @@ int fetcher_check(struct daemon_ctx *, void *, struct error *); /* does every en
 /* -- follow.c: the loop ----------------------------------------------------------------------------------------------------------- */
 void *follower_main(void *follower);
 int follower_open_rpc(struct follower *, struct error *);
+void follower_not_asked_yet(struct follower *); /* it is not ready before it has looked */
 
 /* -- ledger.c --------------------------------------------------------------------------------------------------------------------- */
 int ledger_read(struct follower *, struct error *);
@@ -138,6 +157,9 @@ int commands_read(struct follower *, struct error *);
 int head_open(struct follower *, struct error *);
 void head_poll(struct follower *);
 int head_publish(struct follower *, struct error *);
+
+/* -- opinion.c --------------------------------------------------------------------------------------------------------------------- */
+void opinion_poll(struct follower *);
 
 /* -- suspect.c --------------------------------------------------------------------------------------------------------------------- */
 /* Does this block contradict what we know? */

@@ -16,6 +16,8 @@
 #define COMMANDS_EVERY_MS 100
 #define COMMANDS_NOTED 256 /* by who follows an instance that ended (bus.h) */
 #define ACQUIRE_EVERY_MS 500
+#define REPORT_EVERY_MS 1000
+#define ANSWERS_AWAITED_MS 50 /* no endpoint answers: somebody may wait for the first that does */
 #define ARENA_MAX (512u << 20)
 
 static bool stopping(void *ctx)
@@ -107,7 +109,7 @@ static int open_all(struct follower *f, struct error *err)
 	bus_set_stop(f->bus, stopping, f->fetcher->ctx);
 	r = bus_owner_open(f->bus, f->chain.name, TOPIC_CONTROL, SUBSCRIPTION_FETCHER, config->bus.lease_ms, &f->lease, err);
 	if (r == 0)
-		bus_owner_watch(f->lease, WEIR_VERSION, COMMANDS_NOTED);
+		bus_owner_watch(f->lease, weir_version, COMMANDS_NOTED);
 	if (r == 0)
 		r = bus_publisher_open(f->bus, f->chain.name, TOPIC_RAW, "fetcher", &f->raw, err);
 	if (r == 0)
@@ -220,6 +222,36 @@ static int all_wrong(struct follower *f, struct error *err)
 	return error_set(err, WEIR_WRONG_CHAIN, "chain %s: no endpoint serves it: %s", f->chain.name, s.last_error);
 }
 
+static void tell_ready(struct follower *f, const char *what, bool ok, const char *reason)
+{
+	char name[128];
+	snprintf(name, sizeof name, "%s %s", what, f->chain.name);
+	daemon_check_set(f->fetcher->ctx, name, ok, reason);
+}
+
+void follower_not_asked_yet(struct follower *f)
+{
+	tell_ready(f, "redis", false, NOT_ASKED_YET);
+	tell_ready(f, "endpoints", false, NOT_ASKED_YET);
+}
+
+/* Ready is who could follow the chain, now or when the one that does ends: an endpoint has said who it is, and answers. */
+static bool tell_whether_endpoints_answer(struct follower *f)
+{
+	struct endpoint_status s;
+	char reason[300] = "no endpoint has answered yet";
+	bool answers = false;
+	for (size_t i = 0; i < endpoints_count(f->endpoints); i++) {
+		endpoints_status(f->endpoints, i, &s);
+		answers = answers || (s.breaker == BREAKER_CLOSED && s.identified);
+		if (s.breaker != BREAKER_CLOSED || s.wrong_chain)
+			snprintf(reason, sizeof reason, "endpoint %s: %s", s.name, s.last_error);
+	}
+	tell_ready(f, "endpoints", answers, answers ? "" : reason);
+	return answers;
+}
+
+/* Until the first endpoint has had its chance nothing is wrong, so there is no alert. */
 static void report(struct follower *f)
 {
 	struct endpoint_status s;
@@ -235,7 +267,6 @@ static void report(struct follower *f)
 			    s.wrong_chain ? s.last_error : "the endpoint serves this chain again", s.wrong_chain ? "; it is not used" : "");
 	}
 	snprintf(name, sizeof name, "endpoints %s", f->chain.name);
-	daemon_check_set(f->fetcher->ctx, name, good, good ? "" : reason);
 	alert_raise(f->fetcher->ctx, name, good ? ALERT_RESOLVED : ALERT_FIRING, "chain-endpoints", "chain %s: %s%s", f->chain.name,
 		    good ? "endpoints answer" : "no endpoint answers; ", good ? "" : reason);
 }
@@ -252,16 +283,15 @@ static int follow(struct follower *f, struct error *err)
 {
 	struct daemon_ctx *ctx = f->fetcher->ctx;
 	struct backoff backoff = { 20, 1000, 0 };
-	char redis[64];
-	snprintf(redis, sizeof redis, "redis %s", f->chain.name);
-	int64_t report_ms = 0;
+	int64_t report_ms = 0, answers_ms = 0;
 	bool told_early = false;
 	while (!daemon_stopping(ctx)) {
 		daemon_tick(ctx);
 		head_poll(f);
+		opinion_poll(f);
 		int r = bus_turn(f, err);
 		bool usual = r == 0 || r == WEIR_FULL || r == WEIR_FENCED || r == WEIR_GAP || r == WEIR_CANCELED;
-		daemon_check_set(ctx, redis, usual, usual ? "" : err->text);
+		tell_ready(f, "redis", usual, usual ? "" : err->text);
 		if (r != 0)
 			after_failure(f, r, err);
 		jobs_schedule(f);
@@ -270,8 +300,10 @@ static int follow(struct follower *f, struct error *err)
 		if (r == 0)
 			backoff_reset(&backoff);
 		(void)rpc_poll(f->rpc, wait, wake_fd(f));
+		if (clock_mono_ms() >= answers_ms)
+			answers_ms = clock_mono_ms() + (tell_whether_endpoints_answer(f) ? REPORT_EVERY_MS : ANSWERS_AWAITED_MS);
 		if (clock_mono_ms() >= report_ms) {
-			report_ms = clock_mono_ms() + 1000;
+			report_ms = clock_mono_ms() + REPORT_EVERY_MS;
 			report(f);
 			if (f->has_seen && f->seen_head.height < f->config->start_height && !told_early) {
 				told_early = true;

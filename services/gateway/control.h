@@ -1,4 +1,5 @@
-/* control.h - the gateway's one connection to the bus for commands and dead letters. Thread-safe: callers take turns. */
+/* control.h - a connection to the bus for whoever has something to say or ask there now and then. Thread-safe: callers take turns. gateway->control is for commands, the record
+ * and what is kept between requests; gateway->letter_control for dead letters. */
 #ifndef WEIR_GATEWAY_CONTROL_H
 #define WEIR_GATEWAY_CONTROL_H
 

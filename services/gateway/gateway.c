@@ -62,14 +62,11 @@ static int open_chains(struct gateway *gateway, struct error *err)
 }
 
 /* PostgreSQL may be just starting: it is tried again for a while, which is as long as one that says nothing is waited for, too. */
-static int reach_postgres(struct gateway *gateway, struct pg_options options, struct error *err)
+static int reach_postgres(struct gateway *gateway, const struct pg_options *options, size_t size, struct error *err)
 {
-	const int64_t patience_ms = options.connect_timeout_ms, deadline = clock_mono_ms() + PREFLIGHT_MS;
+	const int64_t deadline = clock_mono_ms() + PREFLIGHT_MS;
 	for (int64_t left_ms = PREFLIGHT_MS;;) {
-		struct pg *pg = NULL;
-		options.connect_timeout_ms = left_ms < patience_ms ? left_ms : patience_ms;
-		int code = pg_open(&options, &pg, err);
-		pg_close(&pg);
+		int code = pg_pool_open(options, size, left_ms, &gateway->pool, err);
 		if (code != WEIR_UNAVAILABLE || daemon_stopping(gateway->ctx))
 			return code;
 		clock_sleep_ms(200);
@@ -88,10 +85,7 @@ static int open_pool(struct gateway *gateway, struct error *err)
 					    .statement_timeout_ms = c->gateway.request_timeout_ms,
 					    .session_sql = "set default_transaction_isolation = 'repeatable read'; set jit = off",
 					    .log = &gateway->log };
-	int code = reach_postgres(gateway, options, err);
-	if (code)
-		return code;
-	return pg_pool_open(&options, (size_t)c->postgres.pool_size + REPLAY_THREADS + 2 + (*c->kafka.url ? gateway->chain_count : 0), &gateway->pool, err);
+	return reach_postgres(gateway, &options, (size_t)c->postgres.pool_size + REPLAY_THREADS + 2 + (*c->kafka.url ? gateway->chain_count : 0), err);
 }
 
 /* A ledger that is not there yet is waited for; one that this role may not read would be waited for in vain. */
@@ -203,6 +197,7 @@ static int open_listeners(struct gateway *gateway, struct error *err)
 					.tls = gateway->clients_tls,
 					.max_connections = c->gateway.max_connections + c->gateway.max_websockets,
 					.connections_per_peer = c->gateway.http_per_address,
+					.refused_peers = metrics_get(gateway->metrics, "weir_gateway_connections_refused_total", NULL, NULL, NULL),
 					.max_body_bytes = c->gateway.max_body_bytes,
 					.request_timeout_ms = c->gateway.request_timeout_ms,
 					.threads = CLIENT_THREADS,
@@ -262,6 +257,8 @@ int gateway_open(struct gateway *gateway, struct daemon_ctx *ctx, struct error *
 		code = check_redis(gateway, err);
 	if (!code)
 		code = control_open(gateway, &gateway->control, err);
+	if (!code)
+		code = control_open(gateway, &gateway->letter_control, err);
 	if (!code)
 		cursor_keys_open(gateway, &gateway->cursor_keys);
 	if (!code)
@@ -361,6 +358,7 @@ void gateway_close(struct gateway *gateway)
 	limit_close(&gateway->limits);
 	keyring_close(&gateway->keyring);
 	issuer_close(&gateway->issuer);
+	control_close(&gateway->letter_control);
 	control_close(&gateway->control);
 	pg_pool_close(&gateway->pool);
 	final_free(&gateway->final);

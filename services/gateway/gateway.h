@@ -54,6 +54,7 @@ struct gateway {
 	struct final_answers *final; /* answers that stay as they are */
 	struct recent_answers *recent; /* … and others, for a while */
 	struct control *control;
+	struct control *letter_control; /* of dead letters: a look at many takes a while, and holds up nobody else */
 	struct cursor_keys *cursor_keys;
 	struct reader *reader; /* NULL: workers read rows, too */
 	struct shed_counts *shed;

@@ -4,11 +4,13 @@
 const struct metric_def gateway_metrics[] = {
 	{ "weir_gateway_requests_total", METRIC_COUNTER, "HTTP requests answered; route none: there is none, refused: turned away under overload before it was looked for.", { "route", "method", "status" }, NULL },
 	{ "weir_gateway_request_seconds", METRIC_HISTOGRAM, "From the request's first line to its answer.", { "route" }, NULL },
+	{ "weir_gateway_connections_refused_total", METRIC_COUNTER, "Connections of clients closed as they came, because their address held gateway.http_per_address of them.", { NULL }, NULL },
 	{ "weir_gateway_tls_handshakes_total", METRIC_COUNTER, "TLS handshakes by how they ended: done, failed, timeout.", { "listener", "result" }, NULL },
 	{ "weir_gateway_tls_reloads_total", METRIC_COUNTER, "Times that changed certificate files were read: done, or failed (the old ones stay in use).", { "listener", "result" }, NULL },
 	{ "weir_gateway_tls_certificate_end_seconds", METRIC_GAUGE, "Unix time at which the certificate in use ends.", { "listener" }, NULL },
 	{ "weir_gateway_websocket_connections", METRIC_GAUGE, "Clients at the live end: WebSockets, event streams, long polls.", { NULL }, NULL },
 	{ "weir_gateway_websocket_closed_total", METRIC_COUNTER, "WebSocket connections closed by the gateway.", { "reason" }, NULL },
+	{ "weir_gateway_websocket_authentications_total", METRIC_COUNTER, "Credentials shown in messages of open WebSockets: accepted or refused.", { "result" }, NULL },
 	{ "weir_gateway_websocket_bytes_total", METRIC_COUNTER, "Bytes written to WebSocket connections.", { NULL }, NULL },
 	{ "weir_gateway_subscriptions", METRIC_GAUGE, "Subscriptions open now.", { NULL }, NULL },
 	{ "weir_gateway_pushes_total", METRIC_COUNTER, "Messages pushed to subscriptions.", { NULL }, NULL },

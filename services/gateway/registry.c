@@ -36,7 +36,7 @@ static void put_word(struct registry *r, bool items, struct buf *out)
 {
 	const struct hub_counts counts = hub_counts(r->gateway->hub);
 	put_text(out, "instance", r->name);
-	put_text(out, "version", WEIR_VERSION);
+	put_text(out, "version", weir_version);
 	put_milliseconds(out, "started_at", r->started_ms);
 	put_milliseconds(out, "heard_at", clock_wall_ms());
 	put_u64(out, "connections", counts.connections);

@@ -34,6 +34,7 @@
 
 const struct route client_routes[] = {
 	{ "GET", "/openapi.json", ROLE_NONE, rest_openapi, { { 0 } } },
+	{ "GET", "/asyncapi.json", ROLE_NONE, rest_asyncapi, { { 0 } } },
 	{ "GET", "/v1/chains", ROLE_NONE, rest_chains, { { 0 } } },
 	{ "GET", "/v1/chains/{chain}", ROLE_NONE, rest_chain, { { 0 } } },
 	{ "GET", "/v1/chains/{chain}/blocks", ROLE_NONE, rest_blocks, { RANGE, PAGE } },
@@ -176,6 +177,9 @@ const struct route admin_routes[] = {
 	  { { "name", PARAMETER_TEXT, 1, 64, true }, { "scopes", PARAMETER_TEXTS, 0, 5, true }, { "addresses", PARAMETER_TEXT, 0, 1000, false },
 	    { "expires_in", PARAMETER_INT, 1, 315360000, false } }, .secret = true },
 	{ "POST", "/admin/v1/keys/{id}/revoke", ROLE_ADMIN, admin_key_revoke, { WHY(true) } },
+	{ "GET", "/admin/v1/tokens/revoked", ROLE_ADMIN, admin_tokens_revoked, { PAGE } },
+	{ "POST", "/admin/v1/tokens/revoked", ROLE_ADMIN, admin_token_revoke,
+	  { { "jti", PARAMETER_TEXT, 1, 512, false }, { "subject", PARAMETER_TEXT, 1, 96, false }, { "expires_in", PARAMETER_INT, 1, 31622400, true }, WHY(true) } },
 	{ "GET", "/admin/v1/settings", ROLE_VIEWER, admin_settings, { { 0 } } },
 	{ "GET", "/admin/v1/gaps", ROLE_VIEWER, admin_gaps, { CHAIN, { "open", PARAMETER_BOOL, 0, 0, false }, PAGE } },
 	{ "GET", "/admin/v1/incidents", ROLE_VIEWER, admin_incidents, { CHAIN, { "open", PARAMETER_BOOL, 0, 0, false }, PAGE } },

@@ -45,7 +45,7 @@ int normalizer_init(struct daemon_ctx *ctx, void *state, struct error *err)
 		r = bus_check(bus, err);
 		bus_close(&bus);
 	}
-	daemon_check_set(ctx, "redis", false, "not asked yet"); /* a worker's own connection says more: ready once one has looked */
+	daemon_check_set(ctx, "redis", false, NOT_ASKED_YET); /* a worker's own connection says more: ready once one has looked */
 	return r;
 }
 

@@ -17,8 +17,8 @@ void careful_open(struct follow *f)
 {
 	/* What an instance had in hand is at most a window and a transaction; each block is noted as a message, by its name, and when it is applied. */
 	int64_t blocks = f->config->reconciler.reorder_window + f->config->reconciler.batch_blocks;
-	bus_owner_watch(f->blocks, WEIR_VERSION, 3 * (unsigned)blocks);
-	bus_owner_watch(f->control, WEIR_VERSION, COMMANDS_NOTED);
+	bus_owner_watch(f->blocks, weir_version, 3 * (unsigned)blocks);
+	bus_owner_watch(f->control, weir_version, COMMANDS_NOTED);
 }
 
 /* Of all chains. Who does not get it has other work to do meanwhile. */

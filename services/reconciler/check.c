@@ -372,6 +372,7 @@ static int load(struct check *c, struct error *err)
 	pg_result_free(&r);
 	if (!code)
 		code = doubt_load(c, err);
+	openings_hurry(c);
 	if (!code)
 		snprintf(c->loaded_fence, sizeof c->loaded_fence, "%s", c->view.fence);
 	return code;
@@ -382,6 +383,8 @@ static int work(struct check *c, struct error *err)
 	int code = strcmp(c->loaded_fence, c->view.fence) != 0 ? load(c, err) : 0;
 	if (!code)
 		code = question_step(c, err);
+	if (!code)
+		code = openings_step(c, err);
 	const struct mail_view *view = &c->view;
 	bool awaited = view->watermark >= view->start && view->head > view->watermark && view->head <= view->watermark + LEDGER_TIP_DISTANCE;
 	bool wait = give_way(&c->way, awaited, clock_mono_ms());

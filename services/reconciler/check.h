@@ -42,7 +42,7 @@ struct doubt {
 	int64_t first_wrong;
 	uint8_t first_wrong_hash[32];
 	unsigned heals;        /* asked for, and nothing came */
-	unsigned replacements; /* came with other entries, and the balance was wrong still */
+	unsigned replacements; /* came with other entries, and the balance was wrong still; as the incident's evidence says */
 	int64_t heal_until_ms;
 };
 
@@ -85,6 +85,9 @@ struct check {
 	double sweep_budget;
 	int64_t answered_height; /* the newest block at which an endpoint told a balance: it has that state */
 	bool sweep_hurry; /* an operator asked for all: as fast as the endpoints allow, once around */
+	int64_t opening_ms, opening_wait_ms; /* when openings that nobody could tell are asked for again, and how long it is between */
+	int64_t opening_account;             /* from here on */
+	int32_t opening_asset;
 	int64_t incident_ms; /* when open incidents were last looked at again */
 	struct backoff backoff;
 	bool failing;
@@ -120,5 +123,9 @@ int check_canonical(struct check *, int64_t height, uint8_t ret_hash[32], bool *
 int doubt_load(struct check *, struct error *); /* incidents that were open when the process started */
 /* question.c */
 int question_step(struct check *, struct error *);
+/* ask_again.c */
+int openings_step(struct check *, struct error *);
+int openings_ask(struct check *, const struct ledger_touch *, size_t n, size_t *ret_told, struct error *); /* n: up to OPENINGS_TOLD_MAX */
+void openings_hurry(struct check *); /* all of them, from now on */
 
 #endif

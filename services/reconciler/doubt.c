@@ -20,6 +20,7 @@
 #define REPLACEMENTS_MAX 2     /* a block that was replaced so often and still gives a wrong balance is not replaced again */
 #define LOOK_AGAIN_MS 60000    /* open incidents are compared again so often */
 #define EVIDENCE_MAX 8192
+#define REPLACED_IN_VAIN "its block was replaced and the balance is still wrong"
 
 void doubt_add(struct check *c, const struct ledger_touch *touch, struct u256 observed, size_t endpoint)
 {
@@ -198,6 +199,7 @@ static int write_evidence(struct check *c, const struct doubt *d, struct buf *ou
 		bool traces = false;
 		buf_printf(out, ", \"first_wrong_height\": %lld, \"first_wrong_hash\": ", (long long)d->first_wrong);
 		put_hex(out, d->first_wrong_hash, 32);
+		buf_printf(out, ", \"replacements\": %u", d->replacements);
 		code = put_transactions(c, out, d->first_wrong, err);
 		if (!code)
 			code = has_traces(c, d->first_wrong, &traces, err);
@@ -339,13 +341,9 @@ static int known_good(struct check *c, const struct doubt *d, int64_t *ret, stru
 	struct pg_result *r = NULL;
 	pg_i64(&p[0], d->touch.account_id);
 	pg_i32(&p[1], d->touch.asset_id);
-	int code = pg_query(c->pg, "select b.reconciled_height, s.first_height from weir.balances b join weir.assets s on s.id = b.asset where b.account = $1 and b.asset = $2",
-			    p, 2, &r, err);
+	int code = pg_query(c->pg, "select reconciled_height from weir.balances where account = $1 and asset = $2", p, 2, &r, err);
 	int64_t opening = c->view.start > 0 ? c->view.start - 1 : 0;
 	bool found = !code && pg_rows(r) == 1;
-	/* Below a token's first entry there may be no contract to ask. */
-	if (found && d->touch.asset.contract_size > 0 && pg_get_i64(r, 0, 1) > opening)
-		opening = pg_get_i64(r, 0, 1) - 1;
 	*ret = found && !pg_is_null(r, 0, 0) ? pg_get_i64(r, 0, 0) : opening;
 	if (*ret >= d->touch.height || *ret < opening)
 		*ret = opening;
@@ -353,37 +351,58 @@ static int known_good(struct check *c, const struct doubt *d, int64_t *ret, stru
 	return code;
 }
 
-/* The first block after which ledger and chain differ. Where the node has no state any more the search ends: first_wrong -1. */
+enum told { TOLD, NO_STATE, NOBODY };
+
+/* What the chain said then. A token whose contract was not there had no holders, and one that has one owner at most and names none has none: in
+ * both cases the contract's code tells that the state itself is there. */
+static enum told chain_balance_at(struct check *c, const struct doubt *d, int64_t height, const uint8_t hash[32], struct u256 *ret)
+{
+	const struct chain_asset *asset = &d->touch.asset;
+	size_t endpoint;
+	bool code_there = false;
+	int code = node_balance(c->node, (struct bytes){ d->touch.account, d->touch.account_size }, asset, (uint64_t)height, hash, 0, ret, &endpoint, NULL);
+	if (code != WEIR_NOT_FOUND || asset->contract_size == 0)
+		return code == WEIR_NOT_FOUND ? NO_STATE : code ? NOBODY : TOLD;
+	code = node_has_code(c->node, (struct bytes){ asset->contract, asset->contract_size }, (uint64_t)height, hash, &code_there, NULL);
+	if (code || (code_there && asset->standard != WEIR__V1__TOKEN_STANDARD__TOKEN_STANDARD_ERC721))
+		return code && code != WEIR_NOT_FOUND ? NOBODY : NO_STATE;
+	*ret = u256_from_u64(0);
+	return TOLD;
+}
+
+/* The first block after which ledger and chain differ, searched where endpoints have the state: that of the past may be gone. first_wrong -1: it
+ * began before that, or nobody answers. */
 static int bisect(struct check *c, struct doubt *d, struct error *err)
 {
-	const struct bytes account = { d->touch.account, d->touch.account_size };
 	int64_t good, bad = d->touch.height;
+	bool compared = true; /* at `good`, or nobody doubts it */
 	int code = known_good(c, d, &good, err);
+	d->first_wrong = -1;
 	memcpy(d->first_wrong_hash, d->touch.hash, 32);
 	while (!code && bad - good > 1) {
 		int64_t middle = good + (bad - good) / 2;
 		struct u256 theirs;
 		struct i256 ours;
 		uint8_t hash[32];
-		size_t endpoint;
 		bool found = false;
 		code = check_canonical(c, middle, hash, &found, err);
 		if (!code)
 			code = ledger_balance_at(c, &d->touch, middle, &ours, err);
 		if (code)
 			return code;
-		if (!found || node_balance(c->node, account, &d->touch.asset, (uint64_t)middle, hash, 0, &theirs, &endpoint, NULL)) {
-			d->first_wrong = -1;
+		enum told told = found ? chain_balance_at(c, d, middle, hash, &theirs) : NOBODY;
+		if (told == NOBODY)
 			return 0;
-		}
-		if (equals(ours, theirs)) {
-			good = middle;
-		} else {
+		if (told == TOLD && !equals(ours, theirs)) {
 			bad = middle;
 			memcpy(d->first_wrong_hash, hash, 32);
+		} else {
+			good = middle;
+			compared = told == TOLD;
 		}
 	}
-	d->first_wrong = bad;
+	if (!code && compared)
+		d->first_wrong = bad;
 	return code;
 }
 
@@ -490,6 +509,34 @@ static void want_heal(struct check *c)
 	d->heal_until_ms = clock_mono_ms() + HEAL_TIMEOUT_MS;
 }
 
+/* The block was replaced in vain. Whoever takes the incident up goes on counting: not each instance replaces it anew. */
+static int note_replaced(struct check *c, struct error *err)
+{
+	struct doubt *d = &c->current;
+	d->replacements++;
+	int code = change_incident(c, d, "healing", NULL, err);
+	if (code)
+		d->replacements--;
+	return code;
+}
+
+/* How often was the incident's first wrong block, if it is this one, replaced in vain? */
+static int load_replacements(struct check *c, struct doubt *d, struct error *err)
+{
+	struct pg_param p[2];
+	struct pg_result *r = NULL;
+	char hash[67];
+	hex_from_bytes(d->first_wrong_hash, 32, hash);
+	pg_i64(&p[0], d->incident);
+	pg_text(&p[1], hash);
+	int code = pg_query(c->pg,
+			    "select coalesce((evidence->>'replacements')::int, 0) from weir.incidents where id = $1 and evidence->>'first_wrong_hash' = $2",
+			    p, 2, &r, err);
+	d->replacements = !code && pg_rows(r) == 1 ? (unsigned)pg_get_i64(r, 0, 0) : 0;
+	pg_result_free(&r);
+	return code;
+}
+
 /* After the block was replaced and applied again: is the balance right now? */
 static int conclude_replaced(struct check *c, struct error *err)
 {
@@ -516,8 +563,11 @@ static int conclude_replaced(struct check *c, struct error *err)
 			d->incident = 0;
 		return code;
 	}
-	if (++d->replacements >= REPLACEMENTS_MAX)
-		return conclude_wrong(c, "its block was replaced and the balance is still wrong", err);
+	code = note_replaced(c, err);
+	if (code)
+		return code;
+	if (d->replacements >= REPLACEMENTS_MAX)
+		return conclude_wrong(c, REPLACED_IN_VAIN, err);
 	d->heals = 0;
 	want_heal(c);
 	return 0;
@@ -534,7 +584,9 @@ static int wait_for_heal(struct check *c, struct error *err)
 	} else if (heal.state == HEAL_REPLACED && clock_mono_ms() < d->heal_until_ms + REPLACED_TIMEOUT_MS) {
 		code = conclude_replaced(c, err);
 	} else if (heal.state == HEAL_REPLACED) {
-		d->incident = 0; /* nobody can tell now: it stays "healing", and is taken up again */
+		code = note_replaced(c, err);
+		if (!code)
+			d->incident = 0; /* nobody can tell now: it stays "healing", and is taken up again */
 	} else if (heal.state == HEAL_GONE) {
 		code = change_incident(c, d, "closed", "superseded", err);
 		if (!code)
@@ -573,11 +625,15 @@ static int pursue(struct check *c, struct doubt *d, struct error *err)
 		memcpy(d->first_wrong_hash, d->touch.hash, 32);
 	}
 	if (!code)
+		code = load_replacements(c, d, err);
+	if (!code)
 		code = change_incident(c, d, "healing", NULL, err);
 	if (code)
 		return code;
 	c->current = *d;
-	c->current.heals = c->current.replacements = 0;
+	c->current.heals = 0;
+	if (d->replacements >= REPLACEMENTS_MAX)
+		return conclude_wrong(c, REPLACED_IN_VAIN, err);
 	want_heal(c);
 	return 0;
 }

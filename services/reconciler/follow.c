@@ -72,8 +72,16 @@ static int open_ledger(struct follow *f, struct error *err)
 	return ledger_open(&o, &f->ledger, err);
 }
 
+static void tell_ready(struct follow *f, bool ok, const char *reason)
+{
+	char name[80];
+	snprintf(name, sizeof name, "chain %s", f->chain->name);
+	daemon_check_set(f->ctx, name, ok, reason);
+}
+
 int follow_open(struct follow *f, struct error *err)
 {
+	tell_ready(f, false, NOT_ASKED_YET);
 	f->log = log_for_chain(daemon_log(f->ctx), f->chain->name);
 	chain_metrics_init(&f->metrics, daemon_metrics(f->ctx), f->chain->name);
 	f->arena = arena_new(UNPACKED_BYTES);
@@ -427,6 +435,25 @@ static int take_and_apply(struct follow *f, struct error *err)
 	return code;
 }
 
+/* Openings that the checker was told later. */
+static int record_openings(struct follow *f, struct error *err)
+{
+	struct told_opening told[OPENINGS_TOLD_MAX];
+	struct ledger_touch touches[OPENINGS_TOLD_MAX];
+	size_t recorded = 0, n = f->ledger->paused ? 0 : mailbox_take_openings(f->mailbox, told);
+	if (n == 0)
+		return 0;
+	int code = ledger_record_openings(f->ledger, told, n, touches, &recorded, err);
+	if (code) {
+		f->stale = true; /* the checker asks again */
+		return code;
+	}
+	metric_add(f->metrics.openings, recorded);
+	log_info(&f->log, "openings_recorded", "an endpoint tells openings that nobody could tell before", LOG_U("openings", recorded));
+	mailbox_put_touches(f->mailbox, touches, recorded);
+	return follow_publish_new(f, err);
+}
+
 static int work(struct follow *f, struct error *err)
 {
 	int code = 0;
@@ -453,6 +480,8 @@ static int work(struct follow *f, struct error *err)
 		code = gaps_tick(f, err);
 	if (!code)
 		code = heal_tick(f, err);
+	if (!code)
+		code = record_openings(f, err);
 	int64_t now = clock_mono_ms();
 	if (!code && now - f->control_ms >= CONTROL_INTERVAL_MS) {
 		f->control_ms = now;
@@ -472,9 +501,7 @@ static int work(struct follow *f, struct error *err)
 
 static void note_failure(struct follow *f, int code, const struct error *err)
 {
-	char name[80];
-	snprintf(name, sizeof name, "chain %s", f->chain->name);
-	daemon_check_set(f->ctx, name, false, err->text);
+	tell_ready(f, false, err->text);
 	if (code == WEIR_FENCED)
 		disown(f);
 	if (code == WEIR_CANCELED)
@@ -502,7 +529,5 @@ void follow_turn(struct follow *f)
 		log_info(&f->log, "writer_goes_on", NULL, LOG_I("watermark", f->ledger->watermark));
 	f->failing = false;
 	backoff_reset(&f->backoff);
-	char name[80];
-	snprintf(name, sizeof name, "chain %s", f->chain->name);
-	daemon_check_set(f->ctx, name, true, f->owner ? "writing" : "standing by");
+	tell_ready(f, true, f->owner ? "writing" : "standing by");
 }

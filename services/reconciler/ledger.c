@@ -37,20 +37,44 @@ static int make_chain_row(struct ledger *ledger, struct error *err)
 			p, 5, NULL, err);
 }
 
-static int check_chain_row(struct ledger *ledger, const struct pg_result *row, struct error *err)
+static bool get_hash(const struct pg_result *r, size_t row, size_t column, uint8_t ret[32])
 {
-	if (strcmp(pg_get_text(row, 0, 1), ledger->options.family) != 0)
-		return error_set(err, WEIR_CONFIG, "chain %s: the ledger was made for family %s, the settings say %s", ledger->chain->name,
-				 pg_get_text(row, 0, 1), ledger->options.family);
-	if (pg_get_i64(row, 0, 2) != (int64_t)ledger->chain->chain_id)
-		return error_set(err, WEIR_WRONG_CHAIN, "chain %s: the ledger was made for chain id %lld, the settings say %llu", ledger->chain->name,
-				 (long long)pg_get_i64(row, 0, 2), (unsigned long long)ledger->chain->chain_id);
-	if (pg_get_i64(row, 0, 3) != (int64_t)ledger->chain->start_height)
+	struct bytes b = pg_get_bytes(r, row, column);
+	if (!b.data || b.size != 32)
+		return false;
+	memcpy(ret, b.data, 32);
+	return true;
+}
+
+/* row: id, family, chain_id, start_height. */
+static int check_chain_row(const struct chain *chain, const char *family, const struct pg_result *row, struct error *err)
+{
+	if (strcmp(pg_get_text(row, 0, 1), family) != 0)
+		return error_set(err, WEIR_CONFIG, "chain %s: the ledger was made for family %s, the settings say %s", chain->name,
+				 pg_get_text(row, 0, 1), family);
+	if (pg_get_i64(row, 0, 2) != (int64_t)chain->chain_id)
+		return error_set(err, WEIR_WRONG_CHAIN, "chain %s: the ledger was made for chain id %lld, the settings say %llu", chain->name,
+				 (long long)pg_get_i64(row, 0, 2), (unsigned long long)chain->chain_id);
+	if (pg_get_i64(row, 0, 3) != (int64_t)chain->start_height)
 		return error_set(err, WEIR_CONFIG,
 				 "chain %s: the ledger begins at block %lld, the settings say start_height %llu; a ledger's start cannot be moved: "
 				 "use another chain name",
-				 ledger->chain->name, (long long)pg_get_i64(row, 0, 3), (unsigned long long)ledger->chain->start_height);
+				 chain->name, (long long)pg_get_i64(row, 0, 3), (unsigned long long)chain->start_height);
 	return 0;
+}
+
+int ledger_check_chain(struct pg *pg, const struct chain *chain, const char *family, bool *ret_genesis_known, uint8_t ret_genesis[32],
+		       struct error *err)
+{
+	struct pg_param p;
+	struct pg_result *r = NULL;
+	int code = pg_query(pg, "select id, family, chain_id, start_height, genesis_hash from weir.chains where name = $1", pg_text(&p, chain->name), 1, &r, err);
+	bool there = !code && pg_rows(r) == 1;
+	if (there)
+		code = check_chain_row(chain, family, r, err);
+	*ret_genesis_known = there && get_hash(r, 0, 4, ret_genesis);
+	pg_result_free(&r);
+	return code;
 }
 
 static int make_partition(struct ledger *ledger, struct error *err)
@@ -128,15 +152,6 @@ void ledger_close(struct ledger **ledgerp)
 
 /* ---- loading ------------------------------------------------------------------------------------------------------------ */
 
-static bool get_hash(const struct pg_result *r, size_t row, size_t column, uint8_t ret[32])
-{
-	struct bytes b = pg_get_bytes(r, row, column);
-	if (!b.data || b.size != 32)
-		return false;
-	memcpy(ret, b.data, 32);
-	return true;
-}
-
 static int64_t get_height(const struct pg_result *r, size_t row, size_t column)
 {
 	return pg_is_null(r, row, column) ? -1 : pg_get_i64(r, row, column);
@@ -156,7 +171,7 @@ static int load_chain(struct ledger *ledger, struct error *err)
 	if (!code && pg_rows(r) != 1)
 		code = error_set(err, WEIR_NOT_FOUND, "chain %s has no row in weir.chains", ledger->chain->name);
 	if (!code)
-		code = check_chain_row(ledger, r, err);
+		code = check_chain_row(ledger->chain, ledger->options.family, r, err);
 	if (!code) {
 		ledger->id = (int16_t)pg_get_i64(r, 0, 0);
 		ledger->start = pg_get_i64(r, 0, 3);

@@ -96,6 +96,8 @@ struct ledger {
 
 /* Creates or updates the schema. */
 int ledger_migrate(const struct pg_options *, struct error *);
+/* Does the ledger's row, if there is one, belong to this chain of the settings? Its genesis block, where it knows one. Changes nothing. */
+int ledger_check_chain(struct pg *, const struct chain *, const char *family, bool *ret_genesis_known, uint8_t ret_genesis[32], struct error *);
 /* Connects, finds or makes the chain's row and partitions, loads. WEIR_CONFIG when the row says another start, family or id. */
 int ledger_open(const struct ledger_options *, struct ledger **ret, struct error *);
 void ledger_close(struct ledger **);

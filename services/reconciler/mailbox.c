@@ -14,6 +14,8 @@ struct mailbox {
 	size_t touch_size, touch_first, touch_count;
 	struct mail_question *questions; /* ring */
 	size_t question_first, question_count;
+	struct told_opening openings[OPENINGS_TOLD_MAX];
+	size_t opening_count;
 	struct mail_view view;
 	struct mail_heal heal;
 	uint64_t journal;
@@ -150,6 +152,26 @@ uint64_t mailbox_journal(struct mailbox *box)
 	uint64_t sequence = box->journal;
 	pthread_mutex_unlock(&box->lock);
 	return sequence;
+}
+
+size_t mailbox_tell_openings(struct mailbox *box, const struct told_opening *told, size_t n)
+{
+	size_t put = 0;
+	pthread_mutex_lock(&box->lock);
+	for (; put < n && box->opening_count < OPENINGS_TOLD_MAX; put++)
+		box->openings[box->opening_count++] = told[put];
+	pthread_mutex_unlock(&box->lock);
+	return put;
+}
+
+size_t mailbox_take_openings(struct mailbox *box, struct told_opening ret[OPENINGS_TOLD_MAX])
+{
+	pthread_mutex_lock(&box->lock);
+	size_t n = box->opening_count;
+	memcpy(ret, box->openings, n * sizeof *ret);
+	box->opening_count = 0;
+	pthread_mutex_unlock(&box->lock);
+	return n;
 }
 
 void mailbox_want_heal(struct mailbox *box, int64_t height, const uint8_t hash[32])

@@ -5,7 +5,7 @@
 #ifndef WEIR_RECONCILER_MAILBOX_H
 #define WEIR_RECONCILER_MAILBOX_H
 
-#include "ledger.h"
+#include "opening.h"
 
 #include <pthread.h>
 
@@ -44,6 +44,7 @@ int mailbox_fd(const struct mailbox *); /* readable when there is something for 
 size_t mailbox_put_touches(struct mailbox *, const struct ledger_touch *, size_t n); /* how many fitted */
 bool mailbox_put_question(struct mailbox *, const struct mail_question *);
 void mailbox_set_view(struct mailbox *, const struct mail_view *);
+size_t mailbox_take_openings(struct mailbox *, struct told_opening ret[OPENINGS_TOLD_MAX]);
 /* checker */
 bool mailbox_take_touch(struct mailbox *, struct ledger_touch *ret);
 size_t mailbox_touches(struct mailbox *);
@@ -54,6 +55,7 @@ void mailbox_wait_clear(struct mailbox *);
 /* checker -> writer */
 void mailbox_note_journal(struct mailbox *, uint64_t sequence); /* an event was written to the journal: publish it */
 uint64_t mailbox_journal(struct mailbox *);
+size_t mailbox_tell_openings(struct mailbox *, const struct told_opening *, size_t n); /* how many fitted */
 void mailbox_want_heal(struct mailbox *, int64_t height, const uint8_t hash[32]);
 void mailbox_heal(struct mailbox *, struct mail_heal *ret);
 void mailbox_heal_is(struct mailbox *, int64_t height, int state);

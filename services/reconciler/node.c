@@ -117,6 +117,11 @@ int node_poll(struct node *node, int64_t timeout_ms, int wake_fd)
 	return rpc_poll(node->rpc, timeout_ms, wake_fd);
 }
 
+struct rpc *node_rpc(struct node *node)
+{
+	return node->rpc;
+}
+
 size_t node_endpoints(const struct node *node)
 {
 	return endpoints_count(node->options.endpoints);
@@ -305,6 +310,18 @@ int node_balance(struct node *node, struct bytes account, const struct chain_ass
 	*ret = waited.balance.amount;
 	*ret_endpoint = waited.balance.endpoint;
 	return waited.balance.code ? error_set(err, waited.balance.code, "no endpoint tells the balance at block %llu", (unsigned long long)height) : 0;
+}
+
+int node_has_code(struct node *node, struct bytes contract, uint64_t height, const uint8_t *hash, bool *ret, struct error *err)
+{
+	struct waited waited = { .done = false };
+	int code = ask(node, CHAIN_ASK_HAS_CODE, contract, NULL, height, hash, 0, BALANCE_TIMEOUT_MS, on_waited, &waited);
+	if (code)
+		return error_set(err, code, "the question for a contract's code could not be asked");
+	while (!waited.done)
+		wait_a_little(node);
+	*ret = !u256_is_zero(waited.balance.amount);
+	return waited.balance.code ? error_set(err, waited.balance.code, "no endpoint tells a contract's code at block %llu", (unsigned long long)height) : 0;
 }
 
 /* ---- openings ---------------------------------------------------------------------------------------------------------------------- */
@@ -497,6 +514,11 @@ static int ask_second(struct opening_run *run, uint64_t height, const uint8_t ha
 	if (run->silent > 0)
 		node->alone_until_ms = clock_mono_ms() + SECOND_PAUSE_MS;
 	return settle_disputes(run, openings, opinions, n, err);
+}
+
+void node_forget_codes(struct node *node)
+{
+	cache_clear(node->had_code);
 }
 
 int node_openings(void *arg, uint64_t height, const uint8_t hash[32], struct opening *openings, size_t n, struct error *err)

@@ -37,6 +37,8 @@ void node_close(struct node **);
 int node_block_at(struct node *, uint64_t height, uint64_t exclude, bool *ret_found, struct chain_block_ref *ret, size_t *ret_endpoint,
 		  struct error *);
 int node_head(struct node *, struct chain_block_ref *ret, struct error *);
+/* Which contracts were there before the ledger's first block is remembered, even where nobody could tell: forget it to ask again. */
+void node_forget_codes(struct node *);
 /* opening_fn: balances before the ledger's first block. */
 int node_openings(void *node, uint64_t height, const uint8_t hash[32], struct opening *, size_t n, struct error *);
 
@@ -52,7 +54,10 @@ int node_ask_balance(struct node *, struct bytes account, const struct chain_ass
 /* The same, waited for. */
 int node_balance(struct node *, struct bytes account, const struct chain_asset *, uint64_t height, const uint8_t *hash, uint64_t exclude,
 		 struct u256 *ret, size_t *ret_endpoint, struct error *);
+/* Was there a contract at that address? Waited for; WEIR_NOT_FOUND: that state is not there. */
+int node_has_code(struct node *, struct bytes contract, uint64_t height, const uint8_t *hash, bool *ret, struct error *);
 int node_poll(struct node *, int64_t timeout_ms, int wake_fd);
 size_t node_endpoints(const struct node *);
+struct rpc *node_rpc(struct node *); /* for what is asked before a start */
 
 #endif

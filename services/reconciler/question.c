@@ -5,6 +5,23 @@
 
 #define ROWS_MAX 256
 
+/* Openings that nobody could tell. */
+static int ask_openings(struct check *c, const struct ledger_touch *touches, size_t n, struct error *err)
+{
+	struct ledger_touch unknown[OPENINGS_TOLD_MAX];
+	size_t count = 0, told;
+	int code = 0;
+	for (size_t i = 0; !code && i < n; i++) {
+		if (!touches[i].opening_known)
+			unknown[count++] = touches[i];
+		if (count > 0 && (count == OPENINGS_TOLD_MAX || i + 1 == n)) {
+			code = openings_ask(c, unknown, count, &told, err);
+			count = 0;
+		}
+	}
+	return code;
+}
+
 /* $3..$6 pick one asset; $3 false: all of the account's. */
 static int reconcile_account(struct check *c, const struct mail_question *q, struct error *err)
 {
@@ -27,6 +44,8 @@ static int reconcile_account(struct check *c, const struct mail_question *q, str
 	if (put < n)
 		check_skip(c, "queue_full", n - put);
 	pg_result_free(&r);
+	if (!code)
+		code = ask_openings(c, touches, n, err);
 	xfree(&touches);
 	return code;
 }
@@ -93,6 +112,7 @@ int question_step(struct check *c, struct error *err)
 			c->sweep_asset = 0;
 			c->sweep_next = c->sweep_count = 0;
 			c->sweep_hurry = true;
+			openings_hurry(c);
 		}
 		if (code) {
 			mailbox_put_question(c->mailbox, &q);

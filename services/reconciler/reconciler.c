@@ -3,16 +3,11 @@
 
 #include "check.h"
 #include "follow.h"
-
-#include "wire/hex.h"
-
-#include <stdio.h>
-#include <string.h>
+#include "nodes.h"
+#include "preflight.h"
 
 struct lane_of_chain {
-	struct chain chain;
-	struct node_identity identity;
-	struct endpoints *endpoints;
+	struct nodes nodes;
 	struct mailbox *mailbox;
 	struct follow follow;
 	struct check check;
@@ -25,105 +20,42 @@ struct state {
 	size_t count;
 };
 
-static int make_endpoints(struct daemon_ctx *ctx, struct lane_of_chain *lane, const struct chain_config *settings)
-{
-	struct endpoint_options options[CONFIG_ENDPOINTS_MAX];
-	bool verify = false, head = false;
-	for (size_t i = 0; i < settings->endpoint_count; i++) {
-		verify = verify || settings->endpoints[i].verify;
-		head = head || settings->endpoints[i].head;
-	}
-	for (size_t i = 0; i < settings->endpoint_count; i++) {
-		const struct endpoint_config *e = &settings->endpoints[i];
-		options[i] = (struct endpoint_options){ .name = e->name,
-							.url = e->url,
-							.auth_header = e->auth_header,
-							.weight = e->weight,
-							.requests_per_second = e->requests_per_second,
-							.max_concurrency = e->max_concurrency };
-		/* Where no endpoint is meant for a role, all serve it. */
-		options[i].roles = (e->head || !head ? ENDPOINT_HEAD : 0u) | (e->verify || !verify ? ENDPOINT_VERIFY : 0u) |
-				   (e->backfill ? ENDPOINT_BACKFILL : 0u);
-	}
-	lane->endpoints = endpoints_new(settings->name, options, settings->endpoint_count, daemon_log(ctx), daemon_metrics(ctx));
-	return 0;
-}
-
 static int open_lane(struct daemon_ctx *ctx, struct lane_of_chain *lane, const struct chain_config *settings, struct error *err)
 {
 	const struct config *config = daemon_config(ctx);
-	int code = chain_init(&lane->chain, settings->name, settings->family, settings->profile, settings->chain_id, err);
+	int code = nodes_open(ctx, settings, &lane->nodes, err);
 	if (code)
 		return code;
-	lane->chain.start_height = settings->start_height;
-	lane->identity.chain = &lane->chain;
-	if (settings->genesis_hash && settings->genesis_hash[0]) {
-		if (hex_to_bytes(settings->genesis_hash, strlen(settings->genesis_hash), lane->identity.genesis_hash, 32))
-			return error_set(err, WEIR_CONFIG, "chain %s: genesis_hash is not 0x and 64 digits", settings->name);
-		lane->identity.genesis_known = true;
-	}
-	make_endpoints(ctx, lane, settings);
 	lane->mailbox = mailbox_new((size_t)config->reconciler.reconcile_queue);
 	struct follow *f = &lane->follow;
 	struct check *c = &lane->check;
 	f->ctx = c->ctx = ctx;
 	f->config = c->config = config;
 	f->settings = c->settings = settings;
-	f->chain = c->chain = &lane->chain;
-	f->endpoints = c->endpoints = lane->endpoints;
-	f->identity = c->identity = &lane->identity;
+	f->chain = c->chain = &lane->nodes.chain;
+	f->endpoints = c->endpoints = lane->nodes.endpoints;
+	f->identity = c->identity = &lane->nodes.identity;
 	f->mailbox = c->mailbox = lane->mailbox;
 	code = follow_open(f, err);
 	if (!code)
 		code = check_open(c, err);
-	/* The ledger knows its genesis block from an earlier life. */
-	if (!code && f->ledger->genesis_known && !lane->identity.genesis_known) {
-		memcpy(lane->identity.genesis_hash, f->ledger->genesis_hash, 32);
-		lane->identity.genesis_known = true;
-	}
-	if (!code && f->ledger->genesis_known && memcmp(lane->identity.genesis_hash, f->ledger->genesis_hash, 32) != 0)
-		code = error_set(err, WEIR_WRONG_CHAIN, "chain %s: genesis_hash in the settings is not the genesis block of the ledger", settings->name);
-	return code;
-}
-
-static int check_redis(const struct config *config, struct daemon_ctx *ctx, struct error *err)
-{
-	struct bus *bus = NULL;
-	struct bus_options o = { .url = config->bus.redis_url,
-				 .username = config->bus.username,
-				 .password = config->bus.password,
-				 .command_timeout_ms = PREFLIGHT_MS,
-				 .max_backlog = config->bus.max_backlog,
-				 .max_memory_percent = config->bus.max_memory_percent,
-				 .max_age_ms = config->bus.max_age_ms,
-				 .worker = "reconciler-preflight",
-				 .log = daemon_log(ctx) };
-	int code = bus_open(&o, &bus, err);
-	if (!code)
-		code = bus_check(bus, err);
-	bus_close(&bus);
-	return code;
+	return !code && f->ledger->genesis_known ? nodes_learn_genesis(&lane->nodes, f->ledger->genesis_hash, err) : code;
 }
 
 static int init(struct daemon_ctx *ctx, void *arg, struct error *err)
 {
 	struct state *state = arg;
 	const struct config *config = daemon_config(ctx);
-	const struct pg_options pg = { .url = config->postgres.url,
-				       .application_name = "weir-reconciler-migrate",
-				       .connect_timeout_ms = config->postgres.connect_timeout_ms < PREFLIGHT_MS ? config->postgres.connect_timeout_ms : PREFLIGHT_MS,
-				       .statement_timeout_ms = config->postgres.statement_timeout_ms,
-				       .log = daemon_log(ctx) };
 	rpc_register_metrics(daemon_metrics(ctx));
 	bus_register_metrics(daemon_metrics(ctx));
-	int code = check_redis(config, ctx, err);
+	int code = preflight_redis(ctx, err);
 	daemon_check_set(ctx, "redis", code == 0, code ? err->text : "reached");
-	if (!code) {
-		code = ledger_migrate(&pg, err);
-		daemon_check_set(ctx, "postgres", code == 0, code ? err->text : "reached");
-	}
 	if (!code && config->chain_count == 0)
 		code = error_set(err, WEIR_CONFIG, "no chain is configured: add one to `chains` (--print-sample-config shows how)");
+	if (code || daemon_only_checks(ctx))
+		return code;
+	code = preflight_migrate(ctx, err);
+	daemon_check_set(ctx, "postgres", code == 0, code ? err->text : "reached");
 	if (code)
 		return code;
 	state->lanes = xcalloc(config->chain_count, sizeof *state->lanes);
@@ -165,7 +97,7 @@ static int run(struct daemon_ctx *ctx, void *arg, struct error *err)
 		lane->follow_runs = pthread_create(&lane->follow_thread, NULL, run_follow, lane) == 0;
 		lane->check_runs = lane->follow_runs && pthread_create(&lane->check_thread, NULL, run_check, lane) == 0;
 		if (!lane->check_runs) {
-			code = error_set(err, WEIR_INTERNAL, "no thread could be started for chain %s", lane->chain.name);
+			code = error_set(err, WEIR_INTERNAL, "no thread could be started for chain %s", lane->nodes.chain.name);
 			daemon_request_stop(ctx);
 		}
 	}
@@ -190,7 +122,7 @@ static void deinit(struct daemon_ctx *ctx, void *arg)
 			follow_close(&lane->follow);
 			check_close(&lane->check);
 		}
-		endpoints_free(&lane->endpoints);
+		nodes_close(&lane->nodes);
 		mailbox_free(&lane->mailbox);
 	}
 	xfree(&state->lanes);
@@ -204,6 +136,8 @@ const struct daemon reconciler_daemon = {
 	.asks_nodes = true,
 	.state_size = sizeof(struct state),
 	.init = init,
+	.check = preflight_check,
+	.migrate = preflight_migrate,
 	.run = run,
 	.deinit = deinit,
 };

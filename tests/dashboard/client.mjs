@@ -35,6 +35,10 @@ export async function use(): Promise<[number, Schema<'Block'>[]]> {
   const code: Schema<'ProblemCode'> = 'chain_unknown';
   // @ts-expect-error no such problem
   const other: Schema<'ProblemCode'> = 'nothing';
+  const problem = new Error();
+  if (problem instanceof Problem && problem.beginAgain?.height === 5) throw new Error(problem.beginAgain.cursor ?? 'from the start');
+  // @ts-expect-error no such member of it
+  if (problem instanceof Problem) problem.beginAgain?.nothing;
   if (new Error() instanceof Problem) return [chain.lag_blocks ?? 0, blocks];
   throw new Error(code + other);
 }
@@ -57,6 +61,26 @@ export function clientFlows({ test, world }) {
     const operator = connect(world().facts.admin, { key: world().facts.keys.admin });
     assert.equal((await operator.get('/admin/v1/session')).role, 'admin');
     assert.equal((await connect('http://127.0.0.1:9').get('/v1/chains').catch((error) => error)).code, 'unreachable');
+  });
+
+  test('weir-client: a list that a reorg ends says where to go on', async () => {
+    const weir = connect(world().facts.api);
+    const at = (cursor) => weir.get('/v1/chains/{chain}/blocks', { path: { chain: 'dev' }, query: { limit: 1, ...(cursor ? { cursor } : {}) } });
+    const lists = new Map(); // by the newest block that they began with: its height, and the cursor behind it
+    let problem;
+    for (const deadline = Date.now() + 240_000; !problem; await new Promise((resolve) => setTimeout(resolve, 100))) {
+      assert.ok(Date.now() < deadline, `no reorg in ${lists.size} blocks`);
+      const { items: [block], next_cursor: cursor } = await at();
+      lists.set(block.hash, { height: block.height, cursor });
+      for (const list of [...lists.values()].slice(-20)) {
+        problem = await at(list.cursor).then(() => undefined, (error) => Object.assign(error, { began: list.height }));
+        if (problem) break;
+      }
+    }
+    assert.deepEqual([problem.status, problem.code], [410, 'cursor_reorged']);
+    assert.ok(problem.beginAgain.height < problem.began && problem.beginAgain.cursor === null);
+    const shared = await weir.get('/v1/chains/{chain}/blocks/{block}', { path: { chain: 'dev', block: problem.beginAgain.hash } });
+    assert.equal(shared.height, problem.beginAgain.height);
   });
 
   test('weir-client: the compiler refuses what the document does not have', () => {

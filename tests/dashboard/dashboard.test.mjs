@@ -6,9 +6,12 @@ import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 import { clientFlows, connect } from './client.mjs';
+import { dialogFlows } from './dialogs.mjs';
+import { interruptionFlows } from './interruptions.mjs';
 import { letIn, loginFlows } from './login.mjs';
 import { stateFlows } from './states.mjs';
 import { watchlistFlows } from './watchlists.mjs';
+import { hookWithMessages } from './webhooks.mjs';
 import { World, SHOTS, missing } from './world.mjs';
 
 const AXE = readFileSync(fileURLToPath(import.meta.resolve('axe-core/axe.min.js')), 'utf8');
@@ -54,14 +57,34 @@ function flow(name, body) {
     }
   });
 }
+const EVERY_RULE = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
+/** What is not about colours is the same in both themes. */
+const rulesOf = (theme) => (theme === 'dark' ? EVERY_RULE : ['color-contrast', 'link-in-text-block']);
 /** What axe has to say about the page. Rows of a table are alike: the first are looked at. */
-async function accessible(page, rules) {
-  await page.evaluate(AXE);
-  const found = await page.evaluate((r) => window.axe.run({ exclude: ['tbody tr:nth-child(n+8)'] }, { runOnly: r }), rules);
+async function accessible(page, rules = EVERY_RULE, within = 'html') {
+  if (!(await page.evaluate(() => 'axe' in window))) await page.evaluate(AXE);
+  const found = await page.evaluate(({ r, w }) => window.axe.run({ include: [w], exclude: ['tbody tr:nth-child(n+8)'] }, { runOnly: r }), { r: rules, w: within });
   return found.violations.map((v) => `${v.id}: ${v.nodes.slice(0, 2).map((n) => `${n.target} ${n.failureSummary?.split('\n')[1] ?? ''}`).join(' | ')}`);
 }
 /** Another page without loading: the session and what was asked stay. */
 const visit = (page, path) => page.evaluate((to) => { history.pushState(null, '', to); dispatchEvent(new PopStateEvent('popstate')); scrollTo(0, 0); }, path);
+
+/** Each page that there is with something to be seen: its name, its address and its heading. */
+async function everyPage(hook, message) {
+  const { account, transaction } = world.facts;
+  const letter = (await letters()).find((l) => l.error.includes('elsewhere')).id;
+  const watched = await watchlists.one();
+  return [
+    ['overview', '/ui', 'Overview'], ['chain', '/ui/chains/dev', 'dev'], ['pipeline', '/ui/pipeline', 'Pipeline'],
+    ['blocks', '/ui/blocks', 'Blocks'], ['block', '/ui/chains/dev/blocks/20', 'Block 20'], ['entries', '/ui/chains/dev/blocks/20?tab=entries', 'Block 20'],
+    ['transaction', `/ui/chains/dev/transactions/${transaction}`, 'Transaction'], ['accounts', '/ui/accounts', 'Accounts'],
+    ['account', `/ui/chains/dev/accounts/${account}?since=all`, 'Account'], ['asset', '/ui/chains/dev/assets/native', 'Asset'], ['incidents', '/ui/incidents?show=all', 'Gaps & incidents'],
+    ['gaps', '/ui/incidents?tab=gaps&show=all', 'Gaps & incidents'], ['dead-letters', '/ui/dead-letters', 'Dead letters'],
+    ['dead-letter', `/ui/dead-letters/dev/normalizer/${letter}?tab=decoded`, 'Dead letter'], ['dead-letter-edit', `/ui/dead-letters/dev/normalizer/${letter}?tab=edit`, 'Dead letter'],
+    ['connections', '/ui/connections', 'Connections'], ['watchlists', '/ui/watchlists', 'Watch-lists'], ['watchlist', `/ui/watchlists/${watched}`, 'Watch-list'], ['webhooks', '/ui/webhooks', 'Webhooks'],
+    ['webhook', `/ui/webhooks/${hook}`, 'Webhook'], ['message', `/ui/webhooks/${hook}/${message}`, 'Message'], ['alerts', '/ui/alerts', 'Alerts'], ['audit', '/ui/audit', 'Audit'], ['users', '/ui/users', 'Users'], ['keys', '/ui/keys?show=revoked', 'API keys'], ['settings', '/ui/settings', 'Settings'], ['lost', '/ui/nowhere', 'No such page'],
+  ];
+}
 
 describe('dashboard', { skip: missing || false }, () => {
   before(async () => {
@@ -111,18 +134,8 @@ describe('dashboard', { skip: missing || false }, () => {
 
   for (const theme of ['dark', 'light']) {
     flow(`each page is drawn, accessible and photographed: ${theme}`, async () => {
-      const { account, transaction } = world.facts;
-      const letter = (await letters()).find((l) => l.error.includes('elsewhere')).id;
-      const watched = await watchlists.one();
-      const pages = [
-        ['sign-in', null, 'weir'], ['sign-in-name', null, 'weir'], ['overview', '/ui', 'Overview'], ['chain', '/ui/chains/dev', 'dev'], ['pipeline', '/ui/pipeline', 'Pipeline'],
-        ['blocks', '/ui/blocks', 'Blocks'], ['block', '/ui/chains/dev/blocks/20', 'Block 20'], ['entries', '/ui/chains/dev/blocks/20?tab=entries', 'Block 20'],
-        ['transaction', `/ui/chains/dev/transactions/${transaction}`, 'Transaction'], ['accounts', '/ui/accounts', 'Accounts'],
-        ['account', `/ui/chains/dev/accounts/${account}?since=all`, 'Account'], ['asset', '/ui/chains/dev/assets/native', 'Asset'], ['incidents', '/ui/incidents?show=all', 'Gaps & incidents'],
-        ['gaps', '/ui/incidents?tab=gaps&show=all', 'Gaps & incidents'], ['dead-letters', '/ui/dead-letters', 'Dead letters'],
-        ['dead-letter', `/ui/dead-letters/dev/normalizer/${letter}?tab=decoded`, 'Dead letter'], ['dead-letter-edit', `/ui/dead-letters/dev/normalizer/${letter}?tab=edit`, 'Dead letter'],
-        ['connections', '/ui/connections', 'Connections'], ['watchlists', '/ui/watchlists', 'Watch-lists'], ['watchlist', `/ui/watchlists/${watched}`, 'Watch-list'], ['webhooks', '/ui/webhooks', 'Webhooks'], ['alerts', '/ui/alerts', 'Alerts'], ['audit', '/ui/audit', 'Audit'], ['users', '/ui/users', 'Users'], ['keys', '/ui/keys?show=revoked', 'API keys'], ['settings', '/ui/settings', 'Settings'], ['lost', '/ui/nowhere', 'No such page'],
-      ];
+      const { hook, message, remove } = await hookWithMessages(world);
+      const pages = [['sign-in', null, 'weir'], ['sign-in-name', null, 'weir'], ...(await everyPage(hook, message))];
       const page = await open({ theme, role: null });
       const faults = [];
       for (const [name, path, title] of pages) {
@@ -140,10 +153,10 @@ describe('dashboard', { skip: missing || false }, () => {
         if (name === 'account') await page.getByText('Adds up').first().waitFor();
         await page.evaluate(() => scrollTo(0, 0));
         await page.screenshot({ path: join(SHOTS, `${name}-${theme}.png`), fullPage: name !== 'account' && name !== 'settings' });
-        // What is not about colours is the same in both themes.
-        const found = await accessible(page, theme === 'dark' ? ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] : ['color-contrast', 'link-in-text-block']);
+        const found = await accessible(page, rulesOf(theme));
         faults.push(...found.map((v) => `${name}: ${v}`));
       }
+      await remove();
       assert.equal(await page.evaluate(() => document.documentElement.dataset.theme), theme);
       assert.deepEqual(faults, []);
       assert.deepEqual([...new Set(page.asked.map((url) => new URL(url).origin))], [world.facts.admin], 'no other host is asked');
@@ -166,6 +179,8 @@ describe('dashboard', { skip: missing || false }, () => {
     assert.ok((await page.getByRole('list', { name: 'Newest blocks of dev' }).getByRole('link').count()) > 20);
     await page.getByText(/^\d+ of the last \d+ blocks proven: [\d,]+ checks, none failed$/).waitFor();
     const needs = panel(page, 'Needs a person');
+    assert.equal(await page.locator('main section').first().getAttribute('aria-label'), 'Needs a person', 'first of all');
+    await page.getByRole('navigation').getByRole('link', { name: /^dev\W+Incident$/ }).waitFor();
     assert.match(await needs.innerText(), /\d open incidents?[\s\S]*1 open gap[\s\S]*6 dead letters/);
     await needs.getByRole('link', { name: /dead letters/ }).click();
     await heading(page, 'Dead letters');
@@ -604,7 +619,15 @@ describe('dashboard', { skip: missing || false }, () => {
 
   // ---- each page in each state: states.mjs ------------------------------------------------------------------------------------------------
 
-  stateFlows({ flow, open, world: () => world, heading, visit, watched: () => watchlists.one(), axe: (page) => accessible(page, ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']) });
+  stateFlows({ flow, open, world: () => world, heading, visit, watched: () => watchlists.one(), axe: accessible });
+
+  // ---- each dialog: dialogs.mjs -----------------------------------------------------------------------------------------------------------
+
+  dialogFlows({ flow, open, world: () => world, heading, button, dialog, visit, letters, axe: (page, theme) => accessible(page, rulesOf(theme), 'dialog') });
+
+  // ---- what comes between: interruptions.mjs -----------------------------------------------------------------------------------------------
+
+  interruptionFlows({ flow, open, world: () => world, heading, button, dialog, panel, until, visit, letters });
 
   // ---- telling others ------------------------------------------------------------------------------------------------------------------
 
@@ -659,10 +682,28 @@ describe('dashboard', { skip: missing || false }, () => {
     await page.getByText('It is sent again').waitFor();
     await panel(page, 'Message').getByText('delivered').waitFor();
     await page.goBack();
+    await heading(page, 'Webhook');
+    await world.order({ do: 'received', status: 500 });
+    for (let i = 0; i < 2; i++) await button(page, 'Test').click();
+    await page.getByRole('tab', { name: 'failed' }).click();
+    await until('two were given up', async () => (await messages.getByRole('row').filter({ hasText: 'test' }).count()) >= 2);
+    await world.order({ do: 'received', status: 200 });
+    const taken = (await world.order({ do: 'received' })).filter((type) => type === 'test').length;
+    await button(page, 'Send failed again').click();
+    await dialog(page).getByText(/^\d+ messages were given up\.$/).waitFor();
+    await dialog(page).getByLabel(/Reason/).fill('it is well again');
+    await dialog(page).getByRole('button', { name: 'Send' }).click();
+    await page.getByText(/^\d+ messages sent again$/).waitFor();
+    await page.getByText('No message is failed.').waitFor();
+    await until('the receiver has both', async () => (await world.order({ do: 'received' })).filter((type) => type === 'test').length >= taken + 2);
+    await until('nothing is left to be sent', () => button(page, 'Send failed again').isDisabled());
     await button(page, 'Disable').click();
     await dialog(page).getByLabel(/Reason/).fill('maintenance there');
     await dialog(page).getByRole('button', { name: 'Disable' }).click();
     await panel(page, 'Receiver').getByText(/maintenance there/).waitFor();
+    await visit(page, '/ui/webhooks');
+    await page.getByRole('row').filter({ hasText: 'disabled' }).getByText('maintenance there').waitFor();
+    await page.goBack();
     await button(page, 'Enable').click();
     await dialog(page).getByRole('button', { name: 'Enable' }).click();
     await panel(page, 'Receiver').getByText('enabled', { exact: true }).waitFor();
@@ -752,24 +793,52 @@ describe('dashboard', { skip: missing || false }, () => {
     await visit(page, '/ui/chains/none');
     await page.getByText('No chain of that name is served here.').waitFor();
     await visit(page, `/ui/chains/dev/transactions/0x${'ab'.repeat(32)}`);
-    await page.getByText('Not found').waitFor();
+    await page.getByText('The ledger does not have this transaction.').waitFor();
     await visit(page, '/ui/dead-letters/dev/normalizer/1-1');
     await page.getByText('This letter is not there any more.').waitFor();
     await visit(page, '/ui/chains/dev/blocks/%');
     await page.getByText('This could not be loaded').waitFor();
   });
 
-  flow('on a small screen the pages are behind a menu, and nothing is wider than the screen', async () => {
+  flow('no page is wider than the window, at 360 and at 768', async () => {
+    const { hook, message, remove } = await hookWithMessages(world);
+    const page = await open({ width: 360, height: 780 });
+    await heading(page, 'Overview');
+    const faults = [];
+    for (const [name, path, title] of await everyPage(hook, message)) {
+      await visit(page, path);
+      await heading(page, title);
+      await page.locator('.skeleton').first().waitFor({ state: 'detached' });
+      for (const width of [768, 360]) {
+        await page.setViewportSize({ width, height: 780 });
+        let wide = 0;
+        for (let i = 0; i < 20 && (wide = await page.evaluate(() => new Promise((told) => { requestAnimationFrame(() => told(document.documentElement.scrollWidth - innerWidth)); }))) > 0; i++); // charts are drawn anew
+        if (wide > 0) faults.push(`${name}: ${wide} px wider than ${width}`);
+        await page.screenshot({ path: join(SHOTS, `window-${width}-${name}.png`) });
+      }
+    }
+    await remove();
+    assert.deepEqual(faults, []);
+  });
+
+  flow('on a small screen the pages are behind a menu, which the keyboard and a press beside it close', async () => {
     const page = await open({ width: 390, height: 800 });
     await heading(page, 'Overview');
-    for (const path of ['/ui', '/ui/chains/dev', '/ui/pipeline', '/ui/dead-letters', '/ui/chains/dev/blocks/20']) {
-      await visit(page, path);
-      await page.locator('.skeleton').first().waitFor({ state: 'detached' });
-      assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${path} scrolls sideways`);
-    }
     await page.screenshot({ path: join(SHOTS, 'small-dark.png') });
-    await button(page, 'Menu').click();
-    await page.getByRole('navigation').getByRole('link', { name: 'Blocks' }).click();
+    const menu = button(page, 'Menu');
+    const blocks = page.getByRole('navigation').getByRole('link', { name: 'Blocks' });
+    await menu.focus();
+    await page.keyboard.press('Enter');
+    await until('the focus is in the menu', () => page.evaluate(() => document.activeElement?.closest('nav') !== null));
+    await page.keyboard.press('Escape');
+    await blocks.waitFor({ state: 'hidden' });
+    assert.equal(await page.evaluate(() => document.activeElement?.getAttribute('aria-label')), 'Menu', 'and back');
+    await menu.click();
+    await blocks.waitFor();
+    await page.mouse.click(370, 500);
+    await blocks.waitFor({ state: 'hidden' });
+    await menu.click();
+    await blocks.click();
     await heading(page, 'Blocks');
   });
 

@@ -67,6 +67,21 @@ export function loginFlows({ flow, open, world, heading, button, dialog, until, 
     assert.equal(await page.getByRole('alert').count(), 0, 'nobody noticed');
   });
 
+  flow('a session that cannot be opened yet says why, and is opened when it can be', async () => {
+    await make('vera', 'viewer');
+    const page = await open({ role: null });
+    await signIn(page, 'vera');
+    await heading(page, 'Overview');
+    const away = (route) => route.fulfill({ status: 503, contentType: 'application/problem+json', body: '{"status":503,"code":"dependency_unavailable","detail":"PostgreSQL does not answer"}' });
+    await page.route('**/admin/v1/refresh', away);
+    await page.reload();
+    await page.getByRole('alert').getByText('PostgreSQL does not answer').waitFor();
+    await page.unroute('**/admin/v1/refresh', away);
+    await button(page, 'Try again').click();
+    await heading(page, 'Overview');
+    await page.locator('.who', { hasText: 'user:vera' }).waitFor();
+  });
+
   flow('signing out ends the session in every tab, on the server, and for whoever kept a token', async () => {
     await make('quentin', 'viewer');
     const page = await open({ role: null });

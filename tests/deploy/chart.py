@@ -10,7 +10,7 @@ ENVIRONMENTS = ("dev", "staging", "prod")
 HERE = ROOT / "tests" / "deploy"
 ARROWS = {  # ARCHITECTURE.md: who begins a conversation with whom
     "fetcher": {"dns", "redis", "nodes"}, "normalizer": {"dns", "redis"}, "reconciler": {"dns", "redis", "postgresql", "nodes"},
-    "gateway": {"dns", "redis", "postgresql"}, "migrate": {"dns", "redis", "postgresql", "nodes"}, "test": {"dns", "gateway"},
+    "gateway": {"dns", "redis", "postgresql"}, "migrate": {"dns", "postgresql"}, "test": {"dns", "gateway"},
     "redis": set(), "postgresql": set()}
 
 

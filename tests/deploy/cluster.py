@@ -78,9 +78,10 @@ def network():
         os.close(before)
 
 
-def assembled(folder, service):
-    """What docker/Dockerfile puts into an image, from this machine: the programs, the libraries that they load, and bash, which Debian has."""
-    given = os.environ.get("WEIR_ROOTS")
+def assembled(folder, service, programs=None):
+    """What docker/Dockerfile puts into an image, from this machine: the programs (of that folder, else those under test), the libraries that they load, and bash,
+    which Debian has."""
+    given = None if programs else os.environ.get("WEIR_ROOTS")
     root = folder / service
     folder.mkdir(exist_ok=True)
     if given:
@@ -90,7 +91,7 @@ def assembled(folder, service):
             (root / path).mkdir(parents=True)
         for link in ("bin", "lib", "lib64"):
             (root / link).symlink_to(f"usr/{link}")
-        binaries = [(BIN / f"weir-{service}", "usr/local/bin"), (BIN / "weirctl", "usr/local/bin"), (pathlib.Path("/bin/bash"), "usr/bin")]
+        binaries = [((programs or BIN) / f"weir-{service}", "usr/local/bin"), (BIN / "weirctl", "usr/local/bin"), (pathlib.Path("/bin/bash"), "usr/bin")]
         for source, target in binaries:
             (root / target).mkdir(parents=True, exist_ok=True)
             shutil.copy(source, root / target / source.name)
@@ -151,11 +152,16 @@ class Pod:
         """As kubelet does; True where it is content."""
         if not self.alive():
             raise RuntimeError(f"{self.name} ended with {self.launcher.returncode}: {self.said()}")
-        get = self.container[which]["httpGet"]
-        port = next(port["containerPort"] for port in self.container["ports"] if port["name"] == get["port"])
         with contextlib.suppress(OSError):
-            return urllib.request.urlopen(f"http://{self.address}:{port}{get['path']}", timeout=3).status == 200
+            return self.asked(self.container[which]["httpGet"]).status == 200
         return False
+
+    def asked(self, get):
+        port = next(port["containerPort"] for port in self.container["ports"] if port["name"] == get["port"])
+        return urllib.request.urlopen(f"http://{self.address}:{port}{get['path']}", timeout=3)
+
+    def version(self):
+        return json.load(self.asked(self.container["livenessProbe"]["httpGet"]))["version"]
 
 
 class Cluster:
@@ -163,8 +169,14 @@ class Cluster:
 
     def __init__(self, objects, folder):
         self.objects, self.folder, self.count, self.pods, self.parts = objects, folder, 0, [], []
-        self.roots = {service: assembled(folder / "roots", service) for service in stack.SERVICES}
+        self.use(None)
         self.running = {deployment["metadata"]["name"]: [] for deployment in self.deployments()}
+
+    def use(self, programs):
+        """Pods that start from now on have these programs; None: those under test."""
+        place = self.folder / "roots" / (programs.parent.parent.name if programs else "now")
+        place.parent.mkdir(exist_ok=True)
+        self.roots = {service: place / service if (place / service).exists() else assembled(place, service, programs) for service in stack.SERVICES}
 
     def deployments(self):
         """In the order of ARCHITECTURE.md."""
@@ -225,7 +237,7 @@ class Cluster:
         for each in container["volumeMounts"]:
             assert each["readOnly"] and each["mountPath"] in ("/etc/weir/weir.yaml", "/etc/weir/secrets")
             mounts.append((str(place / ("weir.yaml" if "subPath" in each else "secrets")), each["mountPath"]))
-        service = component(template["metadata"]["labels"])
+        service = container["image"].rsplit("/", 1)[-1].split(":")[0].split("@")[0].removeprefix("weir-")
         groups, log = self.limits(name, container["resources"]["limits"]), place / "log"
         environment = {"PATH": "/usr/local/bin:/usr/bin", "HOSTNAME": name, **{v["name"]: v["value"] for v in container["env"]}}
         spec = {"name": name, "root": str(self.roots[service]), "mounts": mounts, "user": user, "log": str(log), "groups": [str(g) for g in groups],
@@ -306,6 +318,11 @@ class Cluster:
             return [PODS]
         stores = {"weir-redis": {"app.kubernetes.io/component": "redis"}, "weir-postgresql": {"app.kubernetes.io/component": "postgresql"}, "anvil": {"app": "anvil"}}
         return [STORES[name] for name, label in stores.items() if label.items() <= wanted.items()]
+
+    def done(self, job):
+        """A job's only pod, to its end; its exit status and what it said."""
+        pod = self.start(job)
+        return pod.wait(120), pod.said()
 
     # ---- what a deployment's controller does -------------------------------------------------------------------------------------------------
 

@@ -54,7 +54,7 @@ def test_notes(tmp_path, values, says):
 
 def test_the_chart_has_the_programs_version():
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
-    version = re.search(r'WEIR_VERSION "([^"]+)"', (ROOT / "lib" / "base" / "version.h").read_text()).group(1)
+    version = re.search(r'WEIR_RELEASE "([^"]+)"', (ROOT / "lib" / "base" / "version.h").read_text()).group(1)
     assert chart["appVersion"] == version and chart["version"] == version
 
 

@@ -94,7 +94,7 @@ def test_each_program_accepts_its_configuration(world, environment):
     job = of(pods.objects, "Job")[0]
     for _ in range(2):
         status, said = pods.once(job)
-        assert status == 0 and "check_passed" in said, said
+        assert status == 0 and "schema_current" in said, said
     assert pods.postgres.query("select count(*) > 0 from information_schema.tables where table_schema = 'weir'") == [["t"]]
     pods.postgres.query("create role weir_gateway login; grant weir_reader to weir_gateway")
     deployments = of(pods.objects, "Deployment")

@@ -140,6 +140,8 @@ def test_each_program_accepts_its_configuration(stores, services):
     for name in ("reconciler", "normalizer", "fetcher", "gateway"):
         given = {k: moved.get(v, v.replace("host=postgres ", f"host={postgres.sockets} ")) for k, v in services[name]["environment"].items()}
         given.update({"WEIR_BUS_REDIS_URL": redis.url, "WEIR_GATEWAY_LISTEN": "127.0.0.1:0", "WEIR_GATEWAY_ADMIN_LISTEN": "127.0.0.1:0"})
+        if name == "reconciler":
+            assert run(BIN / f"weir-{name}", "--config", COMPOSE / "weir.yaml", "--migrate", env=given)[0] == 0
         status, said = run(BIN / f"weir-{name}", "--config", COMPOSE / "weir.yaml", "--check", env=given)
         assert status == 0 and "check_passed" in said, (name, said)
 

@@ -1,5 +1,6 @@
 """The playbook of moving to another region, done with two sites: PostgreSQL with a streaming replica of it, two Redis, and a client that goes from the one to
-the other. Its ledger is then whole by the node, and the old site follows the new one."""
+the other. Its ledger is then whole by the node, and the old site follows the new one. Once planned, once by the loss of the old site, whose replica lags."""
+import re
 import signal
 import subprocess
 import sys
@@ -97,12 +98,42 @@ def reader(suite):
     return Books([suite.api], 1, odds=0, chain="dev", topic="entries", **{"from": {"height": 0}})
 
 
+def traffic_of(sites, folder):
+    return sites.keep(stack.Process("workload", ["node", stack.CHAIN_LAB / "workload.mjs", "--rpc", sites.node.rpc, "--out", folder / "journal.json", "--seed", "7",
+                                                 "--forever", "--block-ms", "250", "--txs-per-block", "4", "--reorg-every", "12"], folder / "workload.log").start())
+
+
+def whole(sites, client):
+    """At the new site: the ledger is the node's, and the client has been given exactly what one is that begins now."""
+    new, ledger = sites.suites["new"], sites.postgres["new"]
+    stack.wait_until("the ledger at the node's head", SECONDS, lambda: level(new.api, sites.node))
+    [[entries]] = ledger.query("select count(*) from weir.entries where not superseded")
+    client.read_until(lambda: len(client.held) == int(entries), SECONDS)
+    fresh = reader(new)
+    fresh.connect()
+    fresh.read_until(lambda: len(fresh.held) == int(entries), SECONDS)
+    assert client.held == fresh.held and len(fresh.held) == int(entries)
+    assert ledger_oracle.unsound(ledger) == {}
+    # A token that lies differs until the checker has met it.
+    stack.wait_until("every balance to be the chain's", SECONDS, lambda: ledger_oracle.differences(ledger, sites.node)[0] == [])
+    assert ledger_oracle.differences(ledger, sites.node)[1] > 5
+    stack.wait_until("no gap and no incident left", SECONDS, lambda: {new.chain("dev")[what] for what in ("gaps", "incidents")} == {0})
+
+
+def the_old_site_follows(sites):
+    sites.run("The old site as a replica")
+    sites.node.call("anvil_mine", "0x3")
+    stack.wait_until("the ledger at the node's head", SECONDS, lambda: level(sites.suites["new"].api, sites.node))
+    follower = sites.postgres["old"]
+    assert follower.query("select pg_is_in_recovery()") == [["t"]] and (follower.folder / "data.before").is_dir()
+    stack.wait_until("the old site has the new blocks", SECONDS,
+                     lambda: int(follower.query("select watermark_height from weir.chains")[0][0]) == sites.node.height())
+
+
 def test_the_ledger_and_its_clients_move(sites, tmp_path):
     old, new = sites.suites["old"], sites.suites["new"]
     assert sites.postgres["new"].query("select pg_is_in_recovery()") == [["t"]]
-    traffic = stack.Process("workload", ["node", stack.CHAIN_LAB / "workload.mjs", "--rpc", sites.node.rpc, "--out", tmp_path / "journal.json", "--seed", "7",
-                                         "--forever", "--block-ms", "250", "--txs-per-block", "4", "--reorg-every", "12"], tmp_path / "workload.log").start()
-    sites.keep(traffic)
+    traffic = traffic_of(sites, tmp_path)
     client = reader(old)
     client.connect()
     take(client, 100)
@@ -117,25 +148,46 @@ def test_the_ledger_and_its_clients_move(sites, tmp_path):
     client.connect()
     take(client, 100)
     assert traffic.stop(60) == 0
-    stack.wait_until("the ledger at the node's head", SECONDS, lambda: level(new.api, sites.node))
+    whole(sites, client)
+    the_old_site_follows(sites)
 
-    ledger = sites.postgres["new"]
-    [[entries]] = ledger.query("select count(*) from weir.entries where not superseded")
-    client.read_until(lambda: len(client.held) == int(entries), SECONDS)
-    fresh = reader(new)
-    fresh.connect()
-    fresh.read_until(lambda: len(fresh.held) == int(entries), SECONDS)
-    assert client.held == fresh.held and len(fresh.held) == int(entries)
-    assert ledger_oracle.unsound(ledger) == {}
-    # A token that lies differs until the checker has met it.
-    stack.wait_until("every balance to be the chain's", SECONDS, lambda: ledger_oracle.differences(ledger, sites.node)[0] == [])
-    assert ledger_oracle.differences(ledger, sites.node)[1] > 5
-    stack.wait_until("no gap and no incident left", SECONDS, lambda: {new.chain("dev")[what] for what in ("gaps", "incidents")} == {0})
 
-    sites.run("The old site as a replica")
-    sites.node.call("anvil_mine", "0x3")
-    stack.wait_until("the ledger at the node's head", SECONDS, lambda: level(new.api, sites.node))
-    follower = sites.postgres["old"]
-    assert follower.query("select pg_is_in_recovery()") == [["t"]] and (follower.folder / "data.before").is_dir()
-    stack.wait_until("the old site has the new blocks", SECONDS,
-                     lambda: int(follower.query("select watermark_height from weir.chains")[0][0]) == sites.node.height())
+def sequence(client):
+    return int(client.offset.split("-")[0])
+
+
+def journal(site):
+    return int(site.query("select journal_sequence from weir.chains")[0][0])
+
+
+def test_the_loss_of_a_site_whose_replica_lags(sites, tmp_path):
+    """Nothing of it ends in order. One client has been given no more than the replica has, another more, which the new site commits anew."""
+    old, new, replica = sites.suites["old"], sites.suites["new"], sites.postgres["new"]
+    traffic = traffic_of(sites, tmp_path)
+    behind, ahead = reader(old), reader(old)
+    for client in (behind, ahead):
+        client.connect()
+        take(client, 60)
+    behind.stream.close()
+    stack.wait_until("the replica has what the first client was given", SECONDS, lambda: journal(replica) >= sequence(behind))
+    replica.query("alter system set primary_conninfo = ''")
+    replica.query("select pg_reload_conf()")
+    stack.wait_until("it has nothing more to come", SECONDS, lambda: replica.query("select count(*) from pg_stat_wal_receiver") == [["0"]])
+    end = journal(replica)
+    while sequence(ahead) < end + 40:
+        ahead.take(SECONDS)
+    for process in (*old.processes.values(), sites.redis["old"].process, sites.postgres["old"].process):
+        process.kill()
+    assert sites.old_lives() == [] and journal(replica) == end
+
+    said = sites.run("The loss")
+    assert re.search(rf"^dev\|\d+\|{end}$", said, re.M), said
+    stack.wait_until("the new journal has grown past what was lost", SECONDS, lambda: journal(replica) > sequence(ahead))
+    ahead.bases = behind.bases = [new.api]
+    with pytest.raises(AssertionError, match="offset_unknown"):
+        ahead.connect()
+    behind.connect()
+    take(behind, 20)
+    assert traffic.stop(60) == 0
+    whole(sites, behind)
+    the_old_site_follows(sites)

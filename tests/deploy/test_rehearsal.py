@@ -1,6 +1,8 @@
 """The chart rehearsed: make demo's traffic, reorgs included, through pods in network namespaces with read-only root file systems, the chart's own
-user, mounts, limits, probes, secrets and network policies, for 60 seconds. Meanwhile normalizers and gateways are scaled from 1 to 3 and back, each
-deployment is rolled, and each pod dies once. At the end nothing is missing, and a client that went on reading has exactly the ledger's blocks.
+user, mounts, limits, probes, secrets and network policies, for 60 seconds. All pods begin as an older weir (older.py; where this clone has no history, as the current
+one). Meanwhile normalizers and gateways are scaled from 1 to 3 and back, the upgrade's hook runs, each deployment is rolled to the current weir, those that may go back
+are rolled back, and each pod dies once and comes back as the current one. At the end nothing is missing, and a client that went on reading has exactly the ledger's
+blocks.
 """
 import json
 import pathlib
@@ -10,6 +12,7 @@ import threading
 import time
 
 import cluster
+import older
 import pytest
 import stack
 from chart import component, template
@@ -73,10 +76,96 @@ def suite(tmp_path_factory):
         made = cluster.Cluster(template("dev"), folder)
         try:
             made.stores()
+            made.older = older.commit()
+            if made.older:
+                made.use(older.build(made.older))
             made.up()
             yield made
         finally:
             made.down()
+
+
+def versions(suite):
+    """What all running pods say that they are."""
+    return {pod.version() for pods in suite.running.values() for pod in pods}
+
+
+def upgrade(suite, done):
+    """As helm does it: the hook first, with the new program, then every deployment. Until then those of before work with the newer schema."""
+    suite.use(None)
+    height = suite.postgres.query("select max(height) from weir.blocks where canonical")[0][0]
+    status, said = suite.done(next(o for o in suite.objects if o["kind"] == "Job"))
+    assert status == 0 and "schema_current" in said, said
+    stack.wait_until("blocks over the newer schema", 120, lambda: int(suite.postgres.query("select max(height) from weir.blocks where canonical")[0][0]) > int(height) + 2)
+    for deployment in suite.deployments():
+        suite.roll(deployment)
+        done.append(f"{deployment['metadata']['name']} rolled")
+
+
+def go_back(suite, done):
+    """Everything but a reconciler, over the newer schema; a reconciler refuses that, and the rollout with it: the current one goes on (docs/operations.md)."""
+    suite.use(older.build(suite.older))
+    for deployment in suite.deployments():
+        if component(deployment["metadata"]["labels"]) != "reconciler" or older.migrations(suite.older) == older.migrations("HEAD"):
+            suite.roll(deployment)
+            done.append(f"{deployment['metadata']['name']} rolled back")
+        else:
+            pod = suite.start(deployment)
+            assert pod.wait(120) != 0 and "run the newer weir" in pod.said(), pod.said()
+            done.append(f"{deployment['metadata']['name']} not rolled back")
+
+
+@pytest.mark.skipif(not older.commit(), reason="this clone does not have the history of an older weir: the rehearsal rolls the current one")
+def test_the_older_weir_is_an_older_one():
+    """Or what is rehearsed is nothing."""
+    assert older.migrations(older.commit()) <= older.migrations("HEAD") and older.commit() != older.git("rev-parse", "HEAD").decode().strip()
+
+
+def test_a_minute_of_traffic_through_scaling_upgrade_and_losses(suite):
+    begun = time.monotonic()
+    traffic = stack.Process("workload", ["node", stack.CHAIN_LAB / "workload.mjs", "--rpc", suite.rpc, "--forever", "--block-ms", "1000", "--txs-per-block", "20",
+                                         "--reorg-every", "25", "--seed", "1"], suite.folder / "workload.log").start()
+    reader = Reader(suite.gateways)
+    reader.start()
+    done = []
+    try:
+        stack.wait_until("the first blocks", 300, lambda: len(reader.blocks()) > 5)
+        scaled = [d for d in suite.deployments() if component(d["metadata"]["labels"]) in ("normalizer", "gateway")]
+        for replicas in (3, 1):
+            for deployment in scaled:
+                suite.scale(deployment, replicas)
+                done.append(f"{deployment['metadata']['name']} at {replicas}")
+        before = versions(suite)
+        upgrade(suite, done)
+        if suite.older:
+            go_back(suite, done)
+        suite.use(None)
+        for deployment in suite.deployments():
+            suite.lose(deployment)
+            done.append(f"{deployment['metadata']['name']} lost")
+        now = versions(suite)
+        assert len(before) == len(now) == 1 and (now != before) == bool(suite.older), (before, now)
+        stack.wait_until("the traffic's minute, and a reorg in it", 600, lambda: time.monotonic() - begun > SECONDS and reader.books.retractions, 0.5)
+        assert traffic.alive(), traffic.tail()
+    finally:
+        status = traffic.stop(120)
+    assert status == 0, traffic.tail()
+
+    head = int(suite.call("eth_blockNumber"), 16)
+    chain = {h: suite.call("eth_getBlockByNumber", hex(h), False)["hash"] for h in range(head + 1)}
+    stack.wait_until("the ledger at the head", 300, lambda: suite.postgres.query("select max(height) from weir.blocks where canonical") == [[str(head)]])
+    ledger = {int(h): "0x" + x for h, x in suite.postgres.query("select height, encode(hash, 'hex') from weir.blocks where canonical")}
+    assert ledger == chain, "0 missing, 0 other"
+    assert suite.postgres.query("select count(*) from weir.gaps where closed_at is null") == [["0"]]
+    assert suite.postgres.query("select count(*) from weir.incidents where kind = 'mismatch' and coalesce(resolution, '') not in "
+                                "('non_conserving', 'superseded', 'healed')") == [["0"]]
+    stack.wait_until("the client's books", 300, lambda: reader.blocks() == chain)
+    reader.over.set()
+    forks = int(suite.postgres.query("select count(distinct superseded_at) from weir.blocks where not canonical")[0][0])
+    facts = {"from": min(before), "to": min(now), "blocks": len(ledger), "missing": 0, "reorgs": forks, "connected": reader.books.reconnects, "retracted": reader.books.retractions,
+             "pods": suite.count, "seconds": round(time.monotonic() - begun)}
+    print("\nrehearsal:", json.dumps(facts), "; ".join(done))
+    assert forks >= 1 and facts["connected"] > 1
 
 
 def status_of(pod):
@@ -119,46 +208,3 @@ def test_only_the_arrows_of_the_design_are_open(suite, service, store, open_):
     out = pod.inside("/bin/bash", "-c", f"exec 3<>/dev/tcp/{cluster.STORES[store]}/{port} && echo reached & p=$!; "
                                          "for _ in 1 2 3 4 5 6 7 8 9 10; do kill -0 $p 2>/dev/null || break; read -t 0.2 <> <(:) || :; done; kill $p 2>/dev/null; wait $p")
     assert ("reached" in out.stdout) == open_, (service, store, out)
-
-
-def test_a_minute_of_traffic_through_scaling_upgrade_and_losses(suite):
-    begun = time.monotonic()
-    traffic = stack.Process("workload", ["node", stack.CHAIN_LAB / "workload.mjs", "--rpc", suite.rpc, "--forever", "--block-ms", "1000", "--txs-per-block", "20",
-                                         "--reorg-every", "25", "--seed", "1"], suite.folder / "workload.log").start()
-    reader = Reader(suite.gateways)
-    reader.start()
-    done = []
-    try:
-        stack.wait_until("the first blocks", 300, lambda: len(reader.blocks()) > 5)
-        scaled = [d for d in suite.deployments() if component(d["metadata"]["labels"]) in ("normalizer", "gateway")]
-        for replicas in (3, 1):
-            for deployment in scaled:
-                suite.scale(deployment, replicas)
-                done.append(f"{deployment['metadata']['name']} at {replicas}")
-        for deployment in suite.deployments():
-            suite.roll(deployment)
-            done.append(f"{deployment['metadata']['name']} rolled")
-        for deployment in suite.deployments():
-            suite.lose(deployment)
-            done.append(f"{deployment['metadata']['name']} lost")
-        stack.wait_until("the traffic's minute, and a reorg in it", 600, lambda: time.monotonic() - begun > SECONDS and reader.books.retractions, 0.5)
-        assert traffic.alive(), traffic.tail()
-    finally:
-        status = traffic.stop(120)
-    assert status == 0, traffic.tail()
-
-    head = int(suite.call("eth_blockNumber"), 16)
-    chain = {h: suite.call("eth_getBlockByNumber", hex(h), False)["hash"] for h in range(head + 1)}
-    stack.wait_until("the ledger at the head", 300, lambda: suite.postgres.query("select max(height) from weir.blocks where canonical") == [[str(head)]])
-    ledger = {int(h): "0x" + x for h, x in suite.postgres.query("select height, encode(hash, 'hex') from weir.blocks where canonical")}
-    assert ledger == chain, "0 missing, 0 other"
-    assert suite.postgres.query("select count(*) from weir.gaps where closed_at is null") == [["0"]]
-    assert suite.postgres.query("select count(*) from weir.incidents where kind = 'mismatch' and coalesce(resolution, '') not in "
-                                "('non_conserving', 'superseded', 'healed')") == [["0"]]
-    stack.wait_until("the client's books", 300, lambda: reader.blocks() == chain)
-    reader.over.set()
-    forks = int(suite.postgres.query("select count(distinct superseded_at) from weir.blocks where not canonical")[0][0])
-    facts = {"blocks": len(ledger), "missing": 0, "reorgs": forks, "connected": reader.books.reconnects, "retracted": reader.books.retractions,
-             "pods": suite.count, "seconds": round(time.monotonic() - begun)}
-    print("\nrehearsal:", json.dumps(facts), "; ".join(done))
-    assert forks >= 1 and facts["connected"] > 1

@@ -73,10 +73,11 @@ static uint64_t not_random(void)
 
 /* ---- PostgreSQL is away --------------------------------------------------------------------------------------------------------------------------- */
 
-int pg_pool_open(const struct pg_options *options, size_t size, struct pg_pool **ret, struct error *err)
+int pg_pool_open(const struct pg_options *options, size_t size, int64_t first_ms, struct pg_pool **ret, struct error *err)
 {
 	(void)options;
 	(void)size;
+	(void)first_ms;
 	*ret = NULL;
 	return error_set(err, WEIR_UNAVAILABLE, "there is none");
 }

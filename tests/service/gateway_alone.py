@@ -2,6 +2,7 @@
 import os
 import pathlib
 import sys
+import urllib.request
 
 import psycopg2
 
@@ -79,6 +80,11 @@ class Gateway:
         headers = {k.replace("_", "-"): v for k, v in headers.items()} | ({"Authorization": f"Bearer {key}"} if key else {})
         status, answer, got = stack.http_json(self.admin + "/admin/v1/" + path, method, body, headers)
         return status, answer, {k.lower(): v for k, v in got.items()}
+
+    def metric(self, name):
+        """A metric's value, by its name with its labels as they are printed; 0 when it is not there."""
+        lines = urllib.request.urlopen(self.ops + "/metrics", timeout=60).read().decode().splitlines()
+        return next((float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name + " ")), 0)
 
     def stop(self):
         if self.process.alive():

@@ -107,6 +107,38 @@ def test_check_tries_the_surroundings_and_starts_nothing(world, suite, name):
     assert dead.returncode == AWAY and "/nowhere/redis" in dead.stderr, (dead.returncode, dead.stderr)
 
 
+def test_only_a_reconciler_migrates_and_asks_the_database_alone(world, suite):
+    """Twice is once; --check before says what would be done, and does not do it."""
+    world.postgres.query("create database later")
+    made = suite({"postgres": {"url": world.postgres.url.replace("dbname=weir", "dbname=later")}}, names=(), chain={"endpoints": [{"name": "a", "url": "http://127.0.0.1:1"}]})
+    for name in set(stack.SERVICES) - {"reconciler"}:
+        refused = call(name, "--config", str(made.config), "--migrate")
+        assert refused.returncode == USAGE and "weir-reconciler --migrate" in refused.stderr and "--migrate" not in call(name, "--help").stdout, refused
+
+    def reconciler(*arguments, **environment):
+        return call("reconciler", "--config", str(made.config), *arguments, env=environment)
+
+    def applied():
+        return world.postgres.query("select count(*) from weir.migrations", "later")
+
+    node = {"WEIR_CHAINS_0_ENDPOINTS_0_URL": world.node.rpc}
+    before = reconciler("--check", **node)
+    assert before.returncode == OK and "event=schema_pending" in before.stderr, before.stderr
+    assert world.postgres.query("select to_regclass('weir.migrations') is null", "later") == [["t"]]
+    assert reconciler("--check").returncode == AWAY, "the node of the settings is not there"
+    for _ in range(2):
+        done = reconciler("--migrate", WEIR_BUS_REDIS_URL="unix:///nowhere/redis")
+        assert done.returncode == OK and "event=schema_current" in done.stderr, done.stderr
+    assert applied() == [[str(len(list((ROOT / "services" / "reconciler" / "migrations").glob("*.sql"))))]]
+    after = reconciler("--check", **node)
+    assert after.returncode == OK and "event=schema_pending" not in after.stderr, after.stderr
+    assert world.postgres.query("select count(*) from weir.chains", "later") == [["0"]]
+    world.postgres.query("insert into weir.migrations (number, name, checksum) values (9999, 'of a later weir', '')", "later")
+    for option in ("--check", "--migrate"):
+        newer = reconciler(option, **node)
+        assert newer.returncode != OK and "run the newer weir" in newer.stderr, newer.stderr
+
+
 @pytest.fixture
 def hole():
     """Connections to it are accepted, by the kernel, and nobody ever says anything."""
@@ -313,6 +345,32 @@ def test_a_normalizer_is_not_ready_before_it_has_looked_at_redis(suite):
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=60)
     assert answers[-1]["checks"] == [{"name": "redis", "ok": True, "reason": ""}], answers[-3:]
+
+
+@pytest.mark.parametrize("answering", [False, True])
+def test_a_fetcher_is_not_ready_before_it_could_follow(world, suite, hole, answering):
+    """Redis has answered, and the node not yet: another fetcher must not give way to this one. Asked as often as it can be, from before its first answer."""
+    made, answers = suite(names=("reconciler",)), []
+    chain = {} if answering else {"WEIR_CHAINS_0_ENDPOINTS_0_URL": f"http://127.0.0.1:{hole}"}
+
+    def checks_of(answer):
+        return {check["name"]: (check["ok"], check["reason"]) for check in answer["checks"]}
+
+    def looked():
+        with contextlib.suppress(OSError):
+            answers.append(stack.http_json(f"http://127.0.0.1:{made.ops['fetcher']}/readyz")[1])
+        return answers and (answers[-1]["ready"] if answering else checks_of(answers[-1])["redis dev"][0])
+
+    with start("fetcher", "--config", str(made.config), env=chain) as process:
+        try:
+            stack.wait_until("it has looked", 60, looked, every=0)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=60)
+    if answering:
+        assert set(checks_of(answers[-1]).values()) == {(True, "")} and {"redis dev", "endpoints dev"} <= set(checks_of(answers[-1])), answers[-1]
+    else:
+        assert not any(answer["ready"] for answer in answers) and not checks_of(answers[-1])["endpoints dev"][0], answers[-3:]
 
 
 def test_P10_readiness_follows_redis(world, suite):

@@ -580,6 +580,58 @@ def test_P2_lies_of_one_endpoint_heal_on_the_other(make, name):
     for _, _, _, parts, _ in world.ledger.arrivals:
         assert all(6 not in part for part in parts.values())  # nothing left out
 
+def second_endpoint_for_questions_only(world):
+    """One endpoint tells the heads, the other is asked for what it is asked for."""
+    return [{"name": "a", "url": world.proxies[0].rpc, "ws_url": world.proxies[0].ws}, {"name": "b", "url": world.node.rpc, "head": False}]
+
+
+def differing(world):
+    return {name for name in "ab" if world.suite.metric("fetcher", "weir_fetcher_endpoint_differs", endpoint=name)}
+
+
+def test_P2_a_whole_false_chain_of_the_one_that_tells_heads_is_named_by_a_second_opinion(make):
+    """Nothing of it contradicts itself, so it is followed; the other endpoint's word is told, and that it is over."""
+    world = make(proxies=1, endpoints=second_endpoint_for_questions_only)
+    world.mine(30)
+    world.go()
+    world.settle()
+    true = world.hash_at(30)
+    lie(world.proxies[0], name="head-forked-whole", height=31)
+
+    def told():
+        world.mine()
+        return differing(world) == {"b"}  # the ledger has what `a` tells
+    stack.wait_until("the endpoints to be told apart", 60, told, every=0.1)
+    alerts = [line for line in world.fetcher.log.read_text().splitlines() if "endpoints differ dev" in line]
+    assert len(alerts) == 1 and "event=alert_firing" in alerts[0], alerts
+    height = int(re.search(r"at block (\d+): a (0x[0-9a-f]{64}) \(the ledger's\), b (0x[0-9a-f]{64})", alerts[0]).group(1))
+    assert height > 30 and "0x" + world.hash_at(height).hex() in alerts[0]
+    assert world.ledger.blocks[30] == true
+    control(world.proxies[0], "DELETE", "/lie")
+    world.mine()
+    stack.wait_until("the endpoints to agree", 60, lambda: differing(world) == set())
+    stack.wait_until("and that to be told", 60, lambda: "endpoints tell the same block" in world.fetcher.log.read_text())
+    world.mine()
+    world.settle()
+
+
+def test_honest_reorgs_and_an_endpoint_that_lags_raise_no_second_opinion(make):
+    world = make(proxies=2, endpoints=two_proxies, strict=True)
+    world.mine(30)
+    world.go()
+    world.settle()
+    lie(world.proxies[1], name="head-stale")
+    asked = lambda: json.loads(control(world.proxies[1], "GET", "/stats"))["methods"].get("eth_getBlockByNumber", 0)  # noqa: E731
+    for _ in range(6):
+        before = asked()
+        world.node.call("anvil_reorg", 9, [])
+        world.mine(3)
+        stack.wait_until("the endpoint that lags to be asked", 60, lambda mark=before: (world.mine(), asked() > mark + 2)[1], every=0.1)
+    world.settle()
+    assert len(world.ledger.forks) > 0
+    assert differing(world) == set()
+    assert "endpoints differ" not in world.fetcher.log.read_text()
+
 
 @pytest.mark.parametrize("name, kinds", [("receipts-empty", {RECEIPTS}), ("traces-empty", {CALL_TRACES, FLAT_TRACES})])
 def test_an_empty_list_for_a_block_with_transactions_is_asked_again(make, name, kinds):

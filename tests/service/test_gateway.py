@@ -21,7 +21,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tools" / "stack"), str(pathlib.Path(__file__).parent)]
 
 import stack  # noqa: E402
-from gateway_client import Api, Books, Stream, raw, read_together  # noqa: E402
+from gateway_client import ASYNC, Api, Books, Stream, raw, read_together  # noqa: E402
 
 C = "/v1/chains/dev"
 VIEWER, OPERATOR = "viewer-key-0123456789", "operator-key-0123456789"
@@ -223,6 +223,8 @@ def test_every_answer_is_one_that_the_document_promises(world):
     key = api.operate("POST", "/admin/v1/keys", {"name": "test", "scopes": ["read"]})[1]
     assert key["id"] in [k["id"] for k in api.operate("GET", "/admin/v1/keys")[1]["items"]]
     assert api.operate("POST", f"/admin/v1/keys/{key['id']}/revoke", {"why": "test"})[0] == 200
+    token = api.operate("POST", "/admin/v1/tokens/revoked", {"jti": "a-token", "expires_in": 1, "why": "test"})
+    assert token[0] == 201 and api.operate("GET", "/admin/v1/tokens/revoked")[0] == 200
     assert api.operate("POST", "/admin/v1/users", {"name": "test", "role": "viewer", "password": "a long password"})[0] == 201
     assert "test" in [u["name"] for u in api.operate("GET", "/admin/v1/users")[1]["items"]]
     assert api.operate("POST", "/admin/v1/users/test/password", {"password": "another password"})[0] == 200
@@ -231,6 +233,7 @@ def test_every_answer_is_one_that_the_document_promises(world):
     for path, body in (("login", {"user": "test", "password": "x"}), ("refresh", {"refresh_token": "x"}), ("logout", {"refresh_token": "x"})):
         assert api.operate("POST", f"/admin/v1/{path}", body, key="")[0] == 503, "no session_secret is set"
     api.ok("/openapi.json")
+    assert api.ok("/asyncapi.json") == ASYNC
     watch_lists_are_kept(api)
     webhooks_are_off(api)
     kafka_is_off(api)

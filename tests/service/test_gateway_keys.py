@@ -186,7 +186,7 @@ def test_nobody_reads_where_a_key_is_needed(closed):
     status, problem, headers = closed.get("/v1/chains")
     assert (status, problem["code"], headers["www-authenticate"]) == (401, "unauthorized", "Bearer")
     with pytest.raises(websocket.WebSocketBadStatusException, match="401"):
-        websocket.create_connection(closed.api.replace("http", "ws") + "/v1/ws", timeout=60)
+        websocket.create_connection(closed.api.replace("http", "ws") + "/v1/ws", timeout=60, header={"Authorization": "Bearer wrong"})
     for key in KEYS_OF_SETTINGS:
         assert closed.get("/v1/chains", Authorization=f"Bearer {key}")[0] == closed.get("/v1/chains", X_Api_Key=key)[0] == 200
 

@@ -295,6 +295,9 @@ def test_one_address_cannot_hold_every_connection(stores):
     gateway = stores.gateway({"gateway": {"limit_exempt": "127.0.0.5", "trusted_proxies": "127.0.0.4", "address_limit": 0, "http_per_address": 3}})
     mine = [held(gateway, "127.0.0.2") for _ in range(3)]
     assert all(mine) and held(gateway, "127.0.0.2") is None, "one too many"
+    assert gateway.metric("weir_gateway_connections_refused_total") == 1
+    assert held(gateway, "127.0.0.2") is None and gateway.metric("weir_gateway_connections_refused_total") == 2
+    assert len(re.findall(r"connections_refused .*gateway.trusted_proxies.*peer=127.0.0.2 most=3 count=1", gateway.log.read_text())) == 1, "one line for many"
     others = [held(gateway, source) for source in ("127.0.0.3", *["127.0.0.4"] * 5, *["127.0.0.5"] * 5)]
     assert all(others), "another address, a proxy, one that no limit counts for"
     mine.pop().close()
@@ -331,6 +334,15 @@ def test_what_did_not_change_costs_nothing(pair):
     for _ in range(60):
         status, _, again = pair[0].get(path, X_Forwarded_For="192.0.2.70", If_None_Match=headers["etag"])
         assert status == 304 and int(again["x-ratelimit-remaining"]) >= 19
+
+
+def test_what_had_to_be_read_to_see_that_it_did_not_change_costs_what_it_costs(stores):
+    """Else a client would have the ledger read as often as it likes, by a header."""
+    gateway = stores.gateway({"gateway": {**LIMITED["gateway"], "recent_answers": 0}})
+    for client, path, enough in (("192.0.2.71", "/v1/chains/dev/blocks/latest", 60), ("192.0.2.72", "/v1/chains/dev/statistics/history", 6)):
+        statuses = [gateway.get(path, X_Forwarded_For=client, If_None_Match="*")[0] for _ in range(enough)]
+        assert statuses[0] == 304 and 429 in statuses, (path, statuses)
+    gateway.stop()
 
 
 def test_loopback_is_not_limited_unless_asked_for(stores):

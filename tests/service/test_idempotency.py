@@ -2,7 +2,9 @@
 import hashlib
 import json
 import pathlib
+import socket
 import sys
+import threading
 import urllib.error
 import urllib.request
 
@@ -21,11 +23,11 @@ SECRET = ["/admin/v1/keys", "/admin/v1/login", "/admin/v1/logout", "/admin/v1/re
           "/admin/v1/webhooks/{id}/rotate"]
 KEPT = sorted(set(POSTS) - set(SECRET))
 PLACES = {"chain": "dev", "id": "1-1", "subscription": "normalizer", "watchlist": "1", "name": "a-name", "delivery": "1"}
-VALUES = {"chain": "dev", "subscription": "normalizer", "lines": "{}", "body": "AA==", "why": "a test", "reason": "a test", "from_height": 1, "to_height": 0, "name": "a-name",
+VALUES = {"chain": "dev", "subscription": "normalizer", "lines": "{}", "body": "AA==", "why": "a test", "reason": "a test", "expires_in": 1, "jti": "a-token", "from_height": 1, "to_height": 0, "name": "a-name",
           "role": "viewer", "pattern": "a*", "seconds": 1, "paths": ["/v1/chains"], "addresses": ["0x" + "12" * 20], "user": "nobody", "password": "a long password",
           "scopes": ["read"], "url": "http://127.0.0.1:9/", "topic": "blocks"}
 # What takes one of several members says so in words only.
-MORE = {"/admin/v1/dlq/purge": ["all"], "/admin/v1/webhooks/{id}/replay": ["all"]}
+MORE = {"/admin/v1/tokens/revoked": ["jti"], "/admin/v1/dlq/purge": ["all"], "/admin/v1/webhooks/{id}/replay": ["all"]}
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ def redis(stores):
 def body_of(path):
     schema = POSTS[path].get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
     body = {name: VALUES[name] for name in schema.get("required", [])}
-    return json.dumps(body | {name: True for name in MORE.get(path, [])})
+    return json.dumps(body | {name: VALUES.get(name, True) for name in MORE.get(path, [])})
 
 
 def target_of(path):
@@ -140,3 +142,76 @@ def test_without_credentials_it_is_the_address(gateways, redis):
     assert code(post(gateways[0], path, body, "k" * 256, None)) == (400, "bad_idempotency_key")
     kept = [name for name in redis.scan_iter("weir:*idem*", 1000) if 0 < redis.pttl(name) <= 60000]
     assert kept, "nobody's answers are kept for a minute, not for a day"
+
+
+class SlowWord:
+    """A way to Redis that keeps back, until `on` is cleared, what it answers to commands with this word in them."""
+
+    def __init__(self, path, word):
+        self.path, self.word, self.on, self.stalled = str(path), word, threading.Event(), 0
+        self.clear = threading.Condition()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"redis://127.0.0.1:{self.listener.getsockname()[1]}/0"
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                client = self.listener.accept()[0]
+            except OSError:
+                return
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(self.path)
+            held = threading.Event()
+            threading.Thread(target=self.pump, args=(client, server, held, True), daemon=True).start()
+            threading.Thread(target=self.pump, args=(server, client, held, False), daemon=True).start()
+
+    def pump(self, source, sink, held, asking):
+        try:
+            while data := source.recv(65536):
+                if asking and self.on.is_set() and self.word in data:
+                    held.set()
+                with self.clear:
+                    if not asking and held.is_set():
+                        self.stalled += 1
+                        self.clear.wait_for(lambda: not self.on.is_set())
+                        self.stalled -= 1
+                        held.clear()
+                sink.sendall(data)
+        except OSError:
+            pass
+        for s in (source, sink):
+            try:
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def go_on(self):
+        with self.clear:
+            self.on.clear()
+            self.clear.notify_all()
+
+
+def test_a_look_at_dead_letters_that_takes_long_holds_up_no_POST(stores):
+    way = SlowWord(stores.redis.socket, b"list_letters")
+    gateway = stores.gateway(stack.merge(PEPPER, {"bus": {"redis_url": way.url}}))
+    asked = [0]
+
+    def post_while_a_look_is_out():
+        """The gateway gives Redis up after a while: then there was no look that could have held anything up, and it is tried again."""
+        looks = []
+        way.on.set()
+        looking = threading.Thread(target=lambda: looks.append(gateway.operate("GET", "dlq")[0]))
+        looking.start()
+        try:
+            stack.wait_until("the look's question at Redis", 60, lambda: way.stalled or looks)
+            asked[0] += 1
+            answer = post(gateway, "/v1/watchlists", json.dumps({"chain": "dev", "name": f"n{asked[0]}"}), f"key-{asked[0]}")
+            return answer[0] == 201 and not looks
+        finally:
+            way.go_on()
+            looking.join(60)
+    stack.wait_until("a POST that was answered while a look was not", 60, post_while_a_look_is_out)
+    assert gateway.operate("GET", "dlq")[0] == 200
+    gateway.stop()
+    way.listener.close()

@@ -9,6 +9,7 @@ import pytest
 import websocket
 
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[2] / "tools" / "stack"), str(pathlib.Path(__file__).parent)]
+import stack  # noqa: E402
 from gateway_alone import Stores  # noqa: E402
 from gateway_client import Api, Stream  # noqa: E402
 from journal import Journal  # noqa: E402
@@ -130,3 +131,33 @@ def test_a_height_with_the_block_that_the_client_knows(stores):
         assert error["code"] == "invalid_request", begin
         stream.close()
     assert [s for s, _ in refused(gateway, f"hash={hexed(hash_of(1))}")] == [400, 400]
+
+
+def test_who_is_too_slow_is_told_no_offset_of_a_subscription_that_it_gave_up(stores):
+    """A client takes nothing, gives up what its queue is full of, and asks for something else: of that nothing was given yet. An offset of the other one would
+    have it leave out all that is before."""
+    journal = Journal(stores)
+    journal.write(*[journal.apply(hash_of(h)) for h in range(1, 801)])
+    gateway = stores.gateway({"gateway": {"websocket_queue": "64KiB"}})
+    stream = Stream(gateway.api, seconds=60, window=4096)
+    stream.subscribe(topic="blocks", chain="dev", **{"from": {"offset": "0"}})
+
+    def held_up():
+        items = gateway.operate("GET", "connections")[1]["items"]
+        return bool(items) and items[0]["state"] == "slow" and items[0]["queued_frames"] > 10
+
+    stack.wait_until("the queue to be full", 60, held_up)
+    stream.ws.send(json.dumps({"id": 100, "method": "unsubscribe", "params": {"subscription": "1"}}))
+    stream.ws.send(json.dumps({"id": 101, "method": "subscribe", "params": {"topic": "blocks", "chain": "dev", "from": {"height": 1}}}))
+    for _ in range(1500):
+        stream.ws.send(json.dumps({"id": 102, "method": "ping"}))
+    newest, opcode, data = {}, None, b""
+    while opcode != websocket.ABNF.OPCODE_CLOSE:
+        opcode, data = stream.ws.recv_data(control_frame=True)
+        push = json.loads(data) if opcode == websocket.ABNF.OPCODE_TEXT else {}
+        if "event" in push:
+            newest[push["subscription"]] = push["offset"]
+    code, reason = int.from_bytes(data[:2], "big"), data[2:].decode()
+    assert code == 1013 and "1" in newest
+    assert reason.partition(" offset ")[2] in ("", newest.get("2")), (reason, newest)
+    gateway.stop()

@@ -3,7 +3,9 @@ import hashlib
 import http.client
 import itertools
 import json
+import os
 import threading
+import time
 
 import psycopg2
 import pytest
@@ -193,3 +195,20 @@ def test_what_waits_behind_a_slow_ledger_is_the_workers(stores):
         else:
             assert status == 503 and json.loads(body)["code"] in ("overloaded", "busy")
     gateway.stop()
+
+
+def test_a_start_opens_no_connection_to_PostgreSQL_in_vain(tmp_path):
+    """The one that tells whether the settings are right is the pool's first."""
+    stores = Stores(tmp_path)
+    try:
+        for setting in ("log_line_prefix = '%a '", "log_disconnections = on"):
+            stores.postgres.query("alter system set " + setting)
+        stores.postgres.query("select pg_reload_conf()")
+        stack.wait_until("the settings", 60, lambda: stores.postgres.query("show log_disconnections") == [["on"]])
+        name = f"in-vain-{os.getpid()}-{time.time_ns()}" # other servers may write to the same log
+        stores.gateway({"postgres": {"url": f"{stores.postgres.url} application_name={name}"}})
+        assert stores.postgres.query(f"select count(*) > 0 from pg_stat_activity where application_name = '{name}'") == [["t"]]
+        log = stores.postgres.process.log.read_text(errors="replace")
+        assert "disconnection:" in log and f"{name} LOG:  disconnection:" not in log
+    finally:
+        stores.stop()

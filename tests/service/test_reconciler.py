@@ -206,6 +206,11 @@ def damage(world, which=NATIVE):
     return height
 
 
+def as_a_reorg_leaves_them(world):
+    """Tokens whose first block was replaced: they came later on the branch that stayed. Nobody may look for them there."""
+    world.postgres.query("update weir.assets set first_height = greatest(first_height - 10, 1) where standard = 2")
+
+
 def healed(world, height, seconds=90):
     """The incident is closed, and was traced to this block."""
     stack.wait_until("incident closed as healed", seconds,
@@ -221,6 +226,7 @@ def test_P3_a_wrong_entry_is_found_bisected_and_healed(make_world, which):
     world.settle()
     world.checked()
     height = damage(world, which)
+    as_a_reorg_leaves_them(world)
     world.suite.processes["reconciler"].stop()  # forget what memory holds
     world.suite.processes["reconciler"].start()
     healed(world, height)
@@ -267,6 +273,27 @@ def test_P10_healing_that_a_crash_interrupted_goes_on(make_world):
     world.settle()
     world.checked()
     world.assert_equal(4)
+
+
+def test_P10_what_was_replaced_in_vain_before_a_restart_is_not_replaced_again(make_world):
+    world = make_world()
+    world.workload("--seed", "21", "--blocks", "30", "--reorgs", "0", "--pace-ms", "20")
+    world.settle()
+    world.checked()
+    world.suite.processes["reconciler"].stop()
+    height = damage(world)
+    world.postgres.query(f"""
+        insert into weir.incidents (chain, kind, state, account, asset, height, evidence)
+        select b.chain, 'mismatch', 'healing', b.account, b.asset, {height}, jsonb_build_object('replacements', 2, 'first_wrong_hash', '0x' || encode(k.hash, 'hex'))
+          from weir.balances b join weir.assets s on s.id = b.asset join weir.accounts a on a.id = b.account, weir.blocks k
+         where b.reconciled_height is null and b.amount <> 0 and s.contract = '' and a.address <> decode(repeat('00', 20), 'hex')
+           and k.height = {height} and k.canonical""")
+    assert world.value("select count(*) from weir.incidents where closed_at is null") == "1"
+    world.suite.processes["reconciler"].start()
+    stack.wait_until("a person to be asked", 90, lambda: world.value("select 1 from weir.incidents where state = 'open'"))
+    log = world.suite.processes["reconciler"].log.read_text()
+    assert "its block was replaced and the balance is still wrong" in log and "event=block_replaced" not in log
+    assert int(world.value("select count(*) from weir.blocks where not canonical")) == 0
 
 
 def token_that_overflows(holder):
@@ -364,6 +391,47 @@ def test_openings_that_no_node_could_tell_are_asked_again_after_a_rewind_to_befo
             assert wrong == [] and checked > 10, wrong[:5]
     finally:
         world.stop()
+
+
+def test_openings_in_dispute_are_unknown_and_asked_again_until_the_endpoints_agree(tmp_path):
+    """Who lies about openings only cannot be found out: nothing of what it says is proven by a block."""
+    proxies = []
+
+    def endpoints(node):
+        proxies.append(stack.Node("faultproxy", ["--upstream", node.rpc], tmp_path / "faultproxy.log").start())
+        return [{"name": "a", "url": node.rpc, "ws_url": node.ws}, {"name": "b", "url": proxies[0].rpc}]
+    world = World(tmp_path, chain={"start_height": 25}, endpoints=endpoints, names=[*PIPELINE, "gateway"])
+    control = f"{proxies[0].facts['control']}/lie"
+    unknown = "select count(*) from weir.balances where not opening_known"
+    try:
+        world.workload("--seed", "22", "--blocks", "30", "--reorgs", "0", "--pace-ms", "0")
+        assert stack.http_json(control, "POST", {"name": "balance-wrong", "height": 24})[0] == 200
+        world.start()
+        stack.wait_until("openings that count as unknown", 90, lambda: int(world.value(unknown) or 0) > 0)
+        assert "event=openings_disputed" in world.suite.processes["reconciler"].log.read_text()
+        world.settle()
+        known_before = int(world.value("select count(*) from weir.entries where height = 24 and kind = 14 and not superseded"))
+        stack.http_json(control, "DELETE")
+        subprocess.run([world.suite.bin / "weirctl", "--api", world.suite.api, "--admin", world.suite.admin, "--key", stack.ADMIN_KEY, "reconcile"],
+                       check=True, timeout=60)
+        stack.wait_until("openings asked again", 120, lambda: world.value(unknown) == "0")
+        assert int(world.value("select count(*) from weir.entries where height = 24 and kind = 14 and not superseded")) > known_before
+        assert int(world.value("select count(*) from weir.blocks where not canonical")) == 0
+        world.checked()
+        assert ledger_oracle.unsound(world.postgres) == {}
+        for height in (25, 28, world.watermark()):
+            wrong, checked = ledger_oracle.differences(world.postgres, world.node, height)
+            assert wrong == [] and checked > 10, wrong[:5]
+        sent = world.node.call("eth_sendTransaction", {"from": world.node.call("eth_accounts")[0], "to": world.node.call("eth_accounts")[1], "value": "0x7"})
+        world.node.call("evm_mine")  # memory follows: the next block goes on from what was recorded
+        assert sent
+        world.settle()
+        world.checked()
+        assert ledger_oracle.unsound(world.postgres) == {}
+    finally:
+        world.stop()
+        for proxy in proxies:
+            proxy.stop()
 
 
 @pytest.mark.parametrize("change,status,word", [

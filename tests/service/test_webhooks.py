@@ -7,8 +7,10 @@ import pathlib
 import random
 import re
 import sys
+import threading
 import time
 
+import psycopg2
 import pytest
 import websocket
 
@@ -29,7 +31,7 @@ SETTINGS = {"encryption_key": base64.b64encode(os.urandom(32)).decode(), "allow_
 def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("webhooks")
     ca, certificate = make_ca(folder)
-    world = World(folder, {"webhooks": dict(SETTINGS, ca_file=str(ca))})
+    world = World(folder, {"webhooks": dict(SETTINGS, ca_file=str(ca)), "gateway": {"request_timeout": "60s"}})
     world.certificate = certificate
     try:
         world.workload("--seed", "31", "--blocks", "18", "--reorgs", "1", "--txs-per-block", "6", "--pace-ms", "20")
@@ -192,6 +194,33 @@ def test_a_failing_receiver_is_left_alone_and_found_well_again(world, hooks):
     stack.wait_until("it is well again", 60, lambda: hooks.state(id) == "enabled")
     assert receiver.held()
     stack.wait_until("the alert's end", 60, lambda: world.suite.metric("gateway", "weir_alerts_total", state="resolved", runbook="webhooks") >= 1)
+
+
+def test_who_enables_and_who_records_lock_in_one_order(world, hooks):
+    """An operator enables while what became of a message is written down. They used to lock the endpoint and its deliveries in turn, so that each could have what the other waited
+    for; PostgreSQL ended one of them, and the operator was told 503."""
+    answered, statuses = threading.Event(), []
+    id, receiver = hooks.add(lambda message, n: answered.wait(60) and 500 if n == 1 else 200, topic="chain_status")
+    hooks.post(f"/{id}/test")
+    stack.wait_until("the message under way", 60, lambda: receiver.tries)
+    enabling = threading.Thread(target=lambda: statuses.append(hooks.api.operate("POST", f"{HOOKS}/{id}/enable", {})[0]))
+
+    def waiting(*since):
+        """Do so many of the gateway's connections wait for a lock, each for so many seconds at least?"""
+        rows = world.sql("select extract(epoch from now() - query_start)::float from pg_stat_activity where wait_event_type = 'Lock'"
+                         " and application_name = 'weir-gateway-webhooks' order by query_start")
+        return len(rows) == len(since) and all(row[0] >= least for row, least in zip(rows, since))
+    with psycopg2.connect(world.postgres.url) as holder:
+        holder.cursor().execute("select from weir_webhooks.endpoints where id = %s for update", (id,))
+        enabling.start()
+        stack.wait_until("the operator waits for the endpoint", 60, lambda: waiting(0))
+        answered.set()
+        # longer than PostgreSQL takes to look for a deadlock that is none yet: then it is the operator's that it finds
+        stack.wait_until("the recorder waits for it, too", 60, lambda: waiting(1.5, 1.5))
+    holder.close()
+    enabling.join(60)
+    assert statuses == [200]
+    stack.wait_until("the next try", 60, lambda: receiver.taken)
 
 
 def test_the_schedule_ends_and_a_replay_begins_it_again(world, hooks):

@@ -8,12 +8,16 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "bus/core/core.h"
 #include "support/apart.h"
 #include "support/bus_fixture.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+#define ACQUIRE_MS 60000
 
 struct kafka_broker kafka_fixture_broker;
 char kafka_fixture_url[300];
@@ -61,6 +65,21 @@ unsigned kafka_fixture_number(struct bytes b)
 	char text[32];
 	snprintf(text, sizeof text, "%.*s", (int)b.size, (const char *)b.data);
 	return (unsigned)strtoul(text + (text[0] == 'k'), NULL, 10);
+}
+
+struct bytes kafka_fixture_bytes(const char *text)
+{
+	return (struct bytes){ (const uint8_t *)text, strlen(text) };
+}
+
+void kafka_fixture_acquire(struct bus_owner *o)
+{
+	struct error err = { 0 };
+	for (int64_t deadline = clock_mono_ms() + ACQUIRE_MS; bus_owner_acquire(o, &err) != 0;) {
+		if (clock_mono_ms() > deadline || err.code != WEIR_CONFLICT)
+			fail_msg("%s", err.text);
+		clock_sleep_ms(20);
+	}
 }
 
 static int run_case(size_t at)

@@ -22,6 +22,8 @@ struct kafka_fixture_text {
 };
 void kafka_fixture_messages(struct frame *ret, struct kafka_fixture_text *texts, unsigned from, unsigned n, unsigned keys);
 unsigned kafka_fixture_number(struct bytes); /* "17" or "k17" */
+struct bytes kafka_fixture_bytes(const char *text);
+void kafka_fixture_acquire(struct bus_owner *); /* waits for who has it now */
 
 struct CMUnitTest;
 int kafka_fixture_main(int argc, char **argv, const char *program, struct CMUnitTest *tests, size_t n);

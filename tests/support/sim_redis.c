@@ -14,7 +14,7 @@
 
 struct link { /* one connection */
 	struct memory_link bytes;
-	bool broken;
+	bool broken, multi; /* multi: within a transaction */
 	int64_t ready_ns; /* of the bytes in out */
 };
 
@@ -104,6 +104,28 @@ static int64_t execute(int link, const struct bytes *words, size_t n, struct buf
 	return block;
 }
 
+static bool is(struct bytes word, const char *text)
+{
+	return word.size == strlen(text) && memcmp(word.data, text, word.size) == 0;
+}
+
+/* What a server says that does not do it now: a script runs too long, it is loading, a replica, or cannot save. Not within a transaction, which
+ * would end by it. */
+static bool refuses(struct link *l, const struct bytes *words)
+{
+	static const char *const refusals[] = { "BUSY Redis is busy running a script", "LOADING Redis is loading the dataset in memory",
+						"MASTERDOWN Link with MASTER is down", "READONLY You can't write against a read only replica",
+						"MISCONF Redis is configured to save RDB snapshots, but it's unable to persist to disk" };
+	static const char *const asked[] = { "FCALL", "XREAD", "XREADGROUP", "XACK", "XRANGE", "HGET", "HGETALL", "HKEYS", "INFO", "FUNCTION" };
+	l->multi = !is(words[0], "EXEC") && !is(words[0], "DISCARD") && (l->multi || is(words[0], "MULTI"));
+	for (size_t i = 0; i < sizeof asked / sizeof asked[0] && !l->multi; i++)
+		if (is(words[0], asked[i]) && happens(sim.faults.answered)) {
+			buf_printf(&l->bytes.out, "-%s\r\n", refusals[sim_random(sizeof refusals / sizeof refusals[0])]);
+			return true;
+		}
+	return false;
+}
+
 static void serve(struct link *l)
 {
 	struct bytes *words;
@@ -111,7 +133,7 @@ static void serve(struct link *l)
 	while (!l->broken && (size = memory_engine_parse((struct bytes){ l->bytes.in.data, l->bytes.in.size }, &words, &n)) > 0) {
 		if (happens(sim.faults.request_lost)) {
 			l->broken = true;
-		} else {
+		} else if (!refuses(l, words)) {
 			int64_t block = execute(l->bytes.id, words, n, &l->bytes.out);
 			if (l->ready_ns < sim.now_ns + block * 1000000) /* one that waits holds up what was sent behind it */
 				l->ready_ns = sim.now_ns + block * 1000000;

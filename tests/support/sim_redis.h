@@ -1,7 +1,7 @@
 /* sim_redis.h - a simulated Redis on a simulated clock, for schedules that repeat exactly: the same seed, the same run.
  *
  * The bus' code is the real one, down to hiredis and to the functions in weir.lua, which run here in LuaJIT over a model of the commands that
- * they use (lib/bus/memory/memory.lua). What is replaced: the socket (struct bus_io), the clock, sleeping, and randomness. One thread. simulation_test.c
+ * they use (lib/bus/memory/memory.lua). What is replaced: the socket (struct bus_io), the clock, sleeping, and randomness. One thread. simulation_model_test.c
  * checks the model against a real Redis.
  */
 #ifndef TESTS_SUPPORT_SIM_REDIS_H
@@ -16,6 +16,7 @@ struct sim_faults {            /* of 10 000, each for each command */
 	unsigned request_lost; /* the connection breaks before the server has it */
 	unsigned reply_lost;   /* … after it did it */
 	unsigned delayed;      /* the answer takes up to two seconds */
+	unsigned answered;     /* with an error instead: BUSY, LOADING, MASTERDOWN, READONLY, MISCONF */
 	unsigned refused;      /* for each attempt to connect */
 };
 

@@ -347,7 +347,7 @@ def test_postgres_role_may_not_create_or_read(place):
     refused("permission", "grant create on database", of=place.run("reconciler", {"postgres": {"url": empty}}))
     assert subprocess.run([place.postgres.bin / "psql", "-XAtqd", empty, "-c", "select count(*) from pg_namespace where nspname like 'weir%'"], check=True,
                           capture_output=True, text=True).stdout == "0\n"
-    assert place.run("reconciler", None, "--check").status == 0, "the owner makes the ledger"
+    assert place.run("reconciler", None, "--migrate").status == 0, "the owner makes the ledger"
     assert schemas(place) == sum(path.read_text().count("\ncreate schema ") for path in (ROOT / "services" / "reconciler" / "migrations").glob("*.sql"))
     refused("permission", "schema weir", of=place.run("reconciler", {"postgres": {"url": place.role("weak")}}))
     refused("permission", "weir_reader", "postgres.reader_url", of=place.run("gateway", {"postgres": {"reader_url": place.role("weak")}}))
@@ -382,15 +382,20 @@ def endpoints(*urls):
     return [{"name": f"e{i}", "url": url} for i, url in enumerate(urls)]
 
 
-def test_check_names_each_endpoint_that_is_wrong(place):
+@pytest.mark.parametrize("service", ["fetcher", "reconciler"])
+def test_check_names_each_endpoint_that_is_wrong(place, service):
+    """And leaves a database that has no ledger without one."""
+    place.postgres.query(f"create database checked_{service}")
+    settings = {"postgres": {"url": place.postgres.url.replace("dbname=weir", f"dbname=checked_{service}")}}
     dead = f"http://127.0.0.1:{stack.free_port()}/my-api-key"
     for url, words in [*((place.web + path, words) for path, words in NOT_ENDPOINTS), (dead, "connect"), ("http://no-such-host.invalid/my-api-key", "resolve")]:
-        ended = refused("unavailable", "chain dev, endpoint e1", words, of=place.run("fetcher", None, "--check", chains=[
+        ended = refused("unavailable", "chain dev, endpoint e1", words, of=place.run(service, settings, "--check", chains=[
             stack.dev_chain(place.node, endpoints=endpoints(place.node.rpc, url))]))
         assert "my-api-key" not in ended.said and "endpoint=e0" in ended.said and "e0" not in ended.error
-    for more, words in [({"chain_id": 1}, "serves chain id 31337, chain dev has 1"), ({"genesis_hash": "0x" + "11" * 32}, "another genesis block")]:
-        refused("wrong_chain", "endpoint a", words, of=place.run("fetcher", None, "--check", chains=[stack.dev_chain(place.node, **more)]))
-    assert place.run("fetcher", None, "--check").status == 0
+    for more, words in [({"chain_id": 1}, "chain id"), ({"genesis_hash": "0x" + "11" * 32}, "genesis block")]:
+        refused("wrong_chain", "endpoint a", words, of=place.run(service, settings, "--check", chains=[stack.dev_chain(place.node, **more)]))
+    assert place.run(service, settings, "--check").status == 0
+    assert place.postgres.query("select count(*) from pg_namespace where nspname like 'weir%'", f"checked_{service}") == [["0"]]
 
 
 def test_an_address_that_is_no_endpoint_is_named_and_waited_for(place):
@@ -410,8 +415,10 @@ def test_another_chain_is_not_mixed_into_the_ledger(place):
     place.postgres.query("create database other")
     url = place.postgres.url.replace("dbname=weir", "dbname=other")
     wrong = {"postgres": {"url": url}, "bus": {"redis_url": place.redis.url}}
-    assert place.run("reconciler", wrong, "--check").status == 0
-    refused("wrong_chain", "31337", of=place.run("reconciler", wrong, chains=[stack.dev_chain(place.node, chain_id=1)]))
+    suite = place.suite(wrong).start(("reconciler",))
+    assert suite.stop() == {"reconciler": 0}
+    for only in ([], ["--check"]):
+        refused("wrong_chain", "31337", of=place.run("reconciler", wrong, *only, chains=[stack.dev_chain(place.node, chain_id=1)]))
     refused("config", "mars", "known", of=place.run("reconciler", wrong, chains=[stack.dev_chain(place.node, profile="mars")]))
 
 
@@ -424,7 +431,8 @@ def test_a_start_that_the_chain_has_not_reached_is_told_and_cannot_be_moved(plac
         stack.wait_until("told", 60, lambda: told(suite, "fetcher", "level=warn", "event=start_not_reached", "start_height=1000"))
     finally:
         assert set(suite.stop().values()) == {0}
-    refused("config", "begins at block 1000", "start_height 0", of=place.run("reconciler", settings, chains=[stack.dev_chain(place.node, name="later")]))
+    for only in ([], ["--check"]):
+        refused("config", "begins at block 1000", "start_height 0", of=place.run("reconciler", settings, *only, chains=[stack.dev_chain(place.node, name="later")]))
 
 
 # ---- secrets ---------------------------------------------------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ SMALL = """
 """.split()
 
 OF_STATE_DIFFS = {"state-diff-balance"}  # told only where state diffs are asked for, which the development node traces slowly
+# Two chains that fit in themselves: the fetcher's second opinion names them (test_fetcher.py); which one is right nobody here can know.
+UNDECIDABLE = {"head-forked-whole"}
 AT_START = {"chain-id", "genesis"}  # asked when a process starts and after a failover: the fetcher is started anew under the lie
 
 # Lies that change nothing that weir relies on; the ledger must simply not care. Why, for each.
@@ -174,7 +176,7 @@ class Scene:
 
 def test_every_lie_is_caught_named_and_healed(world, size, record_property):
     known = catalogue()
-    lies = os.environ.get("WEIR_LIES", "").split() or size(SMALL, [name for name in known if name not in OF_STATE_DIFFS])
+    lies = os.environ.get("WEIR_LIES", "").split() or size(SMALL, [name for name in known if name not in OF_STATE_DIFFS | UNDECIDABLE])
     assert set(lies) <= set(known) and set(SMALL) <= set(known), set(SMALL) - set(known)
     scene = Scene(world)
     outcomes = {}
@@ -204,12 +206,13 @@ if FULL:
 
 @pytest.mark.parametrize("reorg_every", [0, 6], ids=["calm", "reorgs"])
 def test_honest_data_raises_no_alarm(world, size, reorg_every):
-    """Reorgs, too: parts of two branches are nobody's lie."""
+    """Reorgs, too: parts of two branches are nobody's lie. That a block which a reorg took away while it was asked for is not found is none either."""
     scene = Scene(world, block_ms=150, reorg_every=reorg_every)
     before = scene.witness.seen()
     scene.reaches(scene.node.height() + size(40, 300), 240)
     scene.end()
-    alarms = more({}, scene.witness.seen())
+    gone = 'fetcher weir_fetcher_job_failures_total{chain="dev",code="not_found"}'
+    alarms = {what: n for what, n in more({}, scene.witness.seen()).items() if not (reorg_every and what == gone)}
     assert alarms == {}, (alarms, before)
 
 

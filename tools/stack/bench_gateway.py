@@ -36,7 +36,7 @@ ACCOUNTS = '{"id":1,"method":"subscribe","params":{"chain":"dev","topic":"entrie
 DEFLATE = "permessage-deflate; client_no_context_takeover; server_no_context_takeover"
 # The gateways that tests ask refuse nobody; these do as a gateway does that was told nothing about it.
 SETTINGS = {"log": {"level": "warn"}, "gateway": {"shed_after": "20ms", "limit_exempt": "", "key_limit": 10000000, "address_limit": 10000000, "max_websockets": 19800,
-                                                   "max_connections": 4096, "connections_per_address": 0, "connections_per_key": 0}}
+                                                   "max_connections": 4096, "http_per_address": 0, "connections_per_address": 0, "connections_per_key": 0}}
 BURST = 50
 OFFERED, OVERLOAD_USERS = (0.5, 0.8, 1, 1.5, 2, 3, 5), 3000
 

@@ -303,9 +303,9 @@ class Postgres:
         return subprocess.run([self.bin / "pg_isready", "-q", "-h", str(self.sockets), "-U", "weir", "-d", "postgres"], check=False,
                               cwd="/").returncode == 0
 
-    def query(self, sql):
+    def query(self, sql, database="weir"):
         """Rows as lists of text, by psql: no driver needed."""
-        out = subprocess.run([self.bin / "psql", "-XAtq", "-F", "\t", "-d", self.url, "-v", "ON_ERROR_STOP=1", "-c", sql], check=True, cwd="/",
+        out = subprocess.run([self.bin / "psql", "-XAtq", "-F", "\t", "-d", self.url.replace("dbname=weir", f"dbname={database}"), "-v", "ON_ERROR_STOP=1", "-c", sql], check=True, cwd="/",
                              capture_output=True, text=True)
         return [line.split("\t") for line in out.stdout.splitlines()]
 

@@ -60,8 +60,8 @@ static const struct command {
 	{ "dlq purge", "[ID...]", "drop these, what the filters say, or --all of --subscription; needs --why", 0, INT_MAX,
 	  LETTERS | TAKES(WHY) | TAKES(ALL), dlq_purge },
 	{ "dlq counts", "", "how many there are of each kind, type and reason", 0, 0, LETTER, dlq_counts },
-	{ "dlq edit", "ID FILE", "give a letter another body, a packed message; needs --why", 2, 2, LETTER | TAKES(WHY) | TAKES(SHA256), dlq_edit },
-	{ "dlq skip", "ID", "let those behind this head go on without it; needs --why", 1, 1, LETTER | TAKES(WHY), dlq_skip },
+	{ "dlq edit", "ID FILE", "give a letter another body, a packed message; needs --subscription, --why", 2, 2, LETTER | TAKES(WHY) | TAKES(SHA256), dlq_edit },
+	{ "dlq skip", "ID", "let those behind this head go on without it; needs --subscription, --why", 1, 1, LETTER | TAKES(WHY), dlq_skip },
 	{ "dlq export", "", "letters as lines of JSON, to standard output", 0, 0, LETTERS, dlq_export },
 	{ "dlq import", "FILE", "take exported lines back; a second time changes nothing", 1, 1, LETTER, dlq_import },
 	{ "dlq start", "[ID...]", "try again as a job: these, or all that match; --dry-run counts", 0, INT_MAX, LETTERS | JOB, dlq_start },
@@ -76,6 +76,9 @@ static const struct command {
 	{ "key make", "NAME SCOPE...", "make one, which is told once; scopes: read, stream, viewer, operator, admin", 2, 6, TAKES(ADDRESSES) | TAKES(EXPIRES_IN),
 	  key_make },
 	{ "key revoke", "ID", "end one everywhere, within a second; needs --why", 1, 1, TAKES(WHY), key_revoke },
+	{ "token list", "", "tokens of issuers that were revoked and have not ended yet", 0, 0, PAGES, token_list },
+	{ "token revoke", "jti|subject TEXT", "refuse one token, or all of a subject up to now, within a second; needs --expires-in (as long as they may last) and --why", 2, 2,
+	  TAKES(EXPIRES_IN) | TAKES(WHY), token_revoke },
 	{ "alert list", "", "where alerts go, and what is silenced", 0, 0, 0, alert_list },
 	{ "alert test", "[DESTINATION]", "send a test alert to one destination, or to all", 0, 1, 0, alert_try },
 	{ "alert silence", "PATTERN SECONDS", "hear no alert whose key (with * and ?) or page of the runbook is PATTERN; needs --why", 2, 2, TAKES(WHY), alert_silence },
@@ -134,7 +137,7 @@ static void usage(FILE *out)
 		     "                 which dead letters; times as 2026-01-31T12:00:00Z\n"
 		     "  --rate N (letters per second), --burst N, --concurrency N, --stop-percent N, --dry-run: of a replay job\n"
 		     "  --idempotency-key KEY  what is done under a key is done once; again, it gets the first answer (for a day)\n"
-		     "  --addresses RANGES, --expires-in SECONDS: of a key that is made\n"
+		     "  --addresses RANGES, --expires-in SECONDS: of a key that is made; of tokens that are revoked, how long they may still last\n"
 		     "  --sha256 HASH  edit only if this is still the frame\n"
 		     "  --account A, --asset ASSET, --kind NAME (of entries), --state pending|delivered|failed, --algorithm v1|v1a, --from-height N, --overlap SECONDS: of a webhook (--from-height: of kafka restart, too)\n"
 		     "  --json         JSON for programs, on one line\n"
@@ -232,7 +235,7 @@ int main(int argc, char **argv)
 					 &s.addresses, &s.expires_in, &s.account, &s.asset, &s.state, &s.algorithm, &s.from_height, &s.overlap };
 	for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
 		if (option == VERSION) {
-			printf("weirctl %s\n", WEIR_VERSION);
+			printf("weirctl %s\n", weir_version);
 			return 0;
 		}
 		if (option == HELP) {

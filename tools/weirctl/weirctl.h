@@ -27,7 +27,7 @@ struct settings {
 
 typedef int command_fn(struct settings *, int argc, char **argv, struct error *err);
 command_fn status, chains, gaps, incidents, dlq_list, dlq_show, dlq_replay, dlq_purge, dlq_counts, dlq_edit, dlq_skip, dlq_start, dlq_jobs, dlq_job,
-	dlq_pause, dlq_resume, dlq_cancel, dlq_export, dlq_import, audit_list, audit_verify, key_list, key_make, key_revoke, user_list, user_make, user_password, user_role, user_disable, refetch, reconcile, pause_chain, resume_chain, rewind_chain, kafka_restart,
+	dlq_pause, dlq_resume, dlq_cancel, dlq_export, dlq_import, audit_list, audit_verify, key_list, key_make, key_revoke, token_list, token_revoke, user_list, user_make, user_password, user_role, user_disable, refetch, reconcile, pause_chain, resume_chain, rewind_chain, kafka_restart,
 	explain, webhook_list, webhook_show, webhook_add, webhook_test, webhook_enable, webhook_disable, webhook_remove, webhook_rotate, webhook_deliveries,
 	webhook_delivery, webhook_replay, alert_list, alert_try, alert_silence, alert_unsilence, weights_show, weights_set, statistics_show;
 

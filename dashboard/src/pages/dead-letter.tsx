@@ -26,12 +26,12 @@ function HexDump({ hex, total }: { hex: string; total: number }) {
   );
 }
 
-function Payload({ letter, tab, onEdited }: { letter: Schema<'DeadLetterFull'>; tab: string; onEdited: () => void }) {
+function Payload({ letter, tab, owner, onEdited }: { letter: Schema<'DeadLetterFull'>; tab: string; owner: string; onEdited: () => void }) {
   const { chain, subscription, id } = letter;
   const asked = useAsked(`payload ${tab === 'edit'} ${chain} ${subscription} ${id} ${letter.frame_sha256}`, (signal) => get('/admin/v1/dlq/{subscription}/{id}/payload', { path: { subscription, id }, query: { chain, ...(tab === 'edit' ? { whole: true } : {}) }, signal }));
   return (
     <Await asked={asked} rows={6}>
-      {(p) => tab === 'edit' ? <LetterEdit letter={letter} payload={p} onDone={onEdited} key={letter.frame_sha256} /> : tab === 'raw' ? <HexDump hex={p.raw_hex} total={p.raw_bytes} /> : (
+      {(p) => tab === 'edit' ? <LetterEdit letter={letter} payload={p} owner={owner} onDone={onEdited} key={letter.frame_sha256} /> : tab === 'raw' ? <HexDump hex={p.raw_hex} total={p.raw_bytes} /> : (
         <>
           {p.problem && <p class="form-note">{p.problem}</p>}
           {p.decoded === null ? <Empty icon="letters" title="This could not be decoded.">The raw bytes are in the next tab.</Empty> : (
@@ -50,7 +50,7 @@ export function DeadLetterPage({ chain, subscription, id }: { chain: string; sub
   const { query } = useStore(place);
   const tab = query.get('tab') ?? 'attempts';
   const asked = useAsked(`letter ${chain} ${subscription} ${id}`, (signal) => get('/admin/v1/dlq/{subscription}/{id}', { path: { subscription, id }, query: { chain }, signal }), 4000);
-  const { may } = useWho();
+  const { name, role, may } = useWho();
   const l = asked.data;
   const gone = asked.error?.status === 404;
   return (
@@ -82,7 +82,8 @@ export function DeadLetterPage({ chain, subscription, id }: { chain: string; sub
                     <tbody>{l.attempts.map((a, i) => <tr key={`${a.at} ${i}`}><th scope="row">{i + 1}</th><td>{moment(a.at)}</td><td><Badge tone="bad">{a.error_code}</Badge></td><td class="words">{a.error}</td><td><code>{a.worker}</code></td></tr>)}</tbody>
                   </table>
                 </div>
-              )) : <Payload letter={l} tab={tab} onEdited={asked.reload} />}
+              )) : tab === 'edit' && !may('admin') ? (role ? <Empty icon="key" title="Only an admin edits letters.">What it says is in the tabs before.</Empty> : <Skeleton rows={6} />)
+                : <Payload letter={l} tab={tab} owner={name} onEdited={asked.reload} />}
             </Panel>
           </>
         )}

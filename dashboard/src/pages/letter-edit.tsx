@@ -3,6 +3,7 @@
 import { useState } from 'preact/hooks';
 
 import { post, type Schema } from '../api';
+import { useDraft } from '../draft';
 import { bytes, count } from '../format';
 import { Confirm } from '../ui/dialog';
 import { Button, Empty } from '../ui/parts';
@@ -53,9 +54,10 @@ function Side({ sign, data, whole, at }: { sign: string; data: Uint8Array; whole
   );
 }
 
-export function LetterEdit({ letter, payload, onDone }: { letter: Schema<'DeadLetterFull'>; payload: Schema<'DeadLetterPayload'>; onDone: () => void }) {
+/** owner: who edits it; what was typed is kept for nobody else. */
+export function LetterEdit({ letter, payload, owner, onDone }: { letter: Schema<'DeadLetterFull'>; payload: Schema<'DeadLetterPayload'>; owner: string; onDone: () => void }) {
   const before = bodyOf(fromHex(payload.raw_hex) ?? new Uint8Array());
-  const [text, setText] = useState(before ? toHex(before) : '');
+  const [text, setText, changed] = useDraft(`${owner} ${letter.chain} ${letter.subscription} ${letter.id} ${letter.frame_sha256}`, before ? toHex(before) : '');
   const [asking, setAsking] = useState(false);
   if (!before) {
     return <Empty icon="letters" title="This cannot be edited here.">{payload.raw_hex.length / 2 < payload.raw_bytes ? <>It has {bytes(payload.raw_bytes)}: export it with <code>weirctl</code>, and edit the file.</> : 'The frame itself is damaged.'}</Empty>;
@@ -69,6 +71,7 @@ export function LetterEdit({ letter, payload, onDone }: { letter: Schema<'DeadLe
       path: { subscription: letter.subscription, id: letter.id },
       body: { chain: letter.chain, body: btoa(Array.from(after, (b) => String.fromCharCode(b)).join('')), frame_sha256: letter.frame_sha256, why },
     });
+    setText(toHex(before));
     toast('The letter was edited: replay it to try the new message');
     onDone();
   };
@@ -88,7 +91,7 @@ export function LetterEdit({ letter, payload, onDone }: { letter: Schema<'DeadLe
       {shown}
       <div class="actions">
         <Button kind="primary" disabled={!after || same} onClick={() => setAsking(true)}>Review and keep</Button>
-        <Button disabled={same} onClick={() => setText(toHex(before))}>Undo</Button>
+        <Button disabled={!changed} onClick={() => setText(toHex(before))}>Undo</Button>
       </div>
       {asking && <Confirm title="Keep this edit?" action="Keep" reason="required" onClose={() => setAsking(false)} onConfirm={keep}>{shown}<p>The first form of the letter is kept beside it. Nothing is replayed yet.</p></Confirm>}
     </div>

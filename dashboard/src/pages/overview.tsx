@@ -1,7 +1,7 @@
 // All chains at a glance: is the ledger at the head, is it proven, does anything wait for a person?
 import { get, type Schema } from '../api';
 import { ago, brief, count, duration, perSecond, plural } from '../format';
-import { chainHealth } from '../health';
+import { chainHealth, waitsForKafka } from '../health';
 import { live, rate, type ChainStatus, type Sample, type Status } from '../live';
 import { useAsked } from '../query';
 import { to } from '../router';
@@ -50,12 +50,12 @@ function ChainCard({ chain, status, samples }: { chain: ChainStatus; status: Sta
       <dl class="figures">
         <Figure label="Head" value={count(chain.head?.height)} note={chain.head ? `told ${ago(chain.head.at)}` : 'not told yet'} />
         <Figure label="Ledger" value={count(chain.watermark?.height)} note={`finalized ${count(chain.finalized)}`} {...(chain.watermark ? { href: to(['chains', chain.name, 'blocks', chain.watermark.height]) } : {})} />
-        <Figure label="Lag" value={chain.watermark ? plural(chain.lag_blocks ?? 0, 'block') : count(undefined)} note={!chain.watermark ? 'no block yet' : (chain.lag_seconds ?? 0) > 0 ? duration((chain.lag_seconds ?? 0) * 1000) : (chain.lag_blocks ?? 0) > 0 ? 'under a second' : 'at the head'} tone={(chain.lag_seconds ?? 0) > 60 ? 'warn' : undefined} />
+        <Figure label="Lag" value={chain.watermark ? <>{brief(chain.lag_blocks ?? 0)}<small> {chain.lag_blocks === 1 ? 'block' : 'blocks'}</small></> : count(undefined)} note={!chain.watermark ? 'no block yet' : (chain.lag_seconds ?? 0) > 0 ? duration((chain.lag_seconds ?? 0) * 1000) : (chain.lag_blocks ?? 0) > 0 ? 'under a second' : 'at the head'} tone={(chain.lag_seconds ?? 0) > 60 ? 'warn' : undefined} />
         <Figure label="Blocks" value={<>{perSecond(speed)}<small>/s</small></>} note={`last ${RATE_SECONDS} s`} />
         <Figure label="Entries" value={<>{perSecond(perSecondEntries)}<small>/s</small></>} note={entries.length > 0 ? `last ${plural(entries.length, 'block')}` : 'no block yet'} />
         <Figure label="Gaps" value={count(chain.gaps)} note="open" tone={(chain.gaps ?? 0) > 0 ? 'warn' : undefined} href={to(['incidents'], { tab: 'gaps', chain: chain.name })} />
         <Figure label="Incidents" value={count(chain.incidents)} note="open" tone={(chain.incidents ?? 0) > 0 ? 'bad' : undefined} href={to(['incidents'], { chain: chain.name })} />
-        <Figure label="Dead letters" value={count(letters)} note="waiting" tone={letters > 0 ? 'warn' : undefined} href={to(['dead-letters'], { chain: chain.name })} />
+        <Figure label="Dead letters" value={brief(letters)} note="waiting" tone={letters > 0 ? 'warn' : undefined} href={to(['dead-letters'], { chain: chain.name })} />
       </dl>
       {entries.length > 0 && <BlockStrip blocks={entries} chain={chain.name} />}
       <div class="chain-charts">
@@ -80,6 +80,7 @@ function needs(status: Status): Need[] {
     if ((c.incidents ?? 0) > 0) found.push({ tone: 'bad', icon: 'incidents', text: plural(c.incidents ?? 0, 'open incident'), why: `${c.name}: the ledger and the chain differ`, href: to(['incidents'], { chain: c.name }) });
     if ((c.gaps ?? 0) > 0) found.push({ tone: 'warn', icon: 'incidents', text: plural(c.gaps ?? 0, 'open gap'), why: `${c.name}: blocks are missing or not proven`, href: to(['incidents'], { tab: 'gaps', chain: c.name }) });
     if (c.paused) found.push({ tone: 'warn', icon: 'pause', text: 'Paused', why: `${c.name}: nothing is applied until it is resumed`, href: to(['chains', c.name]) });
+    if (waitsForKafka(c) && c.kafka) found.push({ tone: 'warn', icon: 'pipeline', text: `Export to Kafka ${c.kafka.state}`, why: `${c.name}: ${c.kafka.reason}`, href: to(['pipeline', c.name]) });
     if (letterCount(c) > 0) found.push({ tone: 'warn', icon: 'letters', text: plural(letterCount(c), 'dead letter'), why: `${c.name}: messages that could not be handled`, href: to(['dead-letters'], { chain: c.name }) });
   }
   return found;
@@ -89,7 +90,9 @@ function Attention({ status }: { status: Status }) {
   const found = needs(status);
   return (
     <Panel title="Needs a person" hint={found.length > 0 ? plural(found.length, 'thing') : undefined} flush>
-      {found.length === 0 ? <Empty title="Nothing needs a person.">{status.chains.some((c) => c.watermark) && 'Every block is there, proven, and what was compared is equal.'}</Empty> : (
+      {found.length === 0 ? (
+        <p class="all-well"><Icon name="check" /><b>Nothing needs a person.</b> {status.chains.some((c) => c.watermark) && <span class="muted">No gap, no incident, no dead letter.</span>}</p>
+      ) : (
         <ul class="needs">
           {found.map((n) => (
             <li key={n.text + n.why}><a href={n.href}><span class={`need-icon ${n.tone}`}><Icon name={n.icon} /></span><span><b>{n.text}</b><small class="muted">{n.why}</small></span><Icon name="next" /></a></li>
@@ -134,8 +137,9 @@ export function Overview() {
   if (chains.length === 0) return <NoChain title="Overview" />;
   return (
     <Page title="Overview" lead={status && <>{plural(chains.length, 'chain')} · {!chains.every((c) => c.watermark) ? 'not every ledger has begun' : behind === 0 ? 'every ledger is at its head' : `${behind === 1 ? '1 block' : `${brief(behind)} blocks`} behind in all`} · {plural(status.websockets.connections, 'client')} connected</>}>
+      {status && <Attention status={status} />}
       {status && chains.map((c) => <ChainCard key={c.name} chain={c} status={status} samples={history.get(c.name) ?? []} />)}
-      {status && chains[0] && <div class="grid attention"><Newest chain={chains[0].name} /><Attention status={status} /></div>}
+      {chains[0] && <Newest chain={chains[0].name} />}
     </Page>
   );
 }

@@ -3,7 +3,7 @@ import { get } from '../api';
 import { count, plural } from '../format';
 import { useAsked } from '../query';
 import { to } from '../router';
-import { Await, Badge, Empty, Hex, Page, Panel } from '../ui/parts';
+import { Await, Badge, Button, Empty, Hex, Page, Panel } from '../ui/parts';
 import { Amount } from './amount';
 import { finalityTone } from './blocks';
 import { EntriesTable } from './entries';
@@ -13,7 +13,7 @@ export function TransactionPage({ chain, hash }: { chain: string; hash: string }
   const t = asked.data;
   return (
     <Page title="Transaction" lead={<>{chain} {t && <><Badge tone={t.succeeded ? 'good' : 'bad'}>{t.succeeded ? 'succeeded' : 'failed'}</Badge> <Badge tone={finalityTone[t.finality]}>{t.finality}</Badge></>}</>}>
-      <Await asked={asked} rows={8}>
+      {asked.error?.status === 404 ? <Empty icon="search" title="The ledger does not have this transaction.">It may not be in a block yet. <Button kind="ghost" onClick={asked.reload}>Look again</Button></Empty> : <Await asked={asked} rows={8}>
         {(x) => (
           <>
             <Panel label="Transaction">
@@ -34,7 +34,7 @@ export function TransactionPage({ chain, hash }: { chain: string; hash: string }
             </Panel>
           </>
         )}
-      </Await>
+      </Await>}
     </Page>
   );
 }

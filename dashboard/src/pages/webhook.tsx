@@ -135,7 +135,7 @@ export function DeliveryPage({ id, delivery }: { id: string; delivery: string })
   return (
     <Page title="Message" lead={<><a href={to(['webhooks', id])}>Webhook {id}</a>{d && <> · <code>{d.message}</code></>}</>}
       actions={d && d.state !== 'pending' && may('operator') && <Button icon="replay" kind="primary" onClick={() => void again()}>Send again</Button>}>
-      <Await asked={asked} rows={8}>
+      {asked.error?.status === 404 ? <Empty icon="check" title="There is no such message.">Those that were delivered are forgotten after a while. <a href={to(['webhooks', id])}>All messages of the webhook</a></Empty> : <Await asked={asked} rows={8}>
         {(m) => (
           <>
             <Panel label="Message">
@@ -160,7 +160,7 @@ export function DeliveryPage({ id, delivery }: { id: string; delivery: string })
             <Panel title="Body"><pre class="dump" tabIndex={0} role="region" aria-label="The message's body">{JSON.stringify(m.body, null, 2)}</pre></Panel>
           </>
         )}
-      </Await>
+      </Await>}
     </Page>
   );
 }

@@ -92,7 +92,7 @@ export function Webhooks() {
     { head: 'Id', as: 'num', tone: () => 'muted', cell: (w) => w.id },
     { head: 'Receiver', as: 'row', cell: (w) => <><a href={to(['webhooks', w.id])}>{w.url}</a>{w.description && <span class="muted"> {w.description}</span>}</> },
     { head: 'Told of', cell: (w) => <>{w.topic.replace('_', ' ')} <span class="muted">of {w.chain}{w.account && `, ${w.account.slice(0, 10)}…`}{w.asset && `, ${w.asset.slice(0, 12)}`}{w.kind && `, ${words(w.kind)}`}{w.watchlist && <>, <a href={to(['watchlists', w.watchlist])}>watch-list {w.watchlist}</a></>}</span></> },
-    { head: 'State', cell: (w) => <><Badge tone={stateTone[w.state]}>{w.state}</Badge> <span class="muted" title={moment(w.state_since)}>{ago(w.state_since, now)}</span></> },
+    { head: 'State', as: 'words', cell: (w) => <><Badge tone={stateTone[w.state]}>{w.state}</Badge> <span class="muted" title={moment(w.state_since)}>{ago(w.state_since, now)}</span>{w.state !== 'enabled' && w.reason && <><br /><small>{w.reason}</small></>}</> },
     { head: 'Waiting', as: 'num', cell: (w) => count(w.pending) },
     { head: 'Given up', as: 'num', tone: (w) => (w.failed > 0 ? 'bad' : ''), cell: (w) => count(w.failed) },
     { head: 'Gateway', tone: () => 'muted', cell: (w) => w.gateway?.split(':')[0] ?? '–' },

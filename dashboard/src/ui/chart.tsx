@@ -10,6 +10,7 @@ export interface Series { name: string; tone: 'a' | 'b' | 'c'; points: readonly 
 const LEFT = 46;
 const BOTTOM = 20;
 const TOP = 8;
+const THREE_LABELS = 170; // narrower, those of the time would lie on each other
 
 export function useWidth<T extends Element>() {
   const ref = useRef<T>(null);
@@ -98,7 +99,7 @@ export function TimeChart({ title, series, height = 150, unit = '', fromZero = t
                 <text class="tick" x={LEFT - 8} y={y(v) + 3.5} text-anchor="end">{format(v)}</text>
               </g>
             ))}
-            {(axis === 'time' ? [0, 0.5, 1] : []).map((part) => (
+            {(axis !== 'time' ? [] : inner.width < THREE_LABELS ? [0, 1] : [0, 0.5, 1]).map((part) => (
               <text key={part} class="tick" x={LEFT + inner.width * part} y={height - 4} text-anchor={part === 0 ? 'start' : part === 1 ? 'end' : 'middle'}>
                 {part === 1 ? 'now' : `−${duration((last - from) * (1 - part))}`}
               </text>

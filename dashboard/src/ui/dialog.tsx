@@ -1,14 +1,17 @@
 // Asking before doing: a modal dialog that the browser keeps the focus in, with what will happen, a reason for the audit log, and a word to
 // type where it can't be undone.
 import type { ComponentChildren } from 'preact';
-import { useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
 
 import type { Problem } from '../api';
 import { asProblem } from '../query';
+import { place } from '../router';
 import { Button } from './parts';
 
-export function Dialog({ title, onClose, children, wide = false }: { title: string; onClose: () => void; children: ComponentChildren; wide?: boolean }) {
+/** keep: nothing but its own buttons closes it, for what cannot be shown again. */
+export function Dialog({ title, onClose, children, wide = false, keep = false }: { title: string; onClose: () => void; children: ComponentChildren; wide?: boolean; keep?: boolean }) {
   const dialog = useRef<HTMLDialogElement>(null);
+  const pressed = useRef<EventTarget | null>(null);
   const id = useId();
   // At once, not after painting: what is typed next belongs to the dialog.
   useLayoutEffect(() => {
@@ -20,9 +23,14 @@ export function Dialog({ title, onClose, children, wide = false }: { title: stri
       if (before instanceof HTMLElement && before.isConnected) before.focus();
     };
   }, []);
+  // What it asks about is no longer what is behind it: the back button closes it.
+  useEffect(() => place.watch(() => { if (!keep) onClose(); }), []);
+  // Pressed and let go outside: who selects text and lets go beside the dialog has not left it.
+  const outside = (event: MouseEvent): boolean => event.target === dialog.current && pressed.current === dialog.current;
   return (
-    <dialog ref={dialog} class={wide ? 'wide' : ''} aria-labelledby={id} onCancel={(event) => { event.preventDefault(); onClose(); }}
-      onClick={(event) => { if (event.target === dialog.current) onClose(); }}>
+    <dialog ref={dialog} class={wide ? 'wide' : ''} aria-labelledby={id} onCancel={(event) => { event.preventDefault(); if (!keep) onClose(); }}
+      onClose={() => { if (keep && dialog.current?.isConnected) dialog.current.showModal(); /* browsers obey the second Escape in any case */ }}
+      onPointerDown={(event) => { pressed.current = event.target; }} onClick={(event) => { if (!keep && outside(event)) onClose(); }}>
       <div class="dialog-body">
         <h2 id={id}>{title}</h2>
         {children}

@@ -10,6 +10,8 @@ import { Dialog } from './dialog';
 import { Icon } from './icon';
 import { pages } from './pages';
 
+const HITS_MAX = 24;
+
 interface Hit { icon: string; text: string; note: string; open: () => void | Promise<void> }
 
 async function openHash(chain: string, hash: string): Promise<void> {
@@ -39,7 +41,7 @@ function hits(text: string, chains: readonly string[], may: (role: 'admin') => b
       found.push({ icon: page.icon, text: page.title, note: 'page', open: () => go(to(page.segment ? [page.segment] : [])) });
     }
   }
-  return found.slice(0, 12);
+  return found.slice(0, HITS_MAX);
 }
 
 export function Palette({ onClose }: { onClose: () => void }) {
@@ -53,6 +55,8 @@ export function Palette({ onClose }: { onClose: () => void }) {
   const found = useMemo(() => hits(text, chains, may), [text, chains, role]);
   useLayoutEffect(() => input.current?.focus(), []);
   useEffect(() => setAt(0), [text]);
+  const list = useRef<HTMLUListElement>(null);
+  useEffect(() => list.current?.children[at]?.scrollIntoView({ block: 'nearest' }), [at, found]);
   const open = (hit: Hit | undefined): void => {
     if (!hit) return;
     onClose();
@@ -75,7 +79,7 @@ export function Palette({ onClose }: { onClose: () => void }) {
       <input ref={input} class="palette-input" role="combobox" aria-expanded="true" aria-controls="found" aria-activedescendant={found[at] ? `found-${at}` : undefined}
         aria-label="Height, hash, address or page" placeholder="Height, hash, address or page" value={text} onInput={(e) => setText(e.currentTarget.value)} onKeyDown={onKey}
         spellcheck={false} autocomplete="off" />
-      <ul class="palette" id="found" role="listbox" aria-label="Found">
+      <ul ref={list} class="palette" id="found" role="listbox" aria-label="Found">
         {found.map((hit, i) => (
           <li key={hit.text + hit.note} id={`found-${i}`} role="option" aria-selected={i === at} onPointerMove={() => setAt(i)} onClick={() => open(hit)}>
             <Icon name={hit.icon} /><span>{hit.text}</span><small>{hit.note}</small>

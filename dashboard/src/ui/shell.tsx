@@ -1,6 +1,6 @@
 // The frame around every page: where one can go, how fresh what is shown is, who is signed in; and the keys that work everywhere.
 import type { ComponentChildren } from 'preact';
-import { useEffect, useLayoutEffect, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 
 import { count, duration } from '../format';
 import { chainHealth } from '../health';
@@ -24,6 +24,9 @@ function current(segments: readonly string[]): string {
   return segments[2] === 'accounts' || segments[2] === 'assets' ? 'accounts' : segments[2] ? 'blocks' : 'chain';
 }
 
+/** In whole seconds: less is of no use to anybody. */
+const age = (ms: number): string => duration(Math.max(1, Math.round(ms / 1000)) * 1000).replace('.0 s', ' s');
+
 function StaleBanner() {
   const { error, at, retryAt } = useStore(live);
   const now = useNow(500);
@@ -32,7 +35,7 @@ function StaleBanner() {
     <div class="stale" role="alert">
       <Icon name="alert" />
       <span>
-        <b>Not up to date: what you see is {duration(now - at)} old.</b> {error.detail}
+        <b>Not up to date: what you see is {age(now - at)} old.</b> {error.detail}
       </span>
       <span class="muted">{retryAt > now ? `Trying again in ${Math.ceil((retryAt - now) / 1000)} s` : 'Trying again…'}</span>
       <Button kind="ghost" onClick={retryNow}>Try now</Button>
@@ -88,6 +91,31 @@ function useKeys(open: (what: 'palette' | 'help') => void): void {
   }, []);
 }
 
+/** The pages on a small screen: the focus goes there, and back when it is closed by Escape; a press beside it closes it, too. */
+function useMenu(open: boolean, close: () => void) {
+  const side = useRef<HTMLElement>(null);
+  useEffect(() => {
+    if (!open) return undefined;
+    const opener = document.activeElement;
+    side.current?.querySelector<HTMLElement>('nav a')?.focus();
+    const onKey = (event: KeyboardEvent): void => {
+      if (event.key !== 'Escape') return;
+      close();
+      if (opener instanceof HTMLElement) opener.focus();
+    };
+    const onPress = (event: PointerEvent): void => {
+      if (event.target instanceof Element && !event.target.closest('.side, .menu')) close();
+    };
+    addEventListener('keydown', onKey);
+    addEventListener('pointerdown', onPress);
+    return () => {
+      removeEventListener('keydown', onKey);
+      removeEventListener('pointerdown', onPress);
+    };
+  }, [open]);
+  return side;
+}
+
 export function Shell({ children }: { children: ComponentChildren }) {
   const where = useStore(place);
   const { status } = useStore(live);
@@ -96,6 +124,7 @@ export function Shell({ children }: { children: ComponentChildren }) {
   const [open, setOpen] = useState<'palette' | 'help' | 'menu' | ''>('');
   useKeys(setOpen);
   useEffect(() => setOpen((what) => (what === 'menu' ? '' : what)), [where]);
+  const menu = useMenu(open === 'menu', () => setOpen(''));
   const chains = status?.chains ?? [];
   const trouble = chains.reduce((n, c) => n + (c.gaps ?? 0) + (c.incidents ?? 0), 0);
   const letters = chains.reduce((n, c) => n + Object.values(c.dead_letters ?? {}).reduce((a, b) => a + b, 0), 0);
@@ -104,7 +133,7 @@ export function Shell({ children }: { children: ComponentChildren }) {
   return (
     <div class={open === 'menu' ? 'shell menu-open' : 'shell'}>
       <a class="skip" href="#main" onClick={(event) => { event.preventDefault(); document.querySelector<HTMLElement>('main h1')?.focus(); }}>Skip to content</a>
-      <aside class="side">
+      <aside class="side" ref={menu}>
         <a class="brand" href={to()} aria-label="weir, overview">
           <svg viewBox="0 0 32 32" width="28" height="28" aria-hidden="true"><rect width="32" height="32" rx="8" /><path d="M7 9v12M13 9v12M19 13v8M25 16v5" /><path class="water" d="M5 26h22" /></svg>
           <span>weir</span>
@@ -127,7 +156,7 @@ export function Shell({ children }: { children: ComponentChildren }) {
                 {chains.map((c) => (
                   <li key={c.name}>
                     <a href={to(['chains', c.name])} aria-current={where.segments[1] === c.name && where.segments.length === 2 && where.segments[0] === 'chains' ? 'page' : undefined}>
-                      {status && <Dot tone={chainHealth(c, status).tone} />}<span>{c.name}</span>
+                      {status && <Dot tone={chainHealth(c, status).tone} />}<span>{c.name}</span>{status && <span class="sr">, {chainHealth(c, status).word}</span>}
                     </a>
                   </li>
                 ))}
@@ -170,7 +199,7 @@ function Freshness() {
   const late = error || now - at > 5000;
   return (
     <span class={`fresh ${late || down ? 'bad' : 'good'}`} title={down ? `${down} does not answer the gateway` : 'Asked once a second'}>
-      <span class="pulse" aria-hidden="true" />{down ? `${down} away` : late ? `${duration(now - at)} old` : 'Live'}
+      <span class="pulse" aria-hidden="true" />{down ? `${down} away` : late ? `${age(now - at)} old` : 'Live'}
     </span>
   );
 }

@@ -1,4 +1,4 @@
-/* core.c - stopping, other sources of bytes and time, and refusing what a transport does not have. */
+/* core.c - stopping, other sources of bytes and time, and refusing what makes no sense or a transport does not have. */
 #include "bus/core/transport.h"
 
 void bus_set_io(struct bus *bus, const struct bus_io *io)
@@ -15,6 +15,11 @@ void bus_set_stop(struct bus *bus, bool (*stopping)(void *), void *arg)
 bool bus_canceled(const struct bus *bus)
 {
 	return bus->stopping && bus->stopping(bus->stopping_arg);
+}
+
+int bus_refuse_nothing(struct error *err)
+{
+	return error_set(err, WEIR_INVALID, "a read of at most 0 messages: nothing was read, ask for 1 or more");
 }
 
 int bus_refuse(const struct bus *bus, const char *operation, struct error *err)

@@ -63,6 +63,8 @@ struct bus_io {
 void bus_set_io(struct bus *, const struct bus_io *);
 
 bool bus_canceled(const struct bus *);
+/* WEIR_INVALID, for a read of at most 0 messages: to Redis that means all there are. */
+int bus_refuse_nothing(struct error *);
 
 void bus_anchor(const char *chain, char ret[KEY_MAX]);
 void bus_stream(const char *chain, const char *topic, int klass, char ret[KEY_MAX]);

@@ -64,6 +64,9 @@ struct bus_transport {
 			     size_t n, const char *who, uint64_t *ret_n, struct error *);
 	int (*letter_purge)(struct bus *, const char *chain, const char *subscription, const struct dead_letter_filter *, const char *const *ids,
 			    size_t n, const char *who, const char *why, uint64_t *ret_n, struct error *);
+	int (*letter_edit)(struct bus *, const char *chain, const char *subscription, const char *id, const struct dead_letter_edit *, char *ret_sha256,
+			   struct error *);
+	int (*letter_skip)(struct bus *, const char *chain, const char *subscription, const char *id, const char *who, const char *why, struct error *);
 };
 
 /* WEIR_UNSUPPORTED, for what only a Redis does. */

@@ -93,7 +93,8 @@ static bool key_waits(const struct bus_subscription *s, const struct bus_message
 
 /* -- one message ----------------------------------------------------------------------------------------------------------------- */
 
-/* In probation: notes the message first, and parks the one over which instances ended. */
+/* In probation: notes the message first, and parks the one over which instances ended. What the handler is through with is under way no more: another
+ * subscription may end the process next. */
 static int call(struct bus_subscription *s, struct attempt *a, enum verdict *ret, struct error *err)
 {
 	char what[BUS_WHAT_MAX] = "";
@@ -108,6 +109,8 @@ static int call(struct bus_subscription *s, struct attempt *a, enum verdict *ret
 	if (r != 0)
 		return r;
 	*ret = poison ? VERDICT_PARK : deliver(s, a);
+	if (careful && !poison)
+		(void)bus_owner_note(s->owner, NULL, NULL); /* else the next one takes its place */
 	if (poison)
 		error_set(&a->why, WEIR_CRASH, "instances ended %d times while they handled it", crashes);
 	return 0;

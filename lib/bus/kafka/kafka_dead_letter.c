@@ -1,7 +1,7 @@
 /* kafka_dead_letter.c - the operators' side of dead letters over Kafka: all tables of a subscription, read to their ends, and marks put there. */
 #include "bus/kafka/kafka_dead_letter.h"
 
-#include "bus/kafka/kafka_table.h"
+#include "bus/kafka/kafka_letters.h"
 #include "bus/message/letter.h"
 #include "bus/retry.h"
 
@@ -73,6 +73,21 @@ static int load_tables(struct kafka *k, const char *chain, const char *subscript
 	return r;
 }
 
+int kafka_dead_find(struct kafka *k, const char *chain, const char *subscription, const char *id, struct kafka_table **ret,
+		    const struct kafka_row **ret_row, struct error *err)
+{
+	struct tables tables;
+	int r = load_tables(k, chain, subscription, &tables, err);
+	*ret_row = NULL;
+	for (size_t i = 0; r == 0 && i < tables.count && !*ret_row; i++) {
+		*ret = tables.at[i];
+		*ret_row = kafka_letter_row(*ret, id);
+	}
+	if (r == 0)
+		free(tables.at);
+	return r == 0 && !*ret_row ? error_set(err, WEIR_NOT_FOUND, "subscription %s of chain %s has no dead letter %s", subscription, chain, id) : r;
+}
+
 /* -- letters ------------------------------------------------------------------------------------------------------------------------------ */
 
 struct letter {
@@ -120,7 +135,10 @@ static struct letter *collect(const struct tables *tables, size_t *ret_n)
 	size_t n = 0, capacity = 0;
 	for (size_t i = 0; i < tables->count; i++) {
 		struct kafka_table *t = tables->at[i];
-		for (size_t at = kafka_table_at(t, "l/"); at < t->count && strncmp(t->rows[at].key, "l/", 2) == 0; at++) {
+		for (size_t at = kafka_table_at(t, "k/");
+		     at < t->count && (strncmp(t->rows[at].key, "k/", 2) == 0 || strncmp(t->rows[at].key, "l/", 2) == 0); at++) {
+			if (kafka_letter_row(t, t->rows[at].key + 2) != &t->rows[at])
+				continue; /* it is being skipped */
 			if (n == capacity) {
 				capacity = capacity ? capacity * 2 : 64;
 				all = xrealloc(all, capacity, sizeof *all);
@@ -146,11 +164,9 @@ static int each(struct bus *bus, const char *chain, const char *subscription, co
 	struct letter *all = collect(&tables, &n);
 	bool more = true;
 	for (size_t i = 0; i < n && more; i++) {
-		char key[ROW_KEY_MAX];
 		if (cursor && strcmp(all[i].id, cursor) <= 0)
 			continue;
-		snprintf(key, sizeof key, "l/%s", all[i].id);
-		all[i].whole = read_letter(all[i].table, kafka_table_find(all[i].table, key));
+		all[i].whole = read_letter(all[i].table, kafka_letter_row(all[i].table, all[i].id));
 		if (all[i].whole && fits(all[i].whole, f))
 			more = fn(&all[i], arg);
 		if (all[i].whole)
@@ -290,14 +306,15 @@ static bool choose(struct letter *l, void *arg)
 static int mark(const struct act *a, const struct chosen *c, struct error *err)
 {
 	char key[ROW_KEY_MAX];
-	snprintf(key, sizeof key, "r/%s", c->id);
+	const struct kafka_row *row = kafka_letter_row(c->table, c->id);
+	snprintf(key, sizeof key, "%c/%s", row && row->key[0] == KAFKA_SKIPPED ? 's' : 'r', c->id);
 	return kafka_table_put(c->table, key, (struct bytes){ (const uint8_t *)a->who, strlen(a->who) + 1 }, false, err);
 }
 
 static int purge(const struct chosen *c, struct error *err)
 {
 	char key[ROW_KEY_MAX];
-	static const char kinds[] = "rl";
+	static const char kinds[] = "rslk";
 	int r = 0;
 	for (const char *kind = kinds; *kind && r == 0; kind++) {
 		snprintf(key, sizeof key, "%c/%s", *kind, c->id);

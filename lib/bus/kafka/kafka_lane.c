@@ -1,6 +1,8 @@
 /* kafka_lane.c - a member of a consumer group: joining, partitions that come and go, reading by class, committing. */
 #include "bus/kafka/kafka_lane.h"
 
+#include "bus/kafka/kafka_change.h"
+
 #include "base/clock.h"
 
 #include <inttypes.h>
@@ -322,6 +324,8 @@ int kafka_lane_serve(struct kafka_lane *l, struct error *err)
 				continue;
 			r = kafka_table_poll(part->letters, err);
 			fenced = fenced || !part->letters->epoch_is_ours;
+			if (r == 0 && !fenced)
+				r = kafka_changes_serve(l, part->letters, err);
 		}
 	}
 	if (fenced || l->rejoin)

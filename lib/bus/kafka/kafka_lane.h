@@ -39,6 +39,8 @@ struct kafka_lane {
 	char token[96];
 	int64_t look_ms;      /* when letters are looked at next */
 	struct bus_batch batch;
+	bool (*waits)(void *, const char *letter); /* a letter that is held for another try; NULL: none ever is */
+	void *waits_arg;
 	struct kafka_lane *next;
 };
 

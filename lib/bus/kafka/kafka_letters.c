@@ -43,9 +43,52 @@ static const struct kafka_row *first_of(const struct kafka_table *t, char kind, 
 
 bool kafka_letter_known(const struct kafka_table *t, const char *id)
 {
+	return kafka_letter_row(t, id) != NULL;
+}
+
+const struct kafka_row *kafka_letter_row(const struct kafka_table *t, const char *id)
+{
 	char key[ROW_KEY_MAX];
 	row_key('l', id, key);
-	return kafka_table_find(t, key) != NULL;
+	const struct kafka_row *row = kafka_table_find(t, key);
+	row_key(KAFKA_SKIPPED, id, key);
+	return row ? row : kafka_table_find(t, key);
+}
+
+static bool is_skipped(const struct kafka_table *t, const char *id)
+{
+	const struct kafka_row *row = kafka_letter_row(t, id);
+	return row && row->key[0] == KAFKA_SKIPPED;
+}
+
+bool kafka_letter_by_key(const struct kafka_row *row)
+{
+	Weir__V1__DeadLetter *letter = weir__v1__dead_letter__unpack(NULL, row->value.size, row->value.data);
+	struct bytes key = NOTHING;
+	uint16_t type;
+	char hash[KAFKA_HASH_SIZE + 1] = "";
+	if (letter && frame_peek((struct bytes){ letter->frame.data, letter->frame.len }, &type, &key) && key.size > 0)
+		snprintf(hash, sizeof hash, "%016" PRIx64, hash_of(key));
+	if (letter)
+		weir__v1__dead_letter__free_unpacked(letter, NULL);
+	return strncmp(row->key + 2, hash, KAFKA_HASH_SIZE) == 0;
+}
+
+bool kafka_letter_is_first(const struct kafka_table *t, const char *id)
+{
+	const struct kafka_row *row = first_of(t, 'l', id, KAFKA_HASH_SIZE);
+	return row && strcmp(row->key + 2, id) == 0;
+}
+
+/* A replay that failed again is not marked any more, one that succeeded is no letter. */
+bool kafka_letter_in_hand(const struct kafka_lane *l, const struct kafka_table *t, const char *id)
+{
+	if (!first_of(t, is_skipped(t, id) ? 's' : 'r', id, KAFKA_HASH_SIZE))
+		return false;
+	for (size_t i = 0; i < l->batch.count; i++)
+		if (l->batch.messages[i].replay && strcmp(l->batch.messages[i].letter, id) == 0)
+			return true;
+	return l->waits && l->waits(l->waits_arg, id);
 }
 
 bool kafka_key_parked(const struct kafka_table *t, const struct bus_message *m)
@@ -79,12 +122,31 @@ static int remove_all(struct kafka_table *t, const char *prefix, struct error *e
 	return r;
 }
 
-/* Nothing of its key is tried again by itself. */
-static int stop_replay(struct kafka_table *t, const char *id, bool by_key, struct error *err)
+/* Nothing of its key is tried again by itself. marked: 'r', or 's', which is of this letter alone. */
+static int stop_replay(struct kafka_table *t, char marked, const char *id, bool by_key, struct error *err)
 {
 	char prefix[ROW_KEY_MAX];
-	snprintf(prefix, sizeof prefix, "r/%.*s", by_key ? KAFKA_HASH_SIZE : 47, id);
+	snprintf(prefix, sizeof prefix, "%c/%.*s", marked, by_key && marked == 'r' ? KAFKA_HASH_SIZE : 47, id);
 	return remove_all(t, prefix, err);
+}
+
+/* In this order whoever comes after a crash in between finds a letter in its place, and what was asked. */
+int kafka_letter_skip(struct kafka_table *t, const char *id, struct bytes as, struct error *err)
+{
+	char key[ROW_KEY_MAX];
+	row_key(KAFKA_SKIPPED, id, key);
+	int r = kafka_table_put(t, key, as, true, err);
+	row_key('l', id, key);
+	size_t next = kafka_table_at(t, key) + 1;
+	if (r == 0 && next < t->count && strncmp(t->rows[next].key, key, 2 + KAFKA_HASH_SIZE) == 0) {
+		row_key('r', t->rows[next].key + 2, key);
+		r = kafka_table_put(t, key, (struct bytes){ (const uint8_t *)"next", 4 }, true, err);
+	}
+	row_key('l', id, key);
+	if (r == 0)
+		r = kafka_table_put(t, key, NOTHING, true, err);
+	row_key('r', id, key);
+	return r == 0 && kafka_table_find(t, key) ? kafka_table_put(t, key, NOTHING, true, err) : r;
 }
 
 static int not_ours(const struct bus_message *m, struct error *err)
@@ -101,9 +163,10 @@ int kafka_letter_store(struct kafka_lane *l, const struct bus_message *m, bool b
 	if (!part)
 		return not_ours(m, err);
 	if (!base.data) {
+		const char marked = is_skipped(part->letters, m->letter) ? 's' : 'r';
 		if (kafka_letter_known(part->letters, m->letter)) /* else purged */
 			r = add_failures(part->letters, m->letter, failures, err);
-		return r ? r : stop_replay(part->letters, m->letter, by_key, err);
+		return r ? r : stop_replay(part->letters, marked, m->letter, by_key, err);
 	}
 	kafka_letter_id(m, by_key, id);
 	row_key('l', id, key);
@@ -147,15 +210,19 @@ int kafka_letter_resolve(struct kafka_lane *l, const struct bus_message *m, bool
 	if (!part)
 		return not_ours(m, err);
 	struct kafka_table *t = part->letters;
+	const bool skipped = is_skipped(t, m->letter); /* nobody waits for it */
 	snprintf(key, sizeof key, "a/%s/", m->letter);
 	int r = remove_all(t, key, err);
 	row_key('l', m->letter, key);
 	if (r == 0)
 		r = kafka_table_put(t, key, NOTHING, true, err);
-	row_key('r', m->letter, key);
+	row_key(KAFKA_SKIPPED, m->letter, key); /* also what is left of a skip that was not ended */
 	if (r == 0 && kafka_table_find(t, key))
 		r = kafka_table_put(t, key, NOTHING, true, err);
-	const struct kafka_row *next = by_key && m->frame.key.size > 0 ? first_of(t, 'l', m->letter, KAFKA_HASH_SIZE) : NULL;
+	row_key(skipped ? 's' : 'r', m->letter, key);
+	if (r == 0 && kafka_table_find(t, key))
+		r = kafka_table_put(t, key, NOTHING, true, err);
+	const struct kafka_row *next = by_key && !skipped && m->frame.key.size > 0 ? first_of(t, 'l', m->letter, KAFKA_HASH_SIZE) : NULL;
 	if (r == 0 && next) {
 		row_key('r', next->key + 2, key);
 		r = kafka_table_put(t, key, (struct bytes){ (const uint8_t *)"next", 4 }, true, err);
@@ -198,16 +265,17 @@ static int unreadable(struct kafka_lane *l, int32_t part, const char *id, bool b
 }
 
 /* What the mark at row is for: the first letter of the key. *ret_row NULL: there is none any more. */
-static int take_marked(struct kafka_lane *l, struct kafka_table *t, const char *mark, bool by_key, bool (*in_hand)(void *, const char *), void *arg,
-		       bool *ret_marks_changed, struct error *err)
+static int take_marked(struct kafka_lane *l, struct kafka_table *t, char marked, const char *mark, bool by_key, bool (*in_hand)(void *, const char *),
+		       void *arg, bool *ret_marks_changed, struct error *err)
 {
 	char id[48];
 	snprintf(id, sizeof id, "%s", mark);
-	const struct kafka_row *row = first_of(t, 'l', id, by_key ? KAFKA_HASH_SIZE : strlen(id));
+	const struct kafka_row *row =
+		marked == 's' ? first_of(t, KAFKA_SKIPPED, id, strlen(id)) : first_of(t, 'l', id, by_key ? KAFKA_HASH_SIZE : strlen(id));
 	*ret_marks_changed = false;
 	if (!row) {
 		*ret_marks_changed = true;
-		return stop_replay(t, id, by_key, err);
+		return stop_replay(t, marked, id, by_key, err);
 	}
 	if (in_hand && in_hand(arg, row->key + 2))
 		return 0;
@@ -219,17 +287,18 @@ static int take_marked(struct kafka_lane *l, struct kafka_table *t, const char *
 	return unreadable(l, t->partition, id, by_key, err);
 }
 
-static int take_of_part(struct kafka_lane *l, struct kafka_table *t, size_t max, bool by_key, bool (*in_hand)(void *, const char *), void *arg,
-			struct error *err)
+static int take_of_part(struct kafka_lane *l, struct kafka_table *t, char marked, size_t max, bool by_key, bool (*in_hand)(void *, const char *),
+			void *arg, struct error *err)
 {
 	char last[KAFKA_HASH_SIZE + 1] = "";
 	int r = 0;
-	for (size_t at = kafka_table_at(t, "r/"); r == 0 && at < t->count && strncmp(t->rows[at].key, "r/", 2) == 0 && l->batch.count < max;) {
+	const char prefix[] = { marked, '/', 0 };
+	for (size_t at = kafka_table_at(t, prefix); r == 0 && at < t->count && strncmp(t->rows[at].key, prefix, 2) == 0 && l->batch.count < max;) {
 		const char *mark = t->rows[at].key + 2;
 		bool changed = false;
-		if (!by_key || strncmp(mark, last, KAFKA_HASH_SIZE) != 0) {
+		if (!by_key || marked == 's' || strncmp(mark, last, KAFKA_HASH_SIZE) != 0) {
 			snprintf(last, sizeof last, "%s", mark);
-			r = take_marked(l, t, mark, by_key, in_hand, arg, &changed, err);
+			r = take_marked(l, t, marked, mark, by_key, in_hand, arg, &changed, err);
 		}
 		at += !changed;
 	}
@@ -241,8 +310,11 @@ int kafka_letters_take(struct kafka_lane *l, size_t max, bool by_key, bool (*in_
 	size_t before = l->batch.count;
 	int r = 0;
 	for (int32_t p = 0; p < l->part_count && r == 0; p++)
-		if (l->parts[p].owned)
-			r = take_of_part(l, l->parts[p].letters, max, by_key, in_hand, arg, err);
+		if (l->parts[p].owned) {
+			r = take_of_part(l, l->parts[p].letters, 'r', max, by_key, in_hand, arg, err);
+			if (r == 0)
+				r = take_of_part(l, l->parts[p].letters, 's', max, by_key, in_hand, arg, err);
+		}
 	bus_count(l->kafka->bus, "weir_bus_replayed_total", l->chain, l->topic, l->subscription, l->batch.count - before);
 	return r;
 }

@@ -1,8 +1,9 @@
 /* kafka_letters.h - private to lib/bus: the rows of a letters table (kafka_table.h), and dead letters in and out of them.
  *
  *	l/<id>            the letter without its failures, packed
+ *	k/<id>            the same of one that was skipped: out of its key's order
  *	a/<id>/<number>   a failure, packed: a letter is its base with its failures behind it
- *	r/<id>            to be tried again, who said so
+ *	r/<id>            to be tried again, who said so; s/<id>: the same of one that was skipped
  *
  * An id is <hash of the key>.<class>.<partition>.<offset>: the letters of a key stand together in the order in which they are tried, and
  * parking a message twice is once. Without a key (and in shared lanes, which keep no order) the hash is of the message's place.
@@ -14,8 +15,16 @@
 
 #define KAFKA_HASH_SIZE 16 /* of an id's beginning that letters of one key share */
 
+#define KAFKA_SKIPPED 'k' /* the first letter of such a row's key */
+
 void kafka_letter_id(const struct bus_message *, bool by_key, char ret[48]);
 bool kafka_letter_known(const struct kafka_table *, const char *id);
+const struct kafka_row *kafka_letter_row(const struct kafka_table *, const char *id); /* NULL: there is none */
+bool kafka_letter_by_key(const struct kafka_row *); /* others may wait behind it */
+bool kafka_letter_is_first(const struct kafka_table *, const char *id); /* of its key */
+bool kafka_letter_in_hand(const struct kafka_lane *, const struct kafka_table *, const char *id); /* given to a handler, and not settled */
+/* Takes it out of its key's order, as the row `as`; the next one is to be tried. */
+int kafka_letter_skip(struct kafka_table *, const char *id, struct bytes as, struct error *);
 bool kafka_key_parked(const struct kafka_table *, const struct bus_message *);
 /* Parks a message (it is on its way when this returns), or says that a replayed one failed again (m->letter), which ends its key's replay. history: failures before, packed. */
 int kafka_letter_park(struct kafka_lane *, const struct bus_message *, bool by_key, struct bytes history, const struct error *why, struct error *);

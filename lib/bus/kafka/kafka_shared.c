@@ -135,11 +135,22 @@ static void forget(struct kafka_shared *k)
 	bus_batch_reset(&k->w->batch);
 }
 
+static bool waits(void *arg, const char *letter)
+{
+	const struct kafka_shared *k = arg;
+	for (size_t i = 0; i < k->w->held_count; i++)
+		if (strcmp(k->w->held[i].letter, letter) == 0)
+			return true;
+	return false;
+}
+
 void kafka_shared_open(struct bus_worker *w)
 {
 	struct kafka_shared *k = xmalloc(sizeof *k);
 	k->w = w;
 	k->lane = kafka_lane_open(&w->tally, 0);
+	k->lane->waits = waits;
+	k->lane->waits_arg = k;
 	k->emits = xmalloc(sizeof *k->emits);
 	w->own = k;
 }
@@ -186,15 +197,6 @@ static void take_due(struct kafka_shared *k, size_t max)
 		if (kept)
 			hand_out(k, &kept->message, h->attempts);
 	}
-}
-
-static bool waits(void *arg, const char *letter)
-{
-	const struct kafka_shared *k = arg;
-	for (size_t i = 0; i < k->w->held_count; i++)
-		if (strcmp(k->w->held[i].letter, letter) == 0)
-			return true;
-	return false;
 }
 
 /* What no handler gets: parked already, or undecodable. */

@@ -2,6 +2,7 @@
 #include "bus/kafka/kafka_transport.h"
 
 #include "bus/core/transport.h"
+#include "bus/kafka/kafka_change.h"
 #include "bus/kafka/kafka_dead_letter.h"
 #include "bus/kafka/kafka_ordered.h"
 #include "bus/kafka/kafka_publish.h"
@@ -155,6 +156,8 @@ static const struct bus_transport transport = {
 	.letter_counts = kafka_dead_counts,
 	.letter_replay = kafka_dead_replay,
 	.letter_purge = kafka_dead_purge,
+	.letter_edit = kafka_dead_edit,
+	.letter_skip = kafka_dead_skip,
 };
 
 int bus_kafka_open(struct bus *bus, struct error *err)

@@ -784,6 +784,8 @@ int bus_owner_read(struct bus_owner *o, size_t max, int64_t timeout_ms, struct b
 	bus_batch_reset(&o->batch);
 	*ret = NULL;
 	*ret_n = 0;
+	if (max == 0)
+		return bus_refuse_nothing(err);
 	if (o->transport)
 		return o->transport->owner_read(o->own, max, timeout_ms, ret, ret_n, err);
 	if (!o->owning)

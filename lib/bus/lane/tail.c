@@ -165,6 +165,8 @@ int bus_tail_read(struct bus_tail *t, size_t max, int64_t timeout_ms, struct bus
 	*ret = NULL;
 	*ret_n = 0;
 	*ret_first = 0;
+	if (max == 0)
+		return bus_refuse_nothing(err);
 	for (;;) {
 		if (bus_canceled(t->bus))
 			return error_set(err, WEIR_CANCELED, "stopping");

@@ -23,6 +23,7 @@
 #define DEAD_IDLE_MS 1000
 #define SWEEP_EVERY_MS 2000
 #define KEEP_EVERY_MS 8000
+#define ASK_AGAIN_MS 100 /* when Redis did not say what a held message is */
 #define SUSPECT_CLAIMS 2
 #define CRASH_CLAIMS 3
 
@@ -222,8 +223,9 @@ static int take_due(struct bus_worker *w, size_t max, bool *ret_alone, struct er
 	r = bus_run_many(w->bus, commands, n, replies, err);
 	for (size_t i = n; i > 0; i--) { /* backwards: removing moves the last one */
 		struct held *h = &w->held[which[i - 1]];
-		redisReply *reply = r == 0 ? replies[i - 1] : NULL;
-		if (reply && reply->type == REDIS_REPLY_ARRAY && reply->elements == 1) {
+		redisReply *reply = replies[i - 1];
+		bool told = r == 0 && reply->type == REDIS_REPLY_ARRAY; /* else it was busy, say: the message is still ours */
+		if (told && reply->elements == 1) {
 			size_t before = w->batch.count;
 			if (!*h->letter)
 				r = add_entry(w, reply->element[0], h->klass, h->attempts, err);
@@ -233,7 +235,9 @@ static int take_due(struct bus_worker *w, size_t max, bool *ret_alone, struct er
 			if (h->in_hand)
 				w->batch.messages[before].attempts = h->attempts;
 		}
-		if (r == 0 && !h->in_hand)
+		if (!told)
+			h->due_ms = clock_mono_ms() + ASK_AGAIN_MS;
+		else if (r == 0 && !h->in_hand)
 			bus_worker_unhold(w, h); /* Redis lost it */
 		if (reply)
 			bus_batch_keep(&w->batch, reply);
@@ -520,6 +524,8 @@ int bus_worker_read(struct bus_worker *w, size_t max, int64_t timeout_ms, struct
 	int64_t deadline = clock_mono_ms() + timeout_ms;
 	*ret = NULL;
 	*ret_n = 0;
+	if (max == 0)
+		return bus_refuse_nothing(err);
 	if (w->bus->transport)
 		return w->bus->transport->worker_read(w, max, timeout_ms, ret, ret_n, err);
 	bus_tally_tell(&w->tally);

@@ -1,5 +1,6 @@
 /* dead_letter_edit.c - giving a dead letter another body, and letting those behind a head go on without it. */
 #include "bus/letter/letters.h"
+#include "bus/core/transport.h"
 
 #include "base/clock.h"
 #include "wire/digest.h"
@@ -59,7 +60,7 @@ static void add_piece(struct bus_args *a, const struct buf *piece)
 	bus_args_add_bytes(a, (struct bytes){ piece->data, piece->size });
 }
 
-static int answer_of(long long answer, const char *id, struct error *err)
+int dead_letter_edit_answer(long long answer, const char *id, struct error *err)
 {
 	static const struct {
 		int code;
@@ -89,33 +90,76 @@ static int commit(struct bus *bus, const char *chain, const char *subscription, 
 	bus_args_free(&a);
 	if (r != 0)
 		return r;
-	r = answer_of(reply->integer, id, err);
+	r = dead_letter_edit_answer(reply->integer, id, err);
 	freeReplyObject(reply);
+	return r;
+}
+
+/* The frame with the new body, appended to ret, if the edit is allowed. */
+static int edited_frame(const char *id, struct bytes old, const struct dead_letter_edit *e, char before[SHA256_TEXT], struct buf *ret,
+			struct error *err)
+{
+	struct frame frame;
+	sha256_text(old.data, old.size, before);
+	if (e->expect_sha256 && strcmp(e->expect_sha256, before) != 0)
+		return error_set(err, WEIR_CONFLICT, "dead letter %s has another frame (sha256 %s) than the one you looked at", id, before);
+	if (frame_read(old, &frame, err) != 0)
+		return error_prefix(err, "dead letter %s has no header that a body could go with", id);
+	int r = e->body.size > FRAME_BODY_MAX ? error_set(err, WEIR_LIMIT, "the body is larger than %u MiB", FRAME_BODY_MAX >> 20)
+		: e->check                    ? e->check(frame.type, frame.schema_version, e->body, e->arg, err)
+					      : 0;
+	frame.body = e->body;
+	if (r == 0)
+		frame_write(&frame, ret);
 	return r;
 }
 
 static int edit(struct bus *bus, const char *chain, const char *subscription, const char *id, const redisReply *letter, struct bytes old,
 		const struct dead_letter_edit *e, char *ret_sha256, struct error *err)
 {
-	struct frame frame;
 	struct buf new = BUF_INIT(2ul * FRAME_BODY_MAX);
 	struct pieces p = { BUF_INIT(4ul * FRAME_BODY_MAX), BUF_INIT(4ul * FRAME_BODY_MAX), BUF_INIT(8192), "", "" };
-	sha256_text(old.data, old.size, p.before);
-	if (e->expect_sha256 && strcmp(e->expect_sha256, p.before) != 0)
-		return error_set(err, WEIR_CONFLICT, "dead letter %s has another frame (sha256 %s) than the one you looked at", id, p.before);
-	if (frame_read(old, &frame, err) != 0)
-		return error_prefix(err, "dead letter %s has no header that a body could go with", id);
-	int r = e->body.size > FRAME_BODY_MAX ? error_set(err, WEIR_LIMIT, "the body is larger than %u MiB", FRAME_BODY_MAX >> 20)
-		: e->check                    ? e->check(frame.type, frame.schema_version, e->body, e->arg, err)
-					      : 0;
-	if (r != 0)
-		return r;
-	frame.body = e->body;
-	frame_write(&frame, &new);
-	make_pieces(old, (struct bytes){ new.data, new.size }, e, &p);
-	r = commit(bus, chain, subscription, id, letter, e, &p, err);
+	int r = edited_frame(id, old, e, p.before, &new, err);
+	if (r == 0) {
+		make_pieces(old, (struct bytes){ new.data, new.size }, e, &p);
+		r = commit(bus, chain, subscription, id, letter, e, &p, err);
+	}
 	if (r == 0 && ret_sha256)
 		memcpy(ret_sha256, p.after, sizeof p.after);
+	buf_free(&new);
+	buf_free(&p.frame);
+	buf_free(&p.original);
+	buf_free(&p.edit);
+	return r;
+}
+
+/* The letter as it is, with its frame changed and the pieces of the edit behind it. */
+static void add_edited(Weir__V1__DeadLetter *letter, const struct buf *new, const struct pieces *p, struct buf *ret)
+{
+	ProtobufCBinaryData old = letter->frame;
+	letter->frame = data_of((struct bytes){ new->data, new->size });
+	pack(letter, ret);
+	if (letter->original_frame.len == 0)
+		buf_add(ret, p->original.data, p->original.size);
+	buf_add(ret, p->edit.data, p->edit.size);
+	letter->frame = old;
+}
+
+int dead_letter_edited(const char *id, struct bytes packed, const struct dead_letter_edit *e, struct buf *ret, char *ret_after, struct error *err)
+{
+	struct buf new = BUF_INIT(2ul * FRAME_BODY_MAX);
+	struct pieces p = { BUF_INIT(4ul * FRAME_BODY_MAX), BUF_INIT(4ul * FRAME_BODY_MAX), BUF_INIT(8192), "", "" };
+	Weir__V1__DeadLetter *letter = weir__v1__dead_letter__unpack(NULL, packed.size, packed.data);
+	if (!letter)
+		return error_set(err, WEIR_INTERNAL, "dead letter %s is none", id);
+	const struct bytes old = { letter->frame.data, letter->frame.len };
+	int r = edited_frame(id, old, e, p.before, &new, err);
+	if (r == 0) {
+		make_pieces(old, (struct bytes){ new.data, new.size }, e, &p);
+		add_edited(letter, &new, &p, ret);
+		memcpy(ret_after, p.after, sizeof p.after);
+	}
+	weir__v1__dead_letter__free_unpacked(letter, NULL);
 	buf_free(&new);
 	buf_free(&p.frame);
 	buf_free(&p.original);
@@ -127,6 +171,8 @@ int dead_letter_edit(struct bus *bus, const char *chain, const char *subscriptio
 		     struct error *err)
 {
 	redisReply *letter;
+	if (bus->transport)
+		return bus->transport->letter_edit(bus, chain, subscription, id, e, ret_sha256, err);
 	int r = dead_letter_read(bus, chain, subscription, id, &letter, err);
 	if (r != 0)
 		return r;
@@ -142,8 +188,7 @@ int dead_letter_edit(struct bus *bus, const char *chain, const char *subscriptio
 	return r;
 }
 
-int dead_letter_skip(struct bus *bus, const char *chain, const char *subscription, const char *id, const char *who, const char *why,
-		     struct error *err)
+int dead_letter_skip_answer(long long answer, const char *subscription, const char *id, struct error *err)
 {
 	static const struct {
 		int code;
@@ -152,11 +197,19 @@ int dead_letter_skip(struct bus *bus, const char *chain, const char *subscriptio
 		     { WEIR_CONFLICT, "it is not the first of its key: skip that one" },
 		     { WEIR_CONFLICT, "it is being tried now: ask again when that has ended" },
 		     { WEIR_UNSUPPORTED, "no message waits for it: there is nothing to skip" } };
+	return answer == 1 ? 0 : error_set(err, rows[-answer].code, "subscription %s, dead letter %s: %s", subscription, id, rows[-answer].words);
+}
+
+int dead_letter_skip(struct bus *bus, const char *chain, const char *subscription, const char *id, const char *who, const char *why,
+		     struct error *err)
+{
 	struct bus_args a = { 0 };
 	redisReply *reply;
 	int r = dead_letter_check_why(subscription, "skip", why, err);
 	if (r != 0)
 		return r;
+	if (bus->transport)
+		return bus->transport->letter_skip(bus, chain, subscription, id, who, why, err);
 	if (!dead_letter_is_id(id))
 		return error_set(err, WEIR_INVALID, "not a dead letter's id");
 	dead_letter_call(&a, "skip_letter", chain, subscription);
@@ -167,8 +220,7 @@ int dead_letter_skip(struct bus *bus, const char *chain, const char *subscriptio
 	bus_args_free(&a);
 	if (r != 0)
 		return r;
-	if (reply->integer != 1)
-		r = error_set(err, rows[-reply->integer].code, "subscription %s, dead letter %s: %s", subscription, id, rows[-reply->integer].words);
+	r = dead_letter_skip_answer(reply->integer, subscription, id, err);
 	freeReplyObject(reply);
 	return r;
 }

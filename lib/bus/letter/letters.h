@@ -12,6 +12,11 @@ static inline struct bytes dead_letter_part(const redisReply *letter, int part)
 {
 	return (struct bytes){ (const uint8_t *)letter->element[part]->str, letter->element[part]->len };
 }
+/* What the scripts' answers mean: 0, or an error with words. */
+int dead_letter_edit_answer(long long answer, const char *id, struct error *);
+int dead_letter_skip_answer(long long answer, const char *subscription, const char *id, struct error *);
+/* A letter in one piece, edited: appended to ret when the edit is allowed. ret_after: its frame's digest, 65 bytes. */
+int dead_letter_edited(const char *id, struct bytes packed, const struct dead_letter_edit *, struct buf *ret, char *ret_after, struct error *);
 bool dead_letter_is_id(const char *);
 int dead_letter_check_why(const char *subscription, const char *action, const char *why, struct error *); /* WEIR_INVALID: none given */
 void dead_letter_call(struct bus_args *, const char *function, const char *chain, const char *subscription);

@@ -1,6 +1,6 @@
 -- memory.lua - as much of Redis as the bus uses, in memory: the store of "memory://name", and of the simulator (tests/support/sim_redis.c).
 --
--- Runs the bus' own functions (weir.lua) as they are. Deterministic: time comes from outside (now_us). simulation_test.c checks it against a real Redis
+-- Runs the bus' own functions (weir.lua) as they are. Deterministic: time comes from outside (now_us). simulation_model_test.c checks it against a real Redis
 -- with the same commands. A key's value is {t = type, …}; every command that changes a key says so first (touch), which for the simulator keeps
 -- the former value: it can go back by the last k operations.
 

@@ -98,6 +98,14 @@ void bus_letter_pack(const char *chain, const char *topic, const char *subscript
 	pack(&letter, ret);
 }
 
+void bus_letter_add_skipped(struct buf *ret)
+{
+	Weir__V1__DeadLetter kind;
+	weir__v1__dead_letter__init(&kind);
+	kind.kind = WEIR__V1__DEAD_LETTER_KIND__DEAD_LETTER_KIND_SKIPPED;
+	pack(&kind, ret);
+}
+
 void bus_attempt_pack(const struct bus *bus, const struct error *why, struct buf *ret)
 {
 	Weir__V1__DeadLetter fragment;

@@ -9,6 +9,7 @@
 /* Appended to ret: the base, and a failure. */
 void bus_letter_pack(const char *chain, const char *topic, const char *subscription, const struct bus_message *, struct bytes frame,
 		     const char *kind, struct buf *ret);
+void bus_letter_add_skipped(struct buf *ret); /* another kind, behind what was packed */
 void bus_attempt_pack(const struct bus *, const struct error *why, struct buf *ret);
 /* A letter taken for replay, or read again: reply is its stream entry. False when it cannot be read. */
 bool bus_batch_letter(struct bus_message *, const redisReply *entry);

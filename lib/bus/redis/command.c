@@ -137,6 +137,7 @@ static const struct {
 	{ "UNBLOCKED", WEIR_UNAVAILABLE, true }, { "BUSY ", WEIR_UNAVAILABLE, true },  { "NOAUTH", WEIR_PERMISSION, false },
 	{ "WRONGPASS", WEIR_PERMISSION, false }, { "NOPERM", WEIR_PERMISSION, false }, { "NOGROUP", WEIR_NOT_FOUND, false },
 	{ "MISCONF", WEIR_IO, false },         { "CONFLICT", WEIR_CONFLICT, false },
+	{ "NOREPLICAS", WEIR_UNAVAILABLE, false }, { "ERR max number of clients reached", WEIR_UNAVAILABLE, false },
 };
 #define ANSWERS (sizeof answers / sizeof answers[0])
 
@@ -428,20 +429,27 @@ static int run(struct bus *bus, const struct bus_args *commands, size_t n, int64
 		r = attempt(bus, commands, n, block_ms > 0 ? clock_mono_ms() + wait : give_up, arena, ret, err);
 		if (r == 0 && redirected(bus, ret, n) && clock_mono_ms() < give_up) {
 			free_replies(arena, ret, n);
+			bus_answered(bus);
 			continue;
 		}
 		if (r == 0 && loaded != bus->connects && function_missing(ret[0])) {
-			loaded = bus->connects; /* a new server does not have them */
-			free_replies(arena, ret, n);
-			if ((r = bus_load_functions(bus, give_up, err)) == 0)
+			free_replies(arena, ret, n); /* a new server does not have them */
+			if ((r = bus_load_functions(bus, give_up, err)) == 0) {
+				loaded = bus->connects;
 				continue;
+			}
+			if (r == WEIR_UNAVAILABLE)
+				bus_drop(bus); /* it is loading, busy or a replica: the next try comes later, and perhaps elsewhere */
 		} else if (r == 0 && may_pass(ret[0]) && clock_mono_ms() < give_up && !bus_canceled(bus)) {
 			if (strncmp(ret[0]->str, "READONLY", 8) == 0)
 				bus_drop(bus); /* the master is another server now */
+			if (n > 1)
+				bus->connects++; /* others of these may have been done: as after a new connection, lanes look what they have in hand */
 			free_replies(arena, ret, n);
 			clock_sleep_ms(20);
 			continue;
 		} else if (r == 0) {
+			bus_answered(bus);
 			return 0;
 		}
 		if ((r != WEIR_UNAVAILABLE && r != WEIR_TIMEOUT) || clock_mono_ms() >= give_up)

@@ -141,9 +141,22 @@ static int connect_now(struct bus *bus, struct error *err)
 	}
 	if (bus->connects++ > 0)
 		bus_count(bus, "weir_bus_reconnects_total", NULL, NULL, NULL, 1);
-	bus->retry.attempts = 0;
 	bus_cluster_reached(bus);
 	return 0;
+}
+
+/* Each try makes the next one wait, also one that connects: a server may greet everybody, and hang up over the command. */
+static void wait_longer(struct bus *bus)
+{
+	struct backoff b = { RETRY_BASE_MS, RETRY_MAX_MS, bus->retry.attempts };
+	bus->retry.next_ms = clock_mono_ms() + backoff_next_ms(&b);
+	bus->retry.attempts = b.attempts;
+}
+
+void bus_answered(struct bus *bus)
+{
+	bus->retry.attempts = 0;
+	bus->retry.next_ms = 0;
 }
 
 int bus_ensure(struct bus *bus, int64_t deadline, struct error *err)
@@ -154,12 +167,11 @@ int bus_ensure(struct bus *bus, int64_t deadline, struct error *err)
 		error_set(&last, WEIR_UNAVAILABLE, "Redis %s cannot be reached", log_url(bus->url, shown));
 	while (!bus->redis) {
 		if (clock_mono_ms() >= bus->retry.next_ms) {
-			if (connect_now(bus, &last) == 0)
+			int r = connect_now(bus, &last);
+			wait_longer(bus);
+			if (r == 0)
 				return 0;
 			bus_cluster_lost(bus, &last);
-			struct backoff b = { RETRY_BASE_MS, RETRY_MAX_MS, bus->retry.attempts };
-			bus->retry.next_ms = clock_mono_ms() + backoff_next_ms(&b);
-			bus->retry.attempts = b.attempts;
 		}
 		if (!error_retriable(last.code))
 			return error_set(err, last.code, "%s", last.text);

@@ -7,6 +7,7 @@
 /* Connects unless that was tried a moment ago; waits and tries until the deadline. */
 int bus_ensure(struct bus *, int64_t deadline_ms, struct error *);
 void bus_drop(struct bus *); /* closes the connection: the next command makes a new one */
+void bus_answered(struct bus *); /* a command worked: should the connection break, a new one is made at once */
 
 /* -- functions (script.c) ---------------------------------------------------------------------------------------------------- */
 

@@ -170,6 +170,7 @@ end
 -- ---- finding -----------------------------------------------------------------------------------------------------------------
 
 local PADDED = 21
+local PER_MS = 1000000 -- letters of a millisecond that its digits tell apart
 local function padded(id)
   local ms, n = string.match(id, '^(%d+)-(%d+)$')
   return string.sub('00000000000000' .. ms, -14) .. '-' .. string.sub('000000' .. n, -6)
@@ -443,7 +444,13 @@ end)
 
 -- f: topic, class, entry, key, type, reason, kind, lane; rest and frame: its pieces.
 local function add_letter(a, sub, f, rest, frame)
-  local id = redis.call('XADD', a .. ':dlq:' .. sub, '*', 'h', letter_words(f), 'd', rest)
+  local dlq, words = a .. ':dlq:' .. sub, letter_words(f)
+  local id = redis.call('XADD', dlq, '*', 'h', words, 'd', rest)
+  local ms, n = split(id)
+  if n >= PER_MS then -- the clock was set back: all letters since then are of the last millisecond that it had seen
+    redis.call('XDEL', dlq, id)
+    id = redis.call('XADD', dlq, num(ms + 1) .. '-0', 'h', words, 'd', rest)
+  end
   redis.call('HSET', a .. ':dlqf:' .. sub, id, frame)
   redis.call('HSET', a .. ':dlqi:' .. sub, f.topic .. '/' .. f.class .. '/' .. f.entry, id)
   index_add(a, sub, id, f)

@@ -87,7 +87,7 @@ Weir__V1__Certificate *evm_certificate_message(const struct evm_certificate *c, 
 		list[message->n_checks++] = check;
 	}
 	message->checks = list;
-	message->normalizer_version = (char *)(uintptr_t)WEIR_VERSION;
+	message->normalizer_version = (char *)(uintptr_t)weir_version;
 	message->normalized_at_unix_ms = (uint64_t)clock_wall_ms();
 	return message;
 }

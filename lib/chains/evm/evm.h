@@ -148,7 +148,6 @@ struct evm_block {
 	struct evm_header *uncles; /* where they were fetched: all of them */
 	size_t uncle_count;
 	bool uncles_asked; /* and the node answered, be it null */
-	struct evm_intern *called; /* accounts that calls reached */
 	size_t guessed_count; /* transactions whose receipts do not say whether they succeeded, nor does their gas: without traces a guess */
 	bool has_receipts, has_traces;
 };

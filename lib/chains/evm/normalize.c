@@ -161,7 +161,7 @@ static bool prove_and_read(struct evm_block *b, const Weir__V1__RawBlock *raw, s
 /* An unproven block says nothing but its certificate. */
 static void empty_message(Weir__V1__NormalizedBlock *m)
 {
-	m->n_transactions = m->n_accounts = m->n_assets = m->n_entries = m->n_touched_contracts = 0;
+	m->n_transactions = m->n_accounts = m->n_assets = m->n_entries = 0;
 	m->gas_used = 0;
 	m->base_fee.len = m->fee_recipient.len = 0;
 }
@@ -173,7 +173,7 @@ int evm_normalize(const struct chain *chain, const Weir__V1__RawBlock *raw, size
 	struct evm_certificate c = { 0 };
 	struct evm_block *b = arena_zalloc(arena, 1, sizeof *b);
 	Weir__V1__NormalizedBlock *m = arena_alloc(arena, sizeof *m);
-	if (!b || !m || !(b->called = evm_intern_new(arena, 64)))
+	if (!b || !m)
 		return error_set(err, WEIR_LIMIT, "no memory for block %llu", (unsigned long long)raw->height);
 	if (raw->n_parts == 0)
 		return error_set(err, WEIR_INVALID, "raw block %llu of chain %s has no parts", (unsigned long long)raw->height, chain->name);

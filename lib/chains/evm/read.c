@@ -225,26 +225,6 @@ static bool write_interned(struct evm_writer *w)
 	return true;
 }
 
-/* Contracts that ran or logged: a rebasing token changes balances without a log, so that it ran is all there is to see. */
-static bool write_touched(struct evm_block *b, Weir__V1__NormalizedBlock *m)
-{
-	struct evm_intern *seen = evm_intern_new(b->arena, 64 + b->called->count);
-	bool good = seen != NULL;
-	for (size_t i = 0; good && i < b->tx_count; i++)
-		good = b->txs[i].creates || evm_intern(&seen, b->arena, b->txs[i].to, 20) != UINT32_MAX;
-	for (size_t i = 0; good && i < b->log_count; i++)
-		good = evm_intern(&seen, b->arena, b->logs[i].address, 20) != UINT32_MAX;
-	for (size_t i = 0; good && i < b->called->count; i++)
-		good = evm_intern(&seen, b->arena, b->called->keys[i].data, 20) != UINT32_MAX;
-	m->touched_contracts = good ? arena_zalloc(b->arena, seen->count + 1, sizeof *m->touched_contracts) : NULL;
-	if (!m->touched_contracts)
-		return false;
-	for (size_t i = 0; i < seen->count; i++)
-		m->touched_contracts[i] = (ProtobufCBinaryData){ .len = 20, .data = (uint8_t *)(uintptr_t)seen->keys[i].data };
-	m->n_touched_contracts = seen->count;
-	return true;
-}
-
 bool evm_read(struct evm_block *b, Weir__V1__NormalizedBlock *m, struct error *err)
 {
 	struct evm_writer w = { .block = b, .message = m, .accounts = evm_intern_new(b->arena, 64), .assets = evm_intern_new(b->arena, 16) };
@@ -258,7 +238,7 @@ bool evm_read(struct evm_block *b, Weir__V1__NormalizedBlock *m, struct error *e
 		read_withdrawals(&w);
 	if (!w.failed)
 		read_rewards(&w);
-	if (w.failed || !write_transactions(b, m) || !write_interned(&w) || !write_touched(b, m)) {
+	if (w.failed || !write_transactions(b, m) || !write_interned(&w)) {
 		error_set(err, WEIR_LIMIT, "block %llu needs more memory or entries than one message may have", (unsigned long long)b->header.height);
 		return false;
 	}

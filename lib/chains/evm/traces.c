@@ -185,8 +185,6 @@ bool trace_execute(struct trace_walk *w, const struct trace_call *call, bool roo
 	memcpy(w->contexts[w->depth], delegated ? w->contexts[w->depth - 1] : call->to, 20);
 	if (call->kind == TRACE_CREATE && !note_created(w, call->to))
 		return false;
-	if (evm_intern(&w->b->called, w->b->arena, call->to, 20) == UINT32_MAX)
-		return TRACE_FAIL(w, "the traces need more memory than one message may have");
 	if (root || call->kind == TRACE_STATIC || call->kind == TRACE_DELEGATED)
 		return true;
 	return add_move(w, call->kind == TRACE_CREATE ? EVM_MOVE_CREATE : EVM_MOVE_CALL, call->from, call->to, call->value, false, NULL);

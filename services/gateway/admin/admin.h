@@ -74,6 +74,8 @@ void admin_user_disable(struct call *);
 void admin_keys(struct call *);
 void admin_key_make(struct call *);
 void admin_key_revoke(struct call *);
+void admin_tokens_revoked(struct call *);
+void admin_token_revoke(struct call *);
 
 /* The subscriptions that have dead letters are in live/letters.h. */
 /* Are they known? NULL: all. False: answered with 404. */

@@ -247,7 +247,7 @@ void admin_dlq_list(struct call *call)
 		return;
 	bool begun = !place.chain[0];
 	page_begin(call);
-	struct bus *bus = control_take(call->gateway->control);
+	struct bus *bus = control_take(call->gateway->letter_control);
 	for (size_t i = 0; !code && !l.full && i < call->gateway->chain_count; i++)
 		for (size_t k = 0; !code && !l.full && k < LETTER_SUBSCRIPTIONS; k++) {
 			l.chain = call->gateway->chains[i].chain.name;
@@ -264,7 +264,7 @@ void admin_dlq_list(struct call *call)
 			if (l.full)
 				snprintf(next, sizeof next, "%s %s %s", l.chain, l.subscription, l.last[0] ? l.last : "0-0");
 		}
-	control_give(call->gateway->control);
+	control_give(call->gateway->letter_control);
 	if (code)
 		call_failed(call, &err);
 	else
@@ -279,13 +279,13 @@ void admin_dlq_show(struct call *call)
 	int code = WEIR_NOT_FOUND;
 	if (!admin_check_letters(call, call->places[0], chain))
 		return;
-	struct bus *bus = control_take(call->gateway->control);
+	struct bus *bus = control_take(call->gateway->letter_control);
 	for (size_t i = 0; code == WEIR_NOT_FOUND && i < call->gateway->chain_count; i++) {
 		l.chain = call->gateway->chains[i].chain.name;
 		if (!chain || strcmp(chain, l.chain) == 0)
 			code = dead_letter_show(bus, l.chain, call->places[0], call->places[1], on_letter, &l, &err);
 	}
-	control_give(call->gateway->control);
+	control_give(call->gateway->letter_control);
 	if (code == WEIR_NOT_FOUND)
 		call_problem(call, 404, "dead_letter_unknown", "there is no such dead letter: it was replayed, purged, or never was");
 	else if (code)
@@ -338,8 +338,8 @@ static int act_on_chain(struct call *call, const char *chain, const struct dead_
 	uint64_t n = 0;
 	if (ids->count == 0 && call_text(call, "pattern"))
 		return act_on_pattern(call, chain, filter, fn, ret, err);
-	int code = fn(call, control_take(call->gateway->control), chain, filter, ids->texts, ids->count, &n, err);
-	control_give(call->gateway->control);
+	int code = fn(call, control_take(call->gateway->letter_control), chain, filter, ids->texts, ids->count, &n, err);
+	control_give(call->gateway->letter_control);
 	*ret += n;
 	return code;
 }
@@ -420,14 +420,14 @@ void admin_items_of_all(struct call *call, admin_items_fn *fn)
 		return;
 	put_object(call->out, NULL);
 	put_array(call->out, "items");
-	struct bus *bus = control_take(call->gateway->control);
+	struct bus *bus = control_take(call->gateway->letter_control);
 	for (size_t i = 0; !code && i < call->gateway->chain_count; i++)
 		for (size_t k = 0; !code && k < LETTER_SUBSCRIPTIONS; k++) {
 			const char *name = call->gateway->chains[i].chain.name, *sub = letter_subscriptions[k];
 			if ((!chain || strcmp(chain, name) == 0) && (!subscription || strcmp(subscription, sub) == 0))
 				code = fn(bus, name, sub, call->out, &err);
 		}
-	control_give(call->gateway->control);
+	control_give(call->gateway->letter_control);
 	if (code) {
 		call_failed(call, &err);
 		return;

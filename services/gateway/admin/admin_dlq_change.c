@@ -97,9 +97,9 @@ void admin_dlq_edit(struct call *call)
 					       .who = call->who->name,
 					       .why = call_text(call, "why"),
 					       .check = check_body };
-	struct bus *bus = control_take(call->gateway->control);
+	struct bus *bus = control_take(call->gateway->letter_control);
 	int code = dead_letter_edit(bus, chain, call->places[0], call->places[1], &edit, sha256, &err);
-	control_give(call->gateway->control);
+	control_give(call->gateway->letter_control);
 	buf_free(&body);
 	if (code) {
 		failed(call, &err);
@@ -118,9 +118,9 @@ void admin_dlq_skip(struct call *call)
 	struct error err = { 0 };
 	if (!chain)
 		return;
-	struct bus *bus = control_take(call->gateway->control);
+	struct bus *bus = control_take(call->gateway->letter_control);
 	int code = dead_letter_skip(bus, chain, call->places[0], call->places[1], call->who->name, call_text(call, "why"), &err);
-	control_give(call->gateway->control);
+	control_give(call->gateway->letter_control);
 	if (code) {
 		failed(call, &err);
 		return;
@@ -167,9 +167,9 @@ void admin_dlq_export(struct call *call)
 		return;
 	page_begin(call);
 	l.begun = call->out->size;
-	struct bus *bus = control_take(call->gateway->control);
+	struct bus *bus = control_take(call->gateway->letter_control);
 	int code = dead_letter_export(bus, chain, subscription, &filter, after, l.left + 1, on_line, &l, &err);
-	control_give(call->gateway->control);
+	control_give(call->gateway->letter_control);
 	if (code) {
 		call_failed(call, &err);
 		return;
@@ -184,10 +184,10 @@ void admin_dlq_import(struct call *call)
 	uint64_t imported = 0, known = 0;
 	if (!chain || !admin_check_letters(call, subscription, chain))
 		return;
-	struct bus *bus = control_take(call->gateway->control);
+	struct bus *bus = control_take(call->gateway->letter_control);
 	int code = dead_letter_import(bus, chain, subscription, (struct bytes){ (const uint8_t *)lines, strlen(lines) }, call->who->name, &imported,
 				      &known, &err);
-	control_give(call->gateway->control);
+	control_give(call->gateway->letter_control);
 	if (code) {
 		admin_letter_failed(call, &err);
 		return;

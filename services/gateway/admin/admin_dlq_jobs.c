@@ -124,10 +124,10 @@ void admin_dlq_job_start(struct call *call)
 	}
 	bool none = by_pattern && found.n == 0; /* an order without ids would take all */
 	if (!code && !none) {
-		struct bus *bus = control_take(call->gateway->control);
+		struct bus *bus = control_take(call->gateway->letter_control);
 		code = dry ? dead_letter_job_dry_run(bus, chain, subscription, &order, &total, &err)
 			   : dead_letter_job_start(bus, chain, subscription, &order, &job, &err);
-		control_give(call->gateway->control);
+		control_give(call->gateway->letter_control);
 	}
 	found_free(&found);
 	if (code) {
@@ -164,7 +164,7 @@ static void one(struct call *call, int action)
 	int code = WEIR_NOT_FOUND;
 	if (!admin_check_letters(call, NULL, chain))
 		return;
-	struct bus *bus = control_take(call->gateway->control);
+	struct bus *bus = control_take(call->gateway->letter_control);
 	for (size_t i = 0; code == WEIR_NOT_FOUND && i < call->gateway->chain_count; i++) {
 		const char *name = call->gateway->chains[i].chain.name;
 		if (chain && strcmp(chain, name) != 0)
@@ -173,7 +173,7 @@ static void one(struct call *call, int action)
 				  : dead_letter_job_control(bus, name, call->places[0], (enum dead_letter_job_action)action, call->who->name,
 							    why ? why : "", &job, &err);
 	}
-	control_give(call->gateway->control);
+	control_give(call->gateway->letter_control);
 	if (code == WEIR_NOT_FOUND)
 		call_problem(call, 404, "job_unknown", "there is no such replay job");
 	else if (code)

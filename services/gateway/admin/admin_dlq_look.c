@@ -144,7 +144,7 @@ void admin_dlq_groups(struct call *call)
 			g->chain = call->gateway->chains[i].chain.name;
 			g->subscription = letter_subscriptions[k];
 			if ((!chain || strcmp(chain, g->chain) == 0) && (!subscription || strcmp(subscription, g->subscription) == 0))
-				code = scan(call->gateway->control, &filter, g, &err);
+				code = scan(call->gateway->letter_control, &filter, g, &err);
 		}
 	if (code)
 		call_failed(call, &err);
@@ -223,13 +223,13 @@ void admin_dlq_payload(struct call *call)
 	int code = WEIR_NOT_FOUND;
 	if (!admin_check_letters(call, call->places[0], chain))
 		return;
-	struct bus *bus = control_take(call->gateway->control);
+	struct bus *bus = control_take(call->gateway->letter_control);
 	for (size_t i = 0; code == WEIR_NOT_FOUND && i < call->gateway->chain_count; i++) {
 		const char *name = call->gateway->chains[i].chain.name;
 		if (!chain || strcmp(chain, name) == 0)
 			code = dead_letter_show(bus, name, call->places[0], call->places[1], on_payload, call, &err);
 	}
-	control_give(call->gateway->control);
+	control_give(call->gateway->letter_control);
 	if (code == WEIR_NOT_FOUND)
 		call_problem(call, 404, "dead_letter_unknown", "there is no such dead letter: it was replayed, purged, or never was");
 	else if (code)

@@ -143,7 +143,7 @@ void admin_status(struct call *call)
 	int bus_code = bus_ping(bus, &bus_error);
 	control_give(gateway->control);
 	put_object(out, NULL);
-	put_text(out, "version", WEIR_VERSION);
+	put_text(out, "version", weir_version);
 	put_i64(out, "uptime_seconds", (clock_mono_ms() - gateway->started_ms) / 1000);
 	put_array(out, "chains");
 	for (size_t i = 0; i < gateway->chain_count; i++) {

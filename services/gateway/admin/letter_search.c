@@ -32,7 +32,7 @@ static bool on_letter(const char *id, struct bytes body, void *arg)
 struct letter_search *letter_search_asked(const struct call *call, const char *chain, const struct dead_letter_filter *filter)
 {
 	struct letter_search *s = xcalloc(1, sizeof *s);
-	s->control = call->gateway->control;
+	s->control = call->gateway->letter_control;
 	s->chain = chain;
 	s->subscription = call_text(call, "subscription");
 	s->pattern = call_text(call, "pattern");

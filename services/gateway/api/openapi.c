@@ -1,11 +1,15 @@
-/* openapi.c - openapi.json as it stands, inside the program. The path is relative to the repository, where the build runs. */
-__asm__(".section .rodata\n"
-	".global openapi_begin\n"
-	"openapi_begin:\n"
-	".incbin \"services/gateway/api/openapi.json\"\n"
-	".global openapi_end\n"
-	"openapi_end:\n"
-	".byte 0\n"
-	".previous\n");
+/* openapi.c - openapi.json and asyncapi.json as they stand, inside the program. The paths are relative to the repository, where the build runs. */
+#define DOCUMENT(name)                                   \
+	__asm__(".section .rodata\n"                     \
+		".global " #name "_begin\n"              \
+		#name "_begin:\n"                        \
+		".incbin \"services/gateway/api/" #name ".json\"\n" \
+		".global " #name "_end\n"                \
+		#name "_end:\n"                          \
+		".byte 0\n"                              \
+		".previous\n")
+
+DOCUMENT(openapi);
+DOCUMENT(asyncapi);
 
 typedef int not_empty; /* ISO C wants a declaration */

@@ -83,7 +83,7 @@ void admit_settle(struct call *call, const struct admission *admission)
 	struct limit_verdict verdict = admission->verdict;
 	if (!verdict.limited || !verdict.allowed)
 		return;
-	if (call->response->status == 304) {
+	if (call->response->status == 304 && !call->made) { /* else whoever says If-None-Match: * would have the ledger read for nothing */
 		limit_give_back(call->gateway->limits, &admission->payer, admission->cost);
 		verdict.remaining += admission->cost;
 	}
@@ -96,7 +96,9 @@ bool admit_websocket(const struct http_request *request, struct http_response *r
 	struct admission admission;
 	if (!cors_may_open(call.gateway->cors, request))
 		return call_problem(&call, 403, "origin_not_allowed", "pages of this origin may not open a WebSocket here: gateway.cors_origins does not list it");
-	return auth_client(&call, SCOPE_STREAM) && shed_admits(&call) && admit(&call, &admission);
+	/* A page of a browser cannot send credentials with this request: it shows them in its first messages (live/hub_auth.c). */
+	const bool shown = auth_shows(request);
+	return (!shown || auth_client(&call, SCOPE_STREAM)) && shed_admits(&call) && admit(&call, &admission);
 }
 
 /* No page of a browser can send the key that is needed, so one that opens a WebSocket here was not made for it. */

@@ -66,6 +66,7 @@ static bool accept(struct call *call)
 	snprintf(call->response->holder, sizeof call->response->holder, "%s", call->who->name);
 	snprintf(call->response->session, sizeof call->response->session, "%s", call->who->session);
 	call->response->holder_until_ms = call->who->until_ms;
+	call->response->token = (struct http_token){ .is = call->who->of_token, .id = call->who->token, .issued_s = call->who->issued_s };
 	return true;
 }
 
@@ -100,7 +101,17 @@ static bool identify_token(struct call *call, const char *token)
 	enum jwt_verdict verdict = JWT_WRONG_ISSUER;
 	if (call->gateway->issuer)
 		verdict = issuer_check(call->gateway->issuer, token, !call->hurried, &call->principal);
-	return verdict == JWT_GOOD ? accept(call) : refuse(call, jwt_verdict_words(verdict));
+	if (verdict != JWT_GOOD)
+		return refuse(call, jwt_verdict_words(verdict));
+	const struct principal *who = &call->principal;
+	if (keyring_denies(call->gateway->keyring, who->token, who->name + sizeof PRINCIPAL_TOKEN - 1, who->issued_s))
+		return refuse(call, "this token was revoked");
+	return accept(call);
+}
+
+bool auth_shows(const struct http_request *request)
+{
+	return request->authorization || request->api_key;
 }
 
 bool auth_may_wait(const struct http_request *request)

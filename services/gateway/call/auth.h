@@ -10,6 +10,7 @@ bool auth_operator(struct call *, enum role needed);
 bool auth_client(struct call *, enum scope needed);
 /* Of a call whose `who` is known. On the operators' listener roles say who may come in, and scopes nothing. False: answered with 403. */
 bool auth_scope(struct call *, enum scope needed);
+bool auth_shows(const struct http_request *); /* are there credentials, whatever they are worth? */
 bool auth_may_wait(const struct http_request *); /* may looking at its credentials take a while? */
 
 #endif

@@ -231,6 +231,7 @@ static void serve(struct call *call, const struct match *match)
 		return;
 	call->response->status = 200;
 	match->route->handler(call);
+	call->made = call->response->status != 304;
 	idempotency_end(call, &once);
 	if (match->route->role == ROLE_NONE && !call->response->take)
 		validator_of_body(call);
@@ -334,7 +335,7 @@ static bool ask_row(struct later *later)
 	struct row_read *read = xmalloc(sizeof *read);
 	*read = (struct row_read){ .call = call, .finish = end_row, .hand_on = hand_on_row, .arg = later };
 	later->turn = final_turn(call->gateway->final);
-	later->asked = true;
+	later->asked = call->made = true;
 	call->response->status = 200;
 	bool asked = call->route->row->ask(call, &read->ask);
 	if (asked && reader_take(call->gateway->reader, read))

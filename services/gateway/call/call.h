@@ -23,6 +23,7 @@ struct call {
 	const struct cors_origins *cors; /* of the listener; NULL: none */
 	bool operators; /* on their listener */
 	bool hurried; /* on the transport's own thread: nothing may wait */
+	bool made;    /* the answer was, from the ledger; that the client has it already came out only then */
 	struct arena *arena;
 	struct gateway_chain *chain; /* set by call_chain */
 	struct pg *pg;               /* taken by call_begin, given back when the call ends */

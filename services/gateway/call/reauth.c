@@ -1,6 +1,7 @@
 /* reauth.c - see reauth.h. A request that is never sent anywhere carries the credentials through auth.h. */
 #include "call/reauth.h"
 
+#include "call/admit.h"
 #include "call/auth.h"
 
 #include "wire/json.h"
@@ -32,6 +33,9 @@ bool reauth(struct gateway *gateway, struct reauth *given, struct principal *ret
 	struct http_request *request = xmalloc(sizeof *request); /* large */
 	struct http_response *response = xmalloc(sizeof *response);
 	struct buf bearer = BUF_INIT((size_t)16 << 10);
+	struct admission admission;
+	/* What a connection that has a holder may do with those that there are is the hub's to say. */
+	const enum scope any = (enum scope)(SCOPE_READ | SCOPE_STREAM | SCOPE_VIEWER | SCOPE_OPERATOR | SCOPE_ADMIN);
 	struct call call = { .gateway = gateway, .request = request, .response = response, .out = &response->body, .hurried = true };
 	union { /* nobody writes there */
 		const char *in;
@@ -46,8 +50,9 @@ bool reauth(struct gateway *gateway, struct reauth *given, struct principal *ret
 		request->authorization = (char *)bearer.data;
 	}
 	request->api_key = key.out;
-	/* Any scope will do: what the connection may do with those that there are is the hub's to say. */
-	bool good = given->operators ? auth_operator(&call, ROLE_NONE) : auth_client(&call, (enum scope)(SCOPE_READ | SCOPE_STREAM | SCOPE_VIEWER | SCOPE_OPERATOR | SCOPE_ADMIN));
+	bool good = given->operators ? auth_operator(&call, ROLE_NONE) : auth_client(&call, given->first ? SCOPE_STREAM : any);
+	if (good && given->first)
+		good = admit(&call, &admission);
 	if (good)
 		*ret = *call.who;
 	else

@@ -102,7 +102,7 @@ void validator_tag_block(struct call *call, const struct block_ref *block, bool 
 	const struct target *target = &call->request->target;
 	bool final = strcmp(block->finality, "finalized") == 0;
 	sha256_init(&sha);
-	add_text(&sha, WEIR_VERSION);
+	add_text(&sha, weir_version);
 	add_text(&sha, target->path);
 	for (size_t i = 0; i < target->parameter_count; i++) {
 		add_text(&sha, target->parameters[i].name);

@@ -150,6 +150,7 @@ static void hand_out(struct http_conn *conn, const char *accept)
 	s->protocol = x->protocol;
 	s->holder = xstrdup(x->response.holder);
 	s->holder_until_ms = x->response.holder_until_ms;
+	s->token = x->response.token;
 	http_detach(conn);
 	http_set_phase(conn, PHASE_UPGRADED);
 	s->io = conn->io;
@@ -261,9 +262,23 @@ int64_t http_lag(const struct http *http)
 	return most;
 }
 
-void http_hold(struct http_socket *s, int64_t until_ms)
+struct http_token http_token_of(const struct http_socket *s)
 {
-	*(s->x ? &s->x->response.holder_until_ms : &s->holder_until_ms) = until_ms;
+	return s->x ? s->x->response.token : s->token;
+}
+
+void http_hold(struct http_socket *s, const char *holder, int64_t until_ms, struct http_token token)
+{
+	if (s->x) {
+		snprintf(s->x->response.holder, sizeof s->x->response.holder, "%s", holder);
+		s->x->response.holder_until_ms = until_ms;
+		s->x->response.token = token;
+		return;
+	}
+	free(s->holder);
+	s->holder = xstrdup(holder);
+	s->holder_until_ms = until_ms;
+	s->token = token;
 }
 
 struct channel *http_channel(struct http_socket *s)

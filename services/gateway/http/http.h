@@ -58,6 +58,13 @@ struct tls;
 struct http_socket;
 typedef void http_take(struct http_socket *, int fd, void *arg);
 
+/* What a token said of itself, kept for who holds a connection by it (identity/principal.h). */
+struct http_token {
+	bool is; /* false: it is held by something else */
+	uint64_t id;
+	int64_t issued_s;
+};
+
 struct http_response {
 	unsigned status;
 	const char *type;      /* of the body, static */
@@ -80,6 +87,7 @@ struct http_response {
 	char session[40];      /* and by which session of an operator, for http_session; empty: by none */
 	char holder[128];      /* of a connection that stays: who opened it, for http_holder; empty: nobody in particular */
 	int64_t holder_until_ms; /* unix time; 0: no end */
+	struct http_token token; /* by which */
 };
 static inline const struct buf *http_body(const struct http_response *r)
 {
@@ -104,7 +112,8 @@ const char *http_protocol(const struct http_socket *); /* one of the two; NULL: 
 bool http_deflates(const struct http_socket *); /* permessage-deflate was agreed on, as deflate.h answers it */
 const char *http_session(const struct http_socket *); /* of a request in hand; WebSockets are opened by none */
 const char *http_holder(const struct http_socket *, int64_t *ret_until_ms); /* as http_response said when it was opened, or http_hold since */
-void http_hold(struct http_socket *, int64_t until_ms); /* the same holder showed new credentials */
+struct http_token http_token_of(const struct http_socket *); /* by which it is held */
+void http_hold(struct http_socket *, const char *holder, int64_t until_ms, struct http_token); /* new credentials were shown, by the same holder or where there was none */
 
 /* A handler that waits for events holds no worker: it sets response->take and returns. Then the request is the callee's, on any thread,
  * until it ends it in one of two ways. http_answer: the response, filled by now, is sent as if the handler had just returned, and the
@@ -133,6 +142,7 @@ struct http_options {
 	struct tls *tls; /* NULL: plain. Outlives the listener */
 	int64_t max_connections, max_body_bytes, request_timeout_ms;
 	int64_t connections_per_peer; /* one more is closed when it comes; upgraded ones no longer count, nor do those of `trusted` and `exempt`. 0: no limit */
+	struct metric *refused_peers; /* counts those; NULL: nobody does */
 	unsigned threads, workers; /* both 0: the caller moves the server (http_internal.h), which tests do that want no accidents of time */
 	http_handler *handler;
 	enum http_at_once (*at_once)(const struct http_request *, struct http_response *, void *arg); /* asked first, by the thread that reads: must not wait. May be NULL */

@@ -10,6 +10,8 @@
 #include "http/lag.h"
 #include "http/tls.h"
 
+#include "base/seldom.h"
+
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -89,11 +91,13 @@ struct http_socket {
 	const char *protocol;
 	char *holder;
 	int64_t holder_until_ms;
+	struct http_token token;
 };
 
 struct http {
 	struct http_options options;
 	struct peers *peers; /* NULL: nobody is counted */
+	struct seldom refused_peers;
 	char address[160];
 	int listen_fd;
 	_Atomic int64_t connections, busy; /* busy: an answer is being made or sent */

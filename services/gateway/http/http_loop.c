@@ -135,6 +135,20 @@ static bool count_peer(const struct http *http, const struct sockaddr_storage *a
 	return !*ret_counted || peers_enter(http->peers, &peer);
 }
 
+static void tell_refused(struct http *http, const struct sockaddr_storage *address)
+{
+	uint64_t count;
+	char text[CLIENT_ADDRESS_TEXT];
+	const struct client_address peer = client_address_of((const struct sockaddr *)address);
+	if (http->options.refused_peers)
+		metric_inc(http->options.refused_peers);
+	if (!http->options.log || !seldom_due(&http->refused_peers, &count))
+		return;
+	client_address_limited(&peer, text);
+	log_warn(http->options.log, "connections_refused", "an address holds as many connections as it may (gateway.http_per_address); a reverse proxy belongs into gateway.trusted_proxies",
+		 LOG_S("peer", text), LOG_I("most", http->options.connections_per_peer), LOG_U("count", count));
+}
+
 /* Where there is no room others wait in the kernel's queue. */
 static void accept_some(struct http_loop *loop)
 {
@@ -156,6 +170,7 @@ static void accept_some(struct http_loop *loop)
 		if (!count_peer(http, &address, &counted)) {
 			close(fd);
 			atomic_fetch_sub(&http->connections, 1);
+			tell_refused(http, &address);
 			continue;
 		}
 		set_up(fd);

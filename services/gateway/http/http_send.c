@@ -44,13 +44,28 @@ void http_add_field(struct http_response *response, const char *name, const char
 	response->field_count++;
 }
 
+/* An answer has up to twenty fields, and formatting took a third of the time that one from memory costs: they are put together from their parts. */
+static void put_field(struct buf *out, const char *name, const char *value)
+{
+	buf_add_str(out, name);
+	buf_add_str(out, ": ");
+	buf_add_str(out, value);
+	buf_add_str(out, "\r\n");
+}
+
+/* Written once for each second and thread. */
 static void put_date(struct buf *out)
 {
-	char text[64];
+	static _Thread_local struct {
+		time_t at;
+		char text[64];
+	} last;
 	struct tm tm;
 	time_t now = (time_t)(clock_wall_ms() / 1000);
-	if (gmtime_r(&now, &tm) && strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &tm) > 0)
-		buf_printf(out, "Date: %s\r\n", text);
+	if (last.at != now && gmtime_r(&now, &tm) && strftime(last.text, sizeof last.text, "%a, %d %b %Y %H:%M:%S GMT", &tm) > 0)
+		last.at = now;
+	if (last.at == now)
+		put_field(out, "Date", last.text);
 }
 
 static void put_common(const struct exchange *x, struct buf *out)
@@ -58,11 +73,11 @@ static void put_common(const struct exchange *x, struct buf *out)
 	const struct http_response *r = &x->response;
 	put_date(out);
 	buf_add_str(out, "X-Content-Type-Options: nosniff\r\nX-Frame-Options: DENY\r\nReferrer-Policy: no-referrer\r\n");
-	buf_printf(out, "Cross-Origin-Resource-Policy: %s\r\n", r->cross_origin ? "cross-origin" : "same-origin");
-	buf_printf(out, "Content-Security-Policy: %s\r\n", r->policy ? r->policy : "default-src 'none'; frame-ancestors 'none'");
-	buf_printf(out, "X-Request-Id: %s\r\n", x->request.id);
+	put_field(out, "Cross-Origin-Resource-Policy", r->cross_origin ? "cross-origin" : "same-origin");
+	put_field(out, "Content-Security-Policy", r->policy ? r->policy : "default-src 'none'; frame-ancestors 'none'");
+	put_field(out, "X-Request-Id", x->request.id);
 	for (size_t i = 0; i < r->field_count; i++)
-		buf_printf(out, "%s: %s\r\n", r->fields[i].name, r->fields[i].value);
+		put_field(out, r->fields[i].name, r->fields[i].value);
 }
 
 static void observe(const struct exchange *x)
@@ -80,14 +95,14 @@ void http_print_head(const struct exchange *x, struct buf *out)
 	buf_printf(out, "HTTP/1.1 %u %s\r\n", r->status, http_reason(r->status));
 	put_common(x, out);
 	if (size > 0)
-		buf_printf(out, "Content-Type: %s\r\n", r->type);
-	buf_printf(out, "Cache-Control: %s\r\n", r->caching ? r->caching : "no-store");
+		put_field(out, "Content-Type", r->type);
+	put_field(out, "Cache-Control", r->caching ? r->caching : "no-store");
 	if (r->etag[0])
-		buf_printf(out, "ETag: %s\r\n", r->etag);
+		put_field(out, "ETag", r->etag);
 	if (r->cookie)
-		buf_printf(out, "Set-Cookie: %s\r\n", r->cookie);
+		put_field(out, "Set-Cookie", r->cookie);
 	if (r->allow[0])
-		buf_printf(out, "Allow: %s\r\n", r->allow);
+		put_field(out, "Allow", r->allow);
 	if (r->authenticate)
 		buf_add_str(out, "WWW-Authenticate: Bearer\r\n");
 	if (r->replayed)

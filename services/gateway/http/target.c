@@ -32,13 +32,16 @@ static bool is_utf8(const char *text)
 	return true;
 }
 
-/* In place. '+' stays what it is: a space is %20. */
-static int decode(char *text, struct error *err)
+enum part { PART_PATH, PART_QUERY };
+
+/* In place. In a query '+' is a blank: URLSearchParams and forms write one so (application/x-www-form-urlencoded), and whoever means the sign, OpenAPI's clients
+ * among them, writes %2B. In a path it is itself. */
+static int decode(char *text, enum part part, struct error *err)
 {
 	char *out = text;
 	for (const char *in = text; *in; in++) {
 		if (*in != '%') {
-			*out++ = *in;
+			*out++ = part == PART_QUERY && *in == '+' ? ' ' : *in;
 			continue;
 		}
 		int high = hex_digit(in[1]), low = high < 0 ? -1 : hex_digit(in[2]);
@@ -62,7 +65,7 @@ static int split_path(char *path, struct target *t, struct error *err)
 			*next++ = '\0';
 		if (t->segment_count == TARGET_SEGMENTS_MAX)
 			return error_set(err, WEIR_LIMIT, "the path has more than %d segments", TARGET_SEGMENTS_MAX);
-		int code = decode(p, err);
+		int code = decode(p, PART_PATH, err);
 		if (code)
 			return code;
 		bool only = !next && t->segment_count == 0;
@@ -85,9 +88,9 @@ static int split_query(char *query, struct target *t, struct error *err)
 		if (!value || value == p)
 			return error_set(err, WEIR_INVALID, "the query has a part that is not name=value");
 		*value++ = '\0';
-		int code = decode(p, err);
+		int code = decode(p, PART_QUERY, err);
 		if (!code)
-			code = decode(value, err);
+			code = decode(value, PART_QUERY, err);
 		if (code)
 			return code;
 		if (target_parameter(t, p))

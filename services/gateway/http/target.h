@@ -1,4 +1,4 @@
-/* target.h - the target of a request taken apart: path segments and query parameters, percent-decoded, each at most once.
+/* target.h - the target of a request taken apart: path segments and query parameters, percent-decoded, each at most once; in a query '+' is a blank.
  *
  * Strict on purpose (RFC 3986 section 3): only origin form; a bad escape, NUL, control byte, empty or dot segment, invalid UTF-8 or
  * a parameter given twice makes the target invalid, because two readers could see two different things in it.

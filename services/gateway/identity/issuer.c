@@ -218,9 +218,9 @@ enum jwt_verdict issuer_check(struct issuer *issuer, const char *token, bool may
 		verdict = verify(issuer, token, &expected, &claims);
 	if (verdict != JWT_GOOD)
 		return verdict;
-	*ret = (struct principal){ .scopes = read_scopes(claims.scopes, config->gateway.jwt_scope_prefix), .until_ms = (claims.expires_s + expected.skew_s) * 1000 };
+	*ret = (struct principal){ .of_token = true, .token = claims.id, .issued_s = claims.issued_s, .scopes = read_scopes(claims.scopes, config->gateway.jwt_scope_prefix), .until_ms = (claims.expires_s + expected.skew_s) * 1000 };
 	ret->role = scope_role_name(ret->scopes);
-	snprintf(ret->name, sizeof ret->name, "token:%s", claims.subject);
+	snprintf(ret->name, sizeof ret->name, PRINCIPAL_TOKEN "%s", claims.subject);
 	return JWT_GOOD;
 }
 

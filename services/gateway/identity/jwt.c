@@ -1,6 +1,7 @@
 /* jwt.c - reading, checking and signing tokens. Keys are in jwt_keys.c. */
 #include "identity/jwt.h"
 
+#include "identity/denial.h"
 #include "identity/jwt_internal.h"
 
 #include "wire/digest.h"
@@ -256,13 +257,19 @@ static bool read_scopes(yyjson_val *claims, char ret[512])
 	return true;
 }
 
+static uint64_t read_id(yyjson_val *claims)
+{
+	yyjson_val *id = yyjson_obj_get(claims, "jti");
+	return yyjson_is_str(id) ? denial_mark('j', yyjson_get_str(id), yyjson_get_len(id)) : 0;
+}
+
 static enum jwt_verdict check_claims(yyjson_val *claims, const struct jwt_expected *expected, struct jwt_claims *ret)
 {
-	int64_t not_before, issued;
+	int64_t not_before;
 	yyjson_val *issuer = yyjson_obj_get(claims, "iss"), *audience = yyjson_obj_get(claims, "aud");
 	if (!yyjson_is_str(issuer) || !(yyjson_is_str(audience) || yyjson_is_arr(audience)) || !yyjson_obj_get(claims, "exp"))
 		return JWT_MALFORMED;
-	if (!read_time(claims, "exp", &ret->expires_s) || !read_time(claims, "nbf", &not_before) || !read_time(claims, "iat", &issued) ||
+	if (!read_time(claims, "exp", &ret->expires_s) || !read_time(claims, "nbf", &not_before) || !read_time(claims, "iat", &ret->issued_s) ||
 	    !read_subject(claims, ret->subject) || !read_scopes(claims, ret->scopes))
 		return JWT_MALFORMED;
 	if (!yyjson_equals_str(issuer, expected->issuer))
@@ -271,7 +278,8 @@ static enum jwt_verdict check_claims(yyjson_val *claims, const struct jwt_expect
 		return JWT_WRONG_AUDIENCE;
 	if (ret->expires_s + expected->skew_s <= expected->now_s)
 		return JWT_EXPIRED;
-	return not_before > expected->now_s + expected->skew_s || issued > expected->now_s + expected->skew_s ? JWT_NOT_YET : JWT_GOOD;
+	ret->id = read_id(claims);
+	return not_before > expected->now_s + expected->skew_s || ret->issued_s > expected->now_s + expected->skew_s ? JWT_NOT_YET : JWT_GOOD;
 }
 
 enum jwt_verdict jwt_verify(const char *text, const struct jwt_keys *keys, const struct jwt_expected *expected, struct jwt_claims *ret)

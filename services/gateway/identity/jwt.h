@@ -57,7 +57,8 @@ struct jwt_expected {
 struct jwt_claims {
 	char subject[JWT_TEXT_MAX + 1]; /* printable, without '#' */
 	char scopes[512];               /* `scope` (RFC 8693), `scp` or `roles`, by blanks; empty: none */
-	int64_t expires_s;
+	int64_t expires_s, issued_s;    /* issued 0: it does not say */
+	uint64_t id;                    /* denial_mark of `jti`; 0: it has none */
 };
 /* A token without kid is tried with every key of its alg that has none, or with the only key of its alg. */
 enum jwt_verdict jwt_verify(const char *token, const struct jwt_keys *, const struct jwt_expected *, struct jwt_claims *ret);

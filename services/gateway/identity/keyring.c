@@ -2,6 +2,7 @@
 #include "identity/keyring.h"
 
 #include "identity/api_key.h"
+#include "identity/denial.h"
 #include "identity/session_watch.h"
 #include "gateway.h"
 
@@ -40,6 +41,7 @@ struct keyring {
 	size_t count;
 	_Atomic uint64_t generation;
 	struct session_watch *sessions;
+	struct denials *denials;
 	/* the thread's own */
 	int64_t seen;
 	bool there, warned;
@@ -99,6 +101,11 @@ bool keyring_holds(struct keyring *ring, const char *name)
 	bool holds = key && strcmp(key->who.name, name) == 0;
 	pthread_mutex_unlock(&ring->lock);
 	return holds;
+}
+
+bool keyring_denies(struct keyring *ring, uint64_t jti, const char *subject, int64_t issued_s)
+{
+	return denials_have(ring->denials, jti, subject, issued_s);
 }
 
 bool keyring_session_stands(struct keyring *ring, const char *session)
@@ -225,7 +232,12 @@ static int load(struct keyring *ring, struct pg *pg, struct error *err)
 	struct pg_param p;
 	size_t n;
 	int64_t number;
+	bool denied = false;
 	int code = read_number(ring, pg, &number, err);
+	if (!code)
+		code = denials_load(ring->denials, pg, number, &denied, err);
+	if (denied)
+		atomic_fetch_add(&ring->generation, 1);
 	if (code || number == ring->seen)
 		return code;
 	if (number < ring->seen)
@@ -336,6 +348,7 @@ int keyring_open(struct gateway *gateway, struct keyring **ret, struct error *er
 	pthread_mutex_init(&ring->lock, NULL);
 	cond_init(&ring->wake);
 	ring->sessions = session_watch_new();
+	ring->denials = denials_new();
 	turn(ring, false); /* the first request finds the keys */
 	if (pthread_create(&ring->thread, NULL, follow, ring) != 0)
 		return error_set(err, WEIR_FULL, "cannot start a thread: the system's limit is reached");
@@ -357,6 +370,7 @@ void keyring_close(struct keyring **ringp)
 	pg_close(&ring->pg);
 	forget_all(ring);
 	session_watch_free(&ring->sessions);
+	denials_free(&ring->denials);
 	pthread_cond_destroy(&ring->wake);
 	pthread_mutex_destroy(&ring->lock);
 	pthread_mutex_destroy(&ring->pg_lock);

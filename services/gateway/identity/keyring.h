@@ -3,7 +3,7 @@
  * A thread asks for changes every KEYRING_POLL_MS, by number, so a key that was made or revoked anywhere is so on every gateway within
  * that time and a round trip. PostgreSQL is asked and not Redis: it is where keys live, and while it is away nothing can be revoked either. What was
  * loaded stays valid meanwhile. A database without the schema (an older reconciler), or that this login may not read, has no keys: a warning
- * says so, and the keys of the settings work. The same thread looks after the sessions of live connections (session_watch.h).
+ * says so, and the keys of the settings work. The same thread looks after the sessions of live connections (session_watch.h) and revoked tokens (denial.h).
  *
  * Thread-safe.
  */
@@ -30,6 +30,9 @@ enum keyring_verdict keyring_check(struct keyring *, const char *text, const str
 /* Grows whenever a key was revoked or changed: who holds on to a principal asks again then. */
 uint64_t keyring_generation(const struct keyring *);
 bool keyring_holds(struct keyring *, const char *principal_name); /* true also for those that are not of the database */
+
+/* Was a token of an issuer revoked (denial.h)? */
+bool keyring_denies(struct keyring *, uint64_t jti, const char *subject, int64_t issued_s);
 
 /* Is a live connection's session still one? False also when nothing can be known of it. */
 bool keyring_session_stands(struct keyring *, const char *session);

@@ -18,12 +18,16 @@ enum scope {
 #define SCOPES 5
 
 #define PRINCIPAL_NAME_MAX 112
+#define PRINCIPAL_TOKEN "token:"
 struct principal {
 	char name[PRINCIPAL_NAME_MAX]; /* "alice", "export#3f9a01c2b7de": for limits, audit and logs */
 	unsigned scopes;
 	const char *role; /* the highest: "admin", "operator", "viewer", or "none" */
 	char session[40]; /* of an operator who signed in; empty: there is none */
 	int64_t until_ms; /* unix time at which the credentials end; 0: never */
+	bool of_token;    /* of an issuer, whose name is "token:" and the subject; for keyring_denies: */
+	uint64_t token;   /* … its jti's mark */
+	int64_t issued_s; /* … and when it was issued */
 };
 
 unsigned scope_by_name(const char *name, size_t size); /* 0: there is no such scope */

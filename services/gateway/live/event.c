@@ -4,6 +4,7 @@
 #include "base/hash.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define ARENA_MAX ((size_t)128 << 20)
@@ -335,12 +336,6 @@ void render_retracted(const struct chain *chain, int64_t height, const uint8_t h
 	end(out);
 }
 
-static bool same_asset(const struct chain_asset *a, const struct chain_asset *b)
-{
-	const struct filter f = { .has_asset = true, .asset = *a };
-	return filter_takes(&f, (struct bytes){ NULL, 0 }, b, 0);
-}
-
 void render_skipped(const struct chain *chain, uint64_t events, struct buf *out)
 {
 	begin(out, "skipped", chain);
@@ -362,12 +357,58 @@ void render_ended(const struct chain *chain, const char *reason, struct buf *out
 	end(out);
 }
 
-static bool is_first_of_asset(const struct item *items, size_t i)
+/* An item among others of its account: is it the first of its asset, is it the last, and then what all of the asset come to. */
+struct part {
+	bool first, last;
+	struct i256 sum;
+};
+
+static int compare_numbers(size_t a, size_t b)
 {
-	for (size_t k = 0; k < i; k++)
-		if (same_asset(&items[i].asset, &items[k].asset))
-			return false;
-	return true;
+	return (a > b) - (a < b);
+}
+
+/* By asset, and in their order: those of one asset stand together. */
+static int compare_items(const void *a_, const void *b_)
+{
+	const struct item *a = *(const struct item *const *)a_, *b = *(const struct item *const *)b_;
+	int order = compare_numbers(a->asset.contract_size, b->asset.contract_size);
+	if (order == 0)
+		order = memcmp(a->asset.contract, b->asset.contract, a->asset.contract_size);
+	if (order == 0)
+		order = compare_numbers(a->asset.has_token_id, b->asset.has_token_id);
+	if (order == 0)
+		order = u256_cmp(a->asset.token_id, b->asset.token_id);
+	return order ? order : (a > b) - (a < b);
+}
+
+static bool same_asset(const struct chain_asset *a, const struct chain_asset *b)
+{
+	const struct filter f = { .has_asset = true, .asset = *a };
+	return filter_takes(&f, (struct bytes){ NULL, 0 }, b, 0);
+}
+
+/* Owned by the caller. A block may have tens of thousands of one account: each is looked at once. */
+static struct part *parts_of(const struct item *items, size_t n)
+{
+	struct part *parts = xcalloc(n + 1, sizeof *parts);
+	const struct item **sorted = xcalloc(n + 1, sizeof *sorted);
+	struct i256 sum = { { 0 } }, delta;
+	for (size_t i = 0; i < n; i++)
+		sorted[i] = &items[i];
+	qsort(sorted, n, sizeof *sorted, compare_items);
+	for (size_t i = 0; i < n; i++) {
+		struct part *part = &parts[sorted[i] - items];
+		part->first = i == 0 || !same_asset(&sorted[i]->asset, &sorted[i - 1]->asset);
+		part->last = i + 1 == n || !same_asset(&sorted[i]->asset, &sorted[i + 1]->asset);
+		if (part->first)
+			sum = (struct i256){ { 0 } };
+		if (i256_from_dec(sorted[i]->delta, strlen(sorted[i]->delta), &delta) == 0)
+			(void)i256_add(sum, delta, &sum);
+		part->sum = sum;
+	}
+	free(sorted);
+	return parts;
 }
 
 /* What the asset's balance was before its first entry in the block; false: the ledger keeps none. */
@@ -395,8 +436,9 @@ void render_account_retracted(const struct chain *chain, const struct event *eve
 	account_text(chain, account, text);
 	put_text(out, "account", text);
 	put_array(out, "balances");
+	struct part *parts = parts_of(items, n);
 	for (size_t i = 0; i < n; i++) {
-		if (!is_first_of_asset(items, i))
+		if (!parts[i].first)
 			continue;
 		put_object(out, NULL);
 		asset_text(chain, &items[i].asset, text);
@@ -404,6 +446,7 @@ void render_account_retracted(const struct chain *chain, const struct event *eve
 		put_text(out, "amount", balance_before(&items[i], amount) ? amount : NULL);
 		put_end(out, '}');
 	}
+	free(parts);
 	put_end(out, ']');
 	end(out);
 }
@@ -420,27 +463,20 @@ void render_account(const struct chain *chain, const struct event *event, struct
 	put_i64(out, "height", event->height);
 	put_hex(out, "block_hash", opening ? (struct bytes){ NULL, 0 } : (struct bytes){ event->hash, 32 });
 	put_array(out, "balances");
+	struct part *parts = parts_of(items, n);
 	for (size_t i = 0; i < n; i++) {
 		/* The last entry of each asset has its balance after the block; the change is the sum over all. */
-		bool later = false;
-		struct i256 delta = { { 0 } }, part;
-		for (size_t k = 0; k < n; k++) {
-			if (!same_asset(&items[i].asset, &items[k].asset))
-				continue;
-			later = later || k > i;
-			if (i256_from_dec(items[k].delta, strlen(items[k].delta), &part) == 0)
-				(void)i256_add(delta, part, &delta);
-		}
-		if (later)
+		if (!parts[i].last)
 			continue;
 		put_object(out, NULL);
 		asset_text(chain, &items[i].asset, text);
 		put_text(out, "asset", text);
 		put_text(out, "amount", items[i].balance);
-		i256_to_dec(delta, text);
+		i256_to_dec(parts[i].sum, text);
 		put_text(out, "delta", text);
 		put_end(out, '}');
 	}
+	free(parts);
 	put_end(out, ']');
 	end(out);
 }

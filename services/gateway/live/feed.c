@@ -321,7 +321,7 @@ int feed_open(struct gateway *gateway, struct gateway_chain *chain, struct feed 
 		bus_set_stop(feed->bus, stopping, feed);
 		code = bus_tail_open(feed->bus, chain->chain.name, TOPIC_LEDGER, CLASS_NORMAL, &feed->tail, err);
 	}
-	daemon_check_set(gateway->ctx, feed->ledger_check, false, "not asked yet");
+	daemon_check_set(gateway->ctx, feed->ledger_check, false, NOT_ASKED_YET);
 	if (!code && pthread_create(&feed->thread, NULL, run, feed) != 0)
 		code = error_set(err, WEIR_FULL, "cannot start a thread: the system's limit is reached");
 	feed->started = code == 0;

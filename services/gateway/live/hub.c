@@ -239,6 +239,7 @@ static void tick(struct hub *hub)
 		for (struct conn *conn = hub->conns; conn; conn = conn->next) {
 			conn->heard_ms += since;
 			conn->progress_ms += since;
+			conn->prove_by_ms += since;
 		}
 	look_at_holders(hub);
 	for (struct wheel_entry *e; (e = wheel_take(&hub->wheel, (uint64_t)(now / TICK_MS))) != NULL;)
@@ -336,6 +337,8 @@ static void find_metrics(struct hub *hub)
 		.lagged = { NULL, metrics_get(m, "weir_gateway_laggards_total", "resume", NULL, NULL), metrics_get(m, "weir_gateway_laggards_total", "drop", NULL, NULL),
 			    metrics_get(m, "weir_gateway_laggards_total", "conflate", NULL, NULL) },
 		.latency = metrics_get(m, "weir_gateway_announced_to_frame_seconds", NULL, NULL, NULL),
+		.authenticated = metrics_get(m, "weir_gateway_websocket_authentications_total", "accepted", NULL, NULL),
+		.refused = metrics_get(m, "weir_gateway_websocket_authentications_total", "refused", NULL, NULL),
 	};
 }
 

@@ -152,7 +152,7 @@ static void drop_slow(struct conn *conn)
 		release(last);
 	}
 	const struct mark told = last_told(conn, keep);
-	if (conn->sub_count == 1 && told.sub) {
+	if (conn->sub_count == 1 && told.sub == conn->subs->id) { /* and not one that was given up: its offset says nothing of this one */
 		offset_print(&told.offset, offset);
 		snprintf(reason, sizeof reason, "too slow: resume from offset %s", offset);
 	} else {
@@ -515,6 +515,8 @@ void conn_tick(struct conn *conn, int64_t now)
 		drop_slow(conn); /* what it reads in the ledger waits for room: the queue alone would not tell */
 	} else if (conn->carrier != CARRIER_WEBSOCKET) {
 		plain_tick(conn, now);
+	} else if (conn_overdue(conn, now)) {
+		return;
 	} else if (now - conn->heard_ms > SILENT_MS) {
 		metric_inc(metrics_get(conn->hub->gateway->metrics, "weir_gateway_websocket_closed_total", "silent", NULL, NULL));
 		conn_close(conn, 1001, "no sign of life");
@@ -531,7 +533,7 @@ int64_t conn_due_ms(const struct conn *conn, int64_t now)
 	for (const struct sub *sub = conn->subs; sub; sub = sub->next_of_conn)
 		if (sub->state == SUB_RETRYING)
 			return now;
-	if (conn->closing || conn->queue_count > 0 || conn_ends(conn))
+	if (conn->closing || conn->queue_count > 0 || conn->unproven || conn_ends(conn))
 		return now;
 	if (conn->carrier != CARRIER_WEBSOCKET)
 		return plain_due_ms(conn, now);
@@ -554,6 +556,7 @@ void conn_start(struct conn *conn, struct bytes early)
 	conn->heard_ms = conn->progress_ms = conn->pinged_ms = clock_mono_ms();
 	conn->next_sub = 1;
 	conn_plan_notice(conn);
+	conn_await_credentials(conn);
 	conn->next = conn->hub->conns;
 	if (conn->next)
 		conn->next->previous = conn;
@@ -571,6 +574,7 @@ void conn_free(struct conn **connp)
 	struct hub *hub = conn->hub;
 	sub_free_all(conn);
 	conn_leave_room(conn);
+	conn_proven(conn);
 	wheel_remove(&hub->wheel, &conn->due);
 	*(conn->previous ? &conn->previous->next : &hub->conns) = conn->next;
 	if (conn->next)

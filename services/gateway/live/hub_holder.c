@@ -37,5 +37,7 @@ uint16_t conn_outstays(struct conn *conn, const char **ret_why)
 		return 0;
 	conn->holder_seen = generation;
 	*ret_why = "the credentials of this connection were revoked";
-	return keyring_holds(ring, holder) ? 0 : CLOSE_REVOKED;
+	const struct http_token token = http_token_of(conn->socket);
+	const bool denied = token.is && keyring_denies(ring, token.id, holder + sizeof PRINCIPAL_TOKEN - 1, token.issued_s);
+	return keyring_holds(ring, holder) && !denied ? 0 : CLOSE_REVOKED;
 }

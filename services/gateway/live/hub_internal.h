@@ -8,6 +8,7 @@
 #include "live/wheel.h"
 
 #include "base/metrics.h"
+#include "base/seldom.h"
 
 #include <pthread.h>
 
@@ -117,6 +118,9 @@ struct conn {
 	bool lingers; /* closing: until the client has closed, too, or the drain is over. Closed before, what it has not read is lost when it sends something */
 	bool operators; /* on their listener */
 	bool barred;    /* its newest credentials do not allow subscriptions */
+	bool unproven;  /* nobody in particular may be here: it has to show credentials (hub_auth.c) */
+	uint8_t refusals; /* of what it showed while nobody in particular held it */
+	int64_t prove_by_ms; /* unproven: until then */
 	int64_t heard_ms, progress_ms, pinged_ms, closing_ms;
 	int64_t notice_at_ms; /* unix time at which the client is told that its credentials end; 0: no more */
 	uint64_t holder_seen; /* the keyring's generation + 1 when its holder was looked for last */
@@ -176,6 +180,8 @@ struct hub {
 	_Atomic uint64_t connections, subscriptions;
 	/* the thread's own */
 	size_t jobs; /* that are out, at most gateway.max_replays */
+	size_t unproven; /* connections that are */
+	struct seldom refused; /* credentials */
 	struct conn **rooms; /* connections by client; NULL: none was counted yet */
 	uint64_t room_seed;
 	struct hub_chain *chains;
@@ -195,7 +201,7 @@ struct hub {
 	struct hub_traces *traces; /* of the events of the turn at hand */
 	uint64_t holders_seen; /* the keyring's generation + 1 when everybody was looked at last */
 	struct hub_metrics {
-		struct metric *connections, *subscriptions, *pushes, *bytes, *replays, *latency, *lagged[4];
+		struct metric *connections, *subscriptions, *pushes, *bytes, *replays, *latency, *lagged[4], *authenticated, *refused;
 	} metrics;
 };
 
@@ -252,6 +258,11 @@ const char *conn_holder(const struct conn *); /* "": nobody in particular */
 void conn_plan_notice(struct conn *);
 void conn_tell_end(struct conn *); /* when its time has come */
 void conn_authenticate(struct conn *, const struct ws_request *);
+void conn_await_credentials(struct conn *); /* of one that has just come, where it needs some */
+void conn_proven(struct conn *); /* or gone: it is not waited for any more */
+bool conn_overdue(struct conn *, int64_t now_ms); /* none came in time: it is closed */
+/* May it ask for this? False: answered. understood: the whole request could be read, not its id alone. */
+bool conn_may_ask(struct conn *, const struct ws_request *, bool understood);
 
 /* hub_sub.c */
 /* An answer with the members of "result" or "error", written into hub->text between the two. */

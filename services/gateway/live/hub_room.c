@@ -48,7 +48,7 @@ void conn_enter_room(struct conn *conn)
 	bool by_key;
 	struct hub *hub = conn->hub;
 	const struct config *config = hub->gateway->config;
-	if (conn->carrier == CARRIER_POLL || conn->closing || conn->dead || is_exempt(conn))
+	if (conn->in_room || conn->carrier == CARRIER_POLL || conn->closing || conn->dead || is_exempt(conn))
 		return;
 	if (!hub->rooms) {
 		hub->rooms = xcalloc(ROOMS, sizeof *hub->rooms);
@@ -82,5 +82,6 @@ void conn_leave_room(struct conn *conn)
 	*(conn->previous_of_room ? &conn->previous_of_room->next_of_room : &conn->hub->rooms[conn->room % ROOMS]) = conn->next_of_room;
 	if (conn->next_of_room)
 		conn->next_of_room->previous_of_room = conn->previous_of_room;
+	conn->next_of_room = conn->previous_of_room = NULL;
 	conn->in_room = false;
 }

@@ -486,7 +486,10 @@ void sub_request(struct conn *conn, struct bytes message)
 	struct ws_request request;
 	struct error err = { 0 };
 	arena_reset(conn->hub->arena);
-	if (ws_request_read(message, conn->hub->arena, &request, &err)) {
+	const bool understood = ws_request_read(message, conn->hub->arena, &request, &err) == 0;
+	if (!conn_may_ask(conn, &request, understood))
+		return;
+	if (!understood) {
 		answer_error(conn, request.id, "invalid_request", err.text);
 		return;
 	}

@@ -474,9 +474,9 @@ int letters_answer(struct gateway *gateway, struct replay_job *job, struct error
 {
 	struct look *look = xmalloc(sizeof *look);
 	look->chain = job->chain->chain.name;
-	look->bus = control_take(gateway->control);
+	look->bus = control_take(gateway->letter_control);
 	int code = answer(look, job, err);
-	control_give(gateway->control);
+	control_give(gateway->letter_control);
 	for (size_t i = 0; i < look->count; i++)
 		free(look->items[i].text);
 	free(look);

@@ -6,7 +6,7 @@
 
 #define ROWS_MAX 256       /* journal rows in one piece */
 #define ENTRIES_MAX 4000   /* entries in one piece; more of one event are a further piece */
-#define ACCOUNT_ENTRIES_MAX 20000 /* of one account in one block: rendered together */
+#define ACCOUNT_ENTRIES_MAX 20000 /* the same of one account, unless a single event has more: those of a block are rendered together */
 
 #define APPLIED WEIR__V1__LEDGER_EVENT__EVENT_BLOCK_APPLIED
 #define RETRACTED WEIR__V1__LEDGER_EVENT__EVENT_BLOCK_RETRACTED
@@ -167,7 +167,7 @@ static int read_entries(struct piece *piece, struct pg *pg, const uint64_t *appl
 	struct pg_param p[12];
 	char token[U256_DEC_MAX];
 	static const uint8_t none[1];
-	int64_t limit = job->topic == TOPIC_OF_ACCOUNTS ? ACCOUNT_ENTRIES_MAX : ENTRIES_MAX;
+	int64_t limit = job->topic == TOPIC_OF_ACCOUNTS ? ACCOUNT_ENTRIES_MAX : ENTRIES_MAX, most = 0;
 	const uint32_t types[6] = { 20, 20, 23, 23, 23, 20 };
 	const int columns = f->watchlist ? 6 : 5;
 	size_t n = 0;
@@ -180,6 +180,7 @@ static int read_entries(struct piece *piece, struct pg *pg, const uint64_t *appl
 				continue;
 			wanted_window(job, event, &first, &last);
 			n += c == 0;
+			most = last - first + 1 > most ? last - first + 1 : most;
 			if (c < 2)
 				pg_array_i64(&a[c], c == 0 ? (int64_t)event->sequence : event->height);
 			else if (c == 5) /* unknown only where the journal was cut: as if it belonged to the list then as now */
@@ -196,6 +197,8 @@ static int read_entries(struct piece *piece, struct pg *pg, const uint64_t *appl
 		pg_bytea(&p[6], f->has_account ? (struct bytes){ f->account, f->account_size } : (struct bytes){ NULL, 0 });
 	pg_bytea(&p[7], f->has_asset ? (struct bytes){ f->asset.contract_size ? f->asset.contract : none, f->asset.contract_size } : (struct bytes){ NULL, 0 });
 	pg_text(&p[8], f->asset.has_token_id ? token : "-1");
+	if (job->topic == TOPIC_OF_ACCOUNTS && limit <= most)
+		limit = most + 1; /* no event is cut: its entries are rendered together */
 	pg_i64(&p[9], limit);
 	pg_i32(&p[10], f->kind);
 	pg_i64(&p[11], f->watchlist);

@@ -1,4 +1,4 @@
-/* openapi.h - the API's own document, ready to be given: as JSON and as MessagePack, each in every coding. */
+/* openapi.h - the API's own documents, ready to be given: the one of requests as JSON and as MessagePack, that of the live end's messages as JSON, each in every coding. */
 #ifndef WEIR_GATEWAY_REST_OPENAPI_H
 #define WEIR_GATEWAY_REST_OPENAPI_H
 

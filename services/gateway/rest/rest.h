@@ -8,6 +8,7 @@
 #include "write/present.h"
 
 void rest_openapi(struct call *);
+void rest_asyncapi(struct call *);
 void rest_chains(struct call *);
 void rest_chain(struct call *);
 void rest_blocks(struct call *);

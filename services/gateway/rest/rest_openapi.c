@@ -1,4 +1,4 @@
-/* rest_openapi.c - GET /openapi.json: hundreds of kilobytes that stay as they are, so that nothing is left to do but to send them. */
+/* rest_openapi.c - GET /openapi.json and /asyncapi.json: hundreds of kilobytes that stay as they are, so that nothing is left to do but to send them. */
 #include "rest/openapi.h"
 
 #include "rest/rest.h"
@@ -11,10 +11,10 @@
 
 #include <string.h>
 
-extern const char openapi_begin[], openapi_end[]; /* api/openapi.c */
+extern const char openapi_begin[], openapi_end[], asyncapi_begin[], asyncapi_end[]; /* api/openapi.c */
 
 struct openapi {
-	struct document json, packed;
+	struct document json, packed, messages; /* packed: json in MessagePack; messages: asyncapi.json */
 };
 
 static void make_packed(struct openapi *openapi)
@@ -37,6 +37,7 @@ struct openapi *openapi_new(void)
 	struct openapi *openapi = xmalloc(sizeof *openapi);
 	document_make(&openapi->json, "application/json", (struct bytes){ (const uint8_t *)openapi_begin, (size_t)(openapi_end - openapi_begin) }, false);
 	make_packed(openapi);
+	document_make(&openapi->messages, "application/json", (struct bytes){ (const uint8_t *)asyncapi_begin, (size_t)(asyncapi_end - asyncapi_begin) }, false);
 	return openapi;
 }
 
@@ -46,6 +47,7 @@ void openapi_free(struct openapi **openapip)
 		return;
 	document_free(&(*openapip)->json);
 	document_free(&(*openapip)->packed);
+	document_free(&(*openapip)->messages);
 	xfree(openapip);
 }
 
@@ -56,4 +58,10 @@ void rest_openapi(struct call *call)
 	call->response->caching = "private, no-cache";
 	http_add_field(call->response, "Vary", "Accept");
 	document_give(packed ? &openapi->packed : &openapi->json, call);
+}
+
+void rest_asyncapi(struct call *call)
+{
+	call->response->caching = "private, no-cache";
+	document_give(&call->gateway->openapi->messages, call);
 }

@@ -185,7 +185,7 @@ static void set_options(struct transfer *t, int64_t left_ms)
 	curl_easy_setopt(e, CURLOPT_MAXAGE_CONN, IDLE_CONNECTION_S);
 	curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	curl_easy_setopt(e, CURLOPT_HTTPHEADER, t->headers);
-	curl_easy_setopt(e, CURLOPT_USERAGENT, "weir-webhooks/" WEIR_VERSION);
+	curl_easy_setopt(e, CURLOPT_USERAGENT, "weir-webhooks/" WEIR_RELEASE);
 	curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)t->body.size);
 	curl_easy_setopt(e, CURLOPT_POSTFIELDS, buf_str(&t->body));
 	curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_answer);

@@ -123,6 +123,20 @@ static void tell(struct webhooks *w, const struct webhook_endpoint *e, const str
 		alert_raise(w->gateway->ctx, who, ALERT_RESOLVED, "webhooks", "%s (%s) takes messages again", who, host);
 }
 
+/* Endpoints before their deliveries, as everybody locks them: an operator who enables one has it and waits for its deliveries. */
+static int hold_endpoints(struct webhooks *w, struct error *err)
+{
+	struct buf ids = BUF_INIT(w->flight_count * 24 + 8);
+	buf_add_byte(&ids, '[');
+	for (const struct webhook_flight *f = w->flights; f; f = f->next)
+		if (f->done)
+			buf_printf(&ids, "%s%" PRId64, ids.size == 1 ? "" : ",", f->endpoint);
+	buf_add_byte(&ids, ']');
+	int code = webhook_store_hold(w->pg, buf_str(&ids), err);
+	buf_free(&ids);
+	return code;
+}
+
 /* What became of one, into the transaction at hand. */
 static int record(struct webhooks *w, struct webhook_flight *f, struct error *err)
 {
@@ -160,6 +174,8 @@ void webhook_send_record(struct webhooks *w)
 	if (n == 0)
 		return;
 	code = pg_begin(w->pg, &err);
+	if (!code)
+		code = hold_endpoints(w, &err);
 	for (struct webhook_flight *f = w->flights; f && !code; f = f->next)
 		if (f->done)
 			code = record(w, f, &err);

@@ -137,6 +137,14 @@ int webhook_store_plan(struct pg *pg, const char *owner, int64_t endpoint, const
 	return code;
 }
 
+int webhook_store_hold(struct pg *pg, const char *endpoints, struct error *err)
+{
+	struct pg_param p;
+	return pg_prepared(pg, "webhook_hold",
+			   "select from weir_webhooks.endpoints where id in (select json_array_elements_text($1::json)::int8) order by id for no key update",
+			   pg_text(&p, endpoints), 1, NULL, err);
+}
+
 static int put_attempt(struct pg *pg, const char *gateway, const struct webhook_tried *t, struct error *err)
 {
 	struct pg_param p[8];

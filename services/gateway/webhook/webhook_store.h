@@ -48,7 +48,9 @@ struct webhook_tried {
 	const char *error;
 	bool gone;         /* the receiver wants no more */
 };
-/* ret_failing, ret_failures: the endpoint's state now. In the caller's transaction. */
+/* Until the end of the caller's transaction nobody else changes these; endpoints: a JSON list of ids. Before anything is done to their deliveries. */
+int webhook_store_hold(struct pg *, const char *endpoints, struct error *);
+/* ret_failing, ret_failures: the endpoint's state now. In the caller's transaction, which holds the endpoint. */
 int webhook_store_tried(struct pg *, const char *gateway, const struct webhook_tried *, int64_t breaker_failures, int64_t probe_ms, bool *ret_failing,
 			int64_t *ret_failures, struct error *);
 /* Stops an endpoint until an operator enables it. */

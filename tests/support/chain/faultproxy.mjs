@@ -19,6 +19,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { WebSocket, WebSocketServer } from 'ws';
 
+import { Fork } from './fork.mjs';
 import { LIES, answersOf } from './lies.mjs';
 import { Rpc, request } from './rpc.mjs';
 
@@ -52,6 +53,7 @@ class Story {
     const lie = LIES.find((l) => l.name === name);
     if (lie === undefined) return undefined;
     const told = { lie, height, left: count ?? Infinity, method };
+    if (lie.whole) told.fork = new Fork(this.rpc, height);
     this.#active = this.#active.filter((a) => a.lie !== lie);
     this.#active.push(told);
     return { name, height, count, method };
@@ -68,6 +70,15 @@ class Story {
   /** The methods that a lie told now is confined to. */
   methodsOf(name) {
     return this.#active.filter((a) => a.lie.name === name && a.method !== null).map((a) => a.method);
+  }
+
+  /** The other chain, while it is told. */
+  get fork() {
+    return this.#active.find((a) => a.fork)?.fork ?? null;
+  }
+
+  toldOfFork() {
+    this.altered['head-forked-whole'] = (this.altered['head-forked-whole'] ?? 0) + 1;
   }
 
   asked(call) {
@@ -202,6 +213,16 @@ async function rewritten(story, asked, answerText) {
   return altered ? JSON.stringify(answer) : undefined;
 }
 
+/** The answer as the other chain has it; undefined: it is the same. */
+async function forkedAnswer(story, text) {
+  const answer = story.fork && parse(text);
+  if (!answer) return undefined;
+  const lied = JSON.stringify(await story.fork.answer(answer));
+  if (lied === JSON.stringify(answer)) return undefined;
+  story.toldOfFork();
+  return lied;
+}
+
 // ---- transport lies ---------------------------------------------------------------------------------------------------------------
 
 /** Lies that are only another body: (asked, true body) -> body. */
@@ -212,7 +233,7 @@ const BODIES = {
   'body-empty': () => '',
   'result-missing': (asked) => each(asked, (id) => JSON.stringify({ jsonrpc: '2.0', id })),
   'rpc-error': (asked) => failure(asked, -32000, 'header not found'),
-  'rpc-limit': (asked, body, methods) => refused(asked, body, methods, { code: -32005, message: 'query returned more than 10000 results' }),
+  'rpc-limit': (asked, body, methods) => refused(asked, body, methods, { code: -32008, message: 'Response is too big' }),
   'rpc-unsupported': (asked, body, methods) =>
     refused(asked, body, methods, { code: -32601, message: 'the method does not exist/is not available' }),
   'id-wrong': (asked, body) => JSON.stringify(mapAnswer(body, (item) => ({ ...item, id: 987654321 }))),
@@ -300,8 +321,9 @@ function httpHandler(story, upstream, agent) {
       if (story.down) return res.socket?.resetAndDestroy();
       if (lie === 'hang' || lie === 'reset' || lie?.startsWith('http-') || lie === 'huge') return MANNERS[lie](res, asked);
 
-      const answer = await request(upstream, { method: 'POST', headers: { 'content-type': 'application/json' }, body: text, agent });
-      let body = answer.body;
+      const question = story.fork?.question(text) ?? text;
+      const answer = await request(upstream, { method: 'POST', headers: { 'content-type': 'application/json' }, body: question, agent });
+      let body = (await forkedAnswer(story, answer.body)) ?? answer.body;
       if (lie !== null) {
         if (MANNERS[lie]) return MANNERS[lie](res, asked, body.toString());
         body = BODIES[lie](asked, body.toString(), story.methodsOf(lie));
@@ -332,15 +354,16 @@ function bridge(story, upstream, client) {
       story.asked(call);
       if (call?.id !== undefined) calls.set(call.id, call);
     }
-    if (node.readyState === WebSocket.OPEN) node.send(data.toString());
-    else waiting.push(data.toString());
+    const text = story.fork?.question(data.toString()) ?? data.toString();
+    if (node.readyState === WebSocket.OPEN) node.send(text);
+    else waiting.push(text);
   });
   node.on('open', () => waiting.splice(0).forEach((text) => node.send(text)));
   node.on('message', (data) => inOrder(async () => {
     await story.wait();
     if (story.down) return client.terminate();
     const text = await answerOverSocket(story, calls, data.toString(), client);
-    return text === null ? undefined : client.send(text);
+    return text === null ? undefined : client.send((await forkedAnswer(story, text)) ?? text);
   }));
   for (const socket of [client, node]) {
     socket.on('close', close);

@@ -47,11 +47,11 @@ export function headerHash(block) {
 }
 const even = (hex) => (hex.length % 2 ? `0x0${hex.slice(2)}` : hex);
 
-/** The same block on a fork of its own: every hash in it is right, only it is not the block asked for. */
-function forked(block) {
-  const fork = { ...block, extraData: '0x6c6965' };
+/** The same block on a fork of its own, which may begin below it: every hash in it is right, only it is not the block asked for. */
+export function forked(block, parentHash = block.parentHash) {
+  const fork = { ...block, parentHash, extraData: '0x6c6965' };
   fork.hash = headerHash(fork);
-  fork.transactions = block.transactions.map((tx) => (typeof tx === 'string' ? tx : { ...tx, blockHash: fork.hash }));
+  fork.transactions = block.transactions?.map((tx) => (typeof tx === 'string' ? tx : { ...tx, blockHash: fork.hash }));
   return fork;
 }
 
@@ -72,7 +72,7 @@ const blocks = [
   ['block-base-fee', 'header_hash', field('baseFeePerGas', (v) => plus(v, 1))],
   ['block-number', 'hash', field('number', (v) => plus(v, 1))],
   ['block-other-height', 'hash', (block, told) => told.ask('eth_getBlockByNumber', quantity(otherHeight(told.height)), told.params[1])],
-  ['block-other-fork', 'hash', forked],
+  ['block-other-fork', 'hash', (block) => forked(block)],
   ['withdrawal-invented', 'withdrawals_root', (block) => ({ ...block,
     withdrawals: [...(block.withdrawals ?? []), { index: '0x0', validatorIndex: '0x1', address: block.miner, amount: '0x3b9aca00' }] })],
   ['tx-missing', 'transactions_root', transactions((list) => list.filter((_, i) => i !== middle(list)))],
@@ -261,7 +261,7 @@ const AHEAD_BY = 1000n;
 
 const others = [
   ['chain-id', 'chain-id', 'identity', (id) => (typeof id === 'string' ? plus(id, 1) : undefined)],
-  ['genesis', 'genesis', 'identity', forked],
+  ['genesis', 'genesis', 'identity', (block) => forked(block)],
   ['head-stale', 'head', 'head', async (head, told) => {
     const number = BigInt(typeof head === 'string' ? head : head.number);
     const stale = quantity(number > STALE_BY ? number - STALE_BY : 0n);
@@ -299,7 +299,7 @@ const transport = [
   ['body-empty', '200 with no body'],
   ['result-missing', 'neither result nor error'],
   ['rpc-error', 'error -32000 "header not found"'],
-  ['rpc-limit', 'error -32005 "query returned more than 10000 results"'],
+  ['rpc-limit', 'error -32008 "Response is too big"'],
   ['rpc-unsupported', 'error -32601 "the method does not exist"'],
   ['id-wrong', 'another id than asked'],
   ['batch-partial', 'the second half of the batch is not answered'],
@@ -309,7 +309,10 @@ const transport = [
   ['drip', 'the answer comes at ten bytes a second'],
 ].map(([name, what]) => ({ name, answer: 'any', caught: 'request', transport: name, what }));
 
-export const LIES = [...blocks, ...receipts, ...traces, ...stateDiff, ...others, ...transport];
+/** From a height on another chain in all answers (fork.mjs), of which nothing contradicts itself: only somebody else can tell. */
+const whole = [{ name: 'head-forked-whole', answer: 'all', caught: 'second opinion', whole: true }];
+
+export const LIES = [...blocks, ...receipts, ...traces, ...stateDiff, ...others, ...transport, ...whole];
 
 /** Which answers a call's answer belongs to. */
 export function answersOf(method, params = []) {

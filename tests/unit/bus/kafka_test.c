@@ -40,16 +40,6 @@ static int publish(struct bus_publisher *p, unsigned from, unsigned n, unsigned 
 	return bus_publish(p, frames, n, err);
 }
 
-static void acquire(struct bus_owner *o)
-{
-	struct error err = { 0 };
-	for (int64_t deadline = clock_mono_ms() + PATIENCE_MS; bus_owner_acquire(o, &err) != 0;) {
-		if (clock_mono_ms() > deadline || err.code != WEIR_CONFLICT)
-			fail_msg("%s", err.text);
-		clock_sleep_ms(20);
-	}
-}
-
 /* Reads n messages, whose bodies are numbers, and says how often each came. */
 static void read_all(struct bus_owner *o, unsigned n, unsigned *times, bool commit)
 {
@@ -60,7 +50,7 @@ static void read_all(struct bus_owner *o, unsigned n, unsigned *times, bool comm
 		size_t count;
 		int r = bus_owner_read(o, 100, 50, &m, &count, &err);
 		if (r == WEIR_FENCED) {
-			acquire(o);
+			kafka_fixture_acquire(o);
 			continue;
 		}
 		if (r != 0 || clock_mono_ms() > deadline)
@@ -87,14 +77,14 @@ static void what_was_published_is_read_in_order_and_what_was_committed_is_not_re
 	if (publish(p, 0, 400, 7, &err) != 0)
 		fail_msg("%s", err.text);
 	struct bus_owner *o = owner(a, "basic");
-	acquire(o);
+	kafka_fixture_acquire(o);
 	read_all(o, 400, times, true);
 	bus_owner_close(&o);
 	assert_int_equal(publish(p, 400, 100, 7, &err), 0);
 	o = owner(b, "basic");
-	acquire(o);
+	kafka_fixture_acquire(o);
 	read_all(o, 100, times, false);
-	acquire(o); /* what was not committed is read again */
+	kafka_fixture_acquire(o); /* what was not committed is read again */
 	read_all(o, 100, times, true);
 	struct bus_stream_info info[4];
 	size_t n;
@@ -227,8 +217,6 @@ static void what_only_redis_does_is_refused_by_name(void **state)
 	assert_int_equal(bus_tail_open(bus, "c", "basic", "high", &t, &err), 0);
 	assert_int_equal(bus_tail_read(t, 1, 10, &m, &count, &n, &err), WEIR_UNSUPPORTED);
 	assert_non_null(strstr(err.text, "over Kafka"));
-	assert_int_equal(dead_letter_skip(bus, "c", "s", "1-1", "me", "why", &err), WEIR_UNSUPPORTED);
-	assert_non_null(strstr(err.text, "skip"));
 	assert_int_equal(bus_weights_set(bus, "c", "basic", "s", &BUS_WEIGHTS_DEFAULT, "me", &err), WEIR_UNSUPPORTED);
 	assert_non_null(strstr(err.text, "weights"));
 	assert_int_equal(bus_audit_list(bus, "c", NULL, 1, NULL, NULL, &err), WEIR_UNSUPPORTED);
@@ -294,11 +282,6 @@ static void hashes_are_seen_by_all(void **state)
 	bus_close(&b);
 }
 
-static struct bytes text_bytes(const char *text)
-{
-	return (struct bytes){ (const uint8_t *)text, strlen(text) };
-}
-
 /* An owner that does not know yet that it was followed writes into the log: nobody takes it for true, now or later. */
 static void late_writes_of_a_former_owner_are_left_out(void **state)
 {
@@ -309,14 +292,14 @@ static void late_writes_of_a_former_owner_are_left_out(void **state)
 	struct bus *first = kafka_fixture_bus("a", 5000), *second = kafka_fixture_bus("b", 5000), *third = kafka_fixture_bus("c", 5000);
 	assert_int_equal(kafka_table(kafka_of(first), "weir.c.fence", 0, &a, &err), 0);
 	assert_int_equal(kafka_table(kafka_of(second), "weir.c.fence", 0, &b, &err), 0);
-	assert_int_equal(kafka_table_put(a, "x", text_bytes("1"), true, &err), WEIR_FENCED); /* nobody's yet */
+	assert_int_equal(kafka_table_put(a, "x", kafka_fixture_bytes("1"), true, &err), WEIR_FENCED); /* nobody's yet */
 	assert_int_equal(kafka_table_take_over(a, &err), 0);
-	assert_int_equal(kafka_table_put(a, "kept", text_bytes("1"), true, &err), 0);
+	assert_int_equal(kafka_table_put(a, "kept", kafka_fixture_bytes("1"), true, &err), 0);
 	assert_int_equal(kafka_table_flush(a, &err), 0);
 	assert_int_equal(kafka_table_take_over(b, &err), 0);
 	assert_true(b->epoch > a->epoch);
 	assert_non_null(kafka_table_find(b, "kept"));
-	assert_int_equal(kafka_table_put(a, "late", text_bytes("1"), true, &err), 0); /* it does not know */
+	assert_int_equal(kafka_table_put(a, "late", kafka_fixture_bytes("1"), true, &err), 0); /* it does not know */
 	assert_int_equal(kafka_table_put(a, "kept", (struct bytes){ NULL, 0 }, true, &err), 0);
 	assert_int_equal(kafka_table_flush(a, &err), 0);
 	assert_int_equal(kafka_table_load(b, &err), 0);
@@ -328,8 +311,8 @@ static void late_writes_of_a_former_owner_are_left_out(void **state)
 		assert_non_null(kafka_table_find(t, "kept"));
 	}
 	assert_int_equal(kafka_table_load(a, &err), 0);
-	assert_int_equal(kafka_table_put(a, "x", text_bytes("1"), true, &err), WEIR_FENCED);
-	assert_int_equal(kafka_table_put(a, "word", text_bytes("1"), false, &err), 0); /* anybody's */
+	assert_int_equal(kafka_table_put(a, "x", kafka_fixture_bytes("1"), true, &err), WEIR_FENCED);
+	assert_int_equal(kafka_table_put(a, "word", kafka_fixture_bytes("1"), false, &err), 0); /* anybody's */
 	assert_int_equal(kafka_table_flush(a, &err), 0);
 	assert_int_equal(kafka_table_load(b, &err), 0);
 	assert_non_null(kafka_table_find(b, "word"));
@@ -355,7 +338,7 @@ static void a_reader_that_fell_out_of_retention_is_told(void **state)
 	struct frame f = fixture_message(MESSAGE_COMMAND, "k", "0");
 	assert_int_equal(bus_publish(p, &f, 1, &err), 0);
 	struct bus_owner *o = owner(bus, "short");
-	acquire(o);
+	kafka_fixture_acquire(o);
 	unsigned times[8] = { 0 };
 	read_all(o, 1, times, true);
 	assert_false(bus_owner_rolled_back(o));
@@ -366,11 +349,11 @@ static void a_reader_that_fell_out_of_retention_is_told(void **state)
 			fail_msg("%s", err.text);
 	}
 	o = owner(bus, "short");
-	acquire(o);
+	kafka_fixture_acquire(o);
 	for (int64_t deadline = clock_mono_ms() + PATIENCE_MS; n == 0;) {
 		int r = bus_owner_read(o, 1, 50, &m, &n, &err);
 		if (r == WEIR_FENCED)
-			acquire(o);
+			kafka_fixture_acquire(o);
 		assert_true(clock_mono_ms() < deadline);
 	}
 	assert_true(m[0].sequence > 20); /* the oldest that there is */
@@ -485,13 +468,13 @@ static void what_is_no_frame_becomes_a_letter_that_can_be_purged(void **state)
 	kafka_fixture_topics("mixed", "mixed");
 	struct bus *bus = kafka_fixture_bus("a", 5000), *operator= kafka_fixture_bus("o", 5000);
 	struct bus_publisher *p = kafka_fixture_publisher(bus, "mixed");
-	assert_int_equal(kafka_publish_one(kafka_of(bus), "c", "mixed", BUS_HIGH, text_bytes("k1"), text_bytes("no frame"), sends, &err), 0);
-	assert_int_equal(kafka_publish_one(kafka_of(bus), "c", "mixed", BUS_HIGH, text_bytes("k1"), text_bytes(""), sends, &err), 0);
+	assert_int_equal(kafka_publish_one(kafka_of(bus), "c", "mixed", BUS_HIGH, kafka_fixture_bytes("k1"), kafka_fixture_bytes("no frame"), sends, &err), 0);
+	assert_int_equal(kafka_publish_one(kafka_of(bus), "c", "mixed", BUS_HIGH, kafka_fixture_bytes("k1"), kafka_fixture_bytes(""), sends, &err), 0);
 	assert_int_equal(kafka_sent(kafka_of(bus), sends, kafka_deadline(kafka_of(bus)), &err), 0);
 	assert_int_equal(publish(p, 1, 1, 2, &err), 0);
 	struct bus_owner *o;
 	assert_int_equal(bus_owner_open(bus, "c", "mixed", "mixed", 1000, &o, NULL), 0);
-	acquire(o);
+	kafka_fixture_acquire(o);
 	read_all(o, 1, times, true);
 	assert_int_equal(times[1], 1);
 	assert_int_equal(dead_letter_count(operator, "c", "mixed", &n, &err), 0);
@@ -520,7 +503,7 @@ static void what_is_no_frame_becomes_a_letter_that_can_be_purged(void **state)
 	for (int64_t deadline = clock_mono_ms() + PATIENCE_MS; marks > 0;) {
 		int r = bus_owner_read(o, 10, 50, &m, &count, &err);
 		if (r == WEIR_FENCED)
-			acquire(o);
+			kafka_fixture_acquire(o);
 		marks = 0;
 		for (int32_t i = 0; i < KAFKA_FIXTURE_PARTITIONS; i++) {
 			assert_int_equal(kafka_table(kafka_of(operator), "weir.c.mixed.letters.mixed", i, &t, &err), 0);
@@ -562,7 +545,7 @@ static void a_producer_that_cannot_go_on_is_told_and_followed_by_another(void **
 		next++;
 	}
 	struct bus_owner *o = owner(bus, "fatal");
-	acquire(o);
+	kafka_fixture_acquire(o);
 	read_all(o, next, times, true);
 	for (unsigned i = 0; i < next; i++)
 		assert_int_equal(times[i], 1);
@@ -661,7 +644,7 @@ static void an_owner_acquires_in_time_while_brokers_do_not_say_what_they_have(vo
 	struct bus_publisher *p = kafka_fixture_publisher(bus, "basic");
 	assert_int_equal(publish(p, 0, 20, 7, &err), 0);
 	struct bus_owner *o = owner(bus, "basic");
-	acquire(o);
+	kafka_fixture_acquire(o);
 	read_all(o, 20, times, true);
 	bus_owner_close(&o);
 	assert_int_equal(publish(p, 20, 10, 7, &err), 0);

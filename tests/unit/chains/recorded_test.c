@@ -223,7 +223,6 @@ static struct evm_block *block_of_traces(yyjson_val *traces, struct arena *arena
 	yyjson_val *item;
 	b->chain = &ethereum;
 	b->arena = arena;
-	b->called = evm_intern_new(arena, 64);
 	b->txs = arena_zalloc(arena, yyjson_arr_size(traces), sizeof *b->txs);
 	yyjson_arr_foreach(traces, i, n, item)
 	{

@@ -1,6 +1,7 @@
 /* ledger_test.c - blocks into and out of the ledger, against a real PostgreSQL: batches, idempotence, fence, forks, openings. */
 #include "services/reconciler/apply.h"
 #include "services/reconciler/fork.h"
+#include "services/reconciler/opening.h"
 
 #include "support/ledger_blocks.h"
 #include "support/postgres_server.h"
@@ -362,6 +363,96 @@ static void openings_are_asked_once_survive_forks_and_go_with_the_last_block(voi
 	ledger_close(&ledger);
 }
 
+/* Tells the openings of up to n balances whose opening is unknown: 1000000 each. */
+static size_t tell_unknown(struct ledger *ledger, struct told_opening *told, size_t n)
+{
+	struct pg_param p[1];
+	struct pg_result *r = NULL;
+	OK(pg_query(ledger->pg, "select account, asset from weir.balances where chain = $1 and not opening_known order by 1, 2", pg_i32(&p[0], ledger->id), 1, &r,
+		    &err));
+	size_t count = pg_rows(r) < n ? pg_rows(r) : n;
+	for (size_t i = 0; i < count; i++) {
+		told[i] = (struct told_opening){ .touch = { .account_id = pg_get_i64(r, i, 0), .asset_id = (int32_t)pg_get_i64(r, i, 1) },
+						 .amount = i256_from_u256(u256_from_u64(1000000), false) };
+		memcpy(told[i].hash, ledger->opening_hash, 32);
+	}
+	pg_result_free(&r);
+	return count;
+}
+
+static void openings_told_later_are_recorded_once_and_change_no_delta(void **state)
+{
+	(void)state;
+	struct openings o = { 0 };
+	struct told_opening told[OPENINGS_TOLD_MAX];
+	struct ledger_touch touches[OPENINGS_TOLD_MAX];
+	size_t recorded, gone;
+	struct ledger *ledger = open_ledger("later", 1000);
+	ledger->options.opening = answer_openings;
+	ledger->options.opening_arg = &o;
+	apply(ledger, make(1000, 10, 0, 0));
+	OK(ledger_retract(ledger, 1004, false, &gone, &err));
+	apply(ledger, make(1005, 10, 1, 0));
+	const int64_t unknown = number(ledger, "select count(*) from weir.balances where chain = $1 and not opening_known");
+	const int64_t moved = number(ledger, "select sum(delta)::int8 from weir.entries where chain = $1 and height >= 1000 and not superseded");
+	const int64_t openings = number(ledger, "select count(*) from weir.entries where chain = $1 and kind = 14");
+	const int64_t events = number(ledger, "select journal_sequence from weir.chains where id = $1");
+	size_t n = tell_unknown(ledger, told, 4);
+	assert_int_equal(n, 4);
+	assert_true(unknown > 4);
+	told[3].hash[0] ^= 1; /* asked at a block that a reorg took */
+	told[2].amount = (struct i256){ { UINT64_MAX, UINT64_MAX, UINT64_MAX, INT64_MAX } };
+	OK(ledger_record_openings(ledger, told, n, touches, &recorded, &err));
+	assert_true(recorded >= 2); /* the third only fits where the account's sum has never been above 0 */
+	assert_int_equal(recorded, unknown - number(ledger, "select count(*) from weir.balances where chain = $1 and not opening_known"));
+	assert_int_equal(number(ledger, "select count(*) from weir.entries where chain = $1 and kind = 14 and height = 999"), openings + (int64_t)recorded);
+	assert_int_equal(number(ledger, "select sum(delta)::int8 from weir.entries where chain = $1 and height >= 1000 and not superseded"), moved);
+	assert_int_equal(number(ledger, "select journal_sequence from weir.chains where id = $1"), events + 1);
+	assert_int_equal(touches[0].height, ledger->watermark);
+	assert_true(touches[0].opening_known);
+	assert_sound(ledger);
+	/* Told twice: the second time there is nothing to do. */
+	size_t again;
+	OK(ledger_record_openings(ledger, told, 2, touches, &again, &err));
+	assert_int_equal(again, 0);
+	assert_sound(ledger);
+	/* Memory goes on from what was recorded, forks go back to it, and it goes with the last block. */
+	apply(ledger, make(1015, 10, 1, 1));
+	assert_sound(ledger);
+	OK(ledger_retract(ledger, 1002, false, &gone, &err));
+	assert_sound(ledger);
+	apply(ledger, make(1003, 4, 0, 0));
+	assert_sound(ledger);
+	OK(ledger_retract(ledger, 999, true, &gone, &err));
+	assert_int_equal(number(ledger, "select count(*) from weir.entries where chain = $1 and not superseded"), 0);
+	n = tell_unknown(ledger, told, 4);
+	assert_int_equal(n, 0);
+	ledger_close(&ledger);
+}
+
+/* What block 0 itself moves is part of what the chain tells of block 0. */
+static void openings_of_block_0_told_later_lie_behind_its_own_entries(void **state)
+{
+	(void)state;
+	struct openings o = { 0 };
+	struct told_opening told[OPENINGS_TOLD_MAX];
+	struct ledger_touch touches[OPENINGS_TOLD_MAX];
+	size_t recorded;
+	struct ledger *ledger = open_ledger("genesis later", 0);
+	ledger->options.opening = answer_openings;
+	ledger->options.opening_arg = &o;
+	apply(ledger, make(0, 10, 0, 0));
+	size_t n = tell_unknown(ledger, told, 3);
+	assert_int_equal(n, 3);
+	OK(ledger_record_openings(ledger, told, n, touches, &recorded, &err));
+	assert_int_equal(recorded, 3);
+	assert_sound(ledger);
+	assert_int_equal(number(ledger, "select count(*) from (select distinct on (account, asset) balance, kind from weir.entries where chain = $1 and height = 0"
+					" and not superseded order by account, asset, ordinal desc) e where kind = 15 and balance = 1000000"),
+			 3);
+	ledger_close(&ledger);
+}
+
 static void settings_that_contradict_the_ledger_are_refused(void **state)
 {
 	(void)state;
@@ -465,6 +556,8 @@ int main(void)
 		cmocka_unit_test(P4_a_fork_is_reversed_and_kept),
 		cmocka_unit_test(everything_can_be_taken_back),
 		cmocka_unit_test(openings_are_asked_once_survive_forks_and_go_with_the_last_block),
+		cmocka_unit_test(openings_told_later_are_recorded_once_and_change_no_delta),
+		cmocka_unit_test(openings_of_block_0_told_later_lie_behind_its_own_entries),
 		cmocka_unit_test(settings_that_contradict_the_ledger_are_refused),
 		cmocka_unit_test(a_crash_of_the_server_loses_no_commit),
 		cmocka_unit_test(balances_are_changed_by_their_key_whatever_the_planner_knows),

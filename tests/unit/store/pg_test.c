@@ -449,7 +449,7 @@ static void the_pool_is_bounded_and_read_only(void **state)
 	(void)state;
 	struct pg_pool *pool = NULL;
 	struct pg_options o = options();
-	OK(pg_pool_open(&o, 2, &pool, &err));
+	OK(pg_pool_open(&o, 2, 60000, &pool, &err));
 	struct pg *a = pg_pool_take(pool, 1000, &err), *b = pg_pool_take(pool, 1000, &err);
 	assert_non_null(a);
 	assert_non_null(b);
@@ -477,11 +477,18 @@ static void migrations_run_once_and_notice_changes(void **state)
 		{ 2, "second", "alter table weir.a add column w int; create table weir.b (v int); select 1/(select 0)" },
 	};
 	struct pg_result *r = NULL;
+	size_t pending = 0;
+	OK(pg_migrations_pending(pg, m, 2, &pending, &err));
+	assert_int_equal(pending, 2);
 	assert_int_equal(pg_migrate(pg, m, 2, &err), WEIR_INTERNAL);
+	OK(pg_migrations_pending(pg, m, 2, &pending, &err));
+	assert_int_equal(pending, 1);
 	assert_non_null(strstr(err.text, "migration 2 (second)"));
 	m[1].sql = "alter table weir.a add column w int";
 	OK(pg_migrate(pg, m, 2, &err));
 	OK(pg_migrate(pg, m, 2, &err));
+	OK(pg_migrations_pending(pg, m, 2, &pending, &err));
+	assert_int_equal(pending, 0);
 	OK(pg_query(pg, "select count(*), count(w), (select count(*) from weir.migrations), to_regclass('weir.b') is null from weir.a", NULL, 0, &r,
 		    &err));
 	assert_int_equal(pg_get_i64(r, 0, 0), 1);
@@ -489,8 +496,10 @@ static void migrations_run_once_and_notice_changes(void **state)
 	assert_true(pg_get_bool(r, 0, 3));
 	pg_result_free(&r);
 	assert_int_equal(pg_migrate(pg, m, 1, &err), WEIR_CONFLICT); /* a database newer than the program */
+	assert_int_equal(pg_migrations_pending(pg, m, 1, &pending, &err), WEIR_CONFLICT);
 	m[0].sql = "create table weir.changed (v int)";
 	assert_int_equal(pg_migrate(pg, m, 2, &err), WEIR_CONFLICT);
+	assert_int_equal(pg_migrations_pending(pg, m, 2, &pending, &err), WEIR_CONFLICT);
 	OK(pg_exec(pg, "create role poor login; grant connect on database weir to poor; drop schema weir cascade", &err));
 	struct pg_options o = options();
 	char url[300];

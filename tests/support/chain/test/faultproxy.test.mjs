@@ -81,7 +81,7 @@ test('a forked block has the hash that its header demands', () => {
   for (const block of blocks) assert.equal(headerHash(block), block.hash);
 });
 
-for (const { name, answer } of LIES.filter((l) => !l.transport && l.answer !== 'notice')) {
+for (const { name, answer } of LIES.filter((l) => !l.transport && !l.whole && l.answer !== 'notice')) {
   test(`${name} alters the answer once, then no more`, async () => {
     const methods = [...new Set(QUESTIONS[answer](blocks[0]).map(([method]) => method))]
       .filter((method) => method !== 'eth_getTransactionReceipt' || !ONLY_LISTS.has(name));
@@ -121,6 +121,34 @@ test('a lie is told at its height only, whether asked by number, hash, or in a b
   said.slice(4).forEach((result, i) => assert.notDeepEqual(result, honest[4 + i]));
 });
 
+/** Every block hash that an answer names, wherever. */
+const namedBlocks = (value) => (value === null || typeof value !== 'object' ? [] :
+  [...(typeof value.blockHash === 'string' ? [value.blockHash] : []), ...Object.values(value).flatMap(namedBlocks)]);
+
+test('head-forked-whole tells a chain of which nothing contradicts itself, whatever is asked of it', async () => {
+  const from = Number(blocks[3].number);
+  await tell('head-forked-whole', { height: from });
+  let parent;
+  for (const block of blocks) {
+    const forks = Number(block.number) >= from;
+    const said = await lied.call('eth_getBlockByNumber', block.number, true);
+    assert.equal(said.hash !== block.hash, forks, block.number);
+    assert.equal(headerHash(said), said.hash);
+    if (parent !== undefined) assert.equal(said.parentHash, parent);
+    parent = said.hash;
+    assert.deepEqual(await lied.call('eth_getBlockByHash', said.hash, true), said);
+    for (const [method, params] of [['eth_getBlockReceipts', [said.hash]], ['trace_block', [block.number]], ['eth_getBlockByHash', [said.hash, true]]]) {
+      const named = namedBlocks(await lied.call(method, ...params));
+      assert.deepEqual(named.filter((hash) => hash !== said.hash), [], method);
+    }
+    assert.equal(await lied.call('eth_getBalance', '0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266', { blockHash: said.hash }),
+      await truth.call('eth_getBalance', '0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266', { blockHash: block.hash }));
+  }
+  assert.equal((await lied.call('eth_getBlockByNumber', 'latest', false)).hash, parent);
+  await control('DELETE', '/lie');
+  assert.equal((await lied.call('eth_getBlockByNumber', 'latest', false)).hash, blocks.at(-1).hash);
+});
+
 // ---- transport -------------------------------------------------------------------------------------------------------------------
 
 const question = (n) => Array.from({ length: n }, (_, i) => ({ jsonrpc: '2.0', id: i + 1, method: 'eth_getBlockByNumber', params: [blocks[i].number, true] }));
@@ -139,7 +167,7 @@ const TRANSPORT = {
   'body-empty': async (ask) => assert.equal((await ask()).body.length, 0),
   'result-missing': async (ask) => assert.deepEqual(Object.keys(JSON.parse((await ask()).body)), ['jsonrpc', 'id']),
   'rpc-error': async (ask) => assert.equal(JSON.parse((await ask()).body).error.code, -32000),
-  'rpc-limit': async (ask) => assert.equal(JSON.parse((await ask()).body).error.code, -32005),
+  'rpc-limit': async (ask) => assert.equal(JSON.parse((await ask()).body).error.code, -32008),
   'rpc-unsupported': async (ask) => assert.equal(JSON.parse((await ask()).body).error.code, -32601),
   'id-wrong': async (ask) => assert.notEqual(JSON.parse((await ask()).body).id, 1),
   'batch-partial': async () => assert.equal(JSON.parse((await post(question(4))).body).length, 2),
