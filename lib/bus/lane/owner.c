@@ -42,6 +42,7 @@ struct bus_owner {
 	char *chain, *topic, *subscription;
 	char anchor[KEY_MAX], token[96];
 	int64_t lease_ms, renew_ms, replay_ms;
+	bool replayed; /* the last that was read were letters */
 	uint64_t connects;
 	char run[64]; /* the server that we know */
 	bool owning, rolled_back;
@@ -760,19 +761,30 @@ static int commit_aside(struct bus_owner *o, struct error *err)
 	return r;
 }
 
+static int take_replays(struct bus_owner *o, size_t max, struct error *err)
+{
+	if (clock_mono_ms() < o->replay_ms)
+		return 0;
+	int r = lost(o, bus_take_replays(o->bus, o->chain, o->topic, o->subscription, o->token, max, &o->batch, err));
+	o->replayed = o->batch.count > 0;
+	o->replay_ms = o->replayed ? 0 : clock_mono_ms() + REPLAY_EVERY_MS;
+	return r;
+}
+
 static int read_once(struct bus_owner *o, size_t max, int64_t left, struct error *err)
 {
 	int r = clock_mono_ms() >= o->renew_ms ? bus_owner_renew(o, err) : 0;
-	if (r == 0 && clock_mono_ms() >= o->replay_ms) {
-		r = lost(o, bus_take_replays(o->bus, o->chain, o->topic, o->subscription, o->token, max, &o->batch, err));
-		o->replay_ms = o->batch.count > 0 ? 0 : clock_mono_ms() + REPLAY_EVERY_MS;
-	}
+	const bool new_first = o->replayed; /* however many letters are to be tried again, what is new has its turn in between */
+	if (r == 0 && !new_first)
+		r = take_replays(o, max, err);
 	if (r == 0)
 		r = look_again(o, err);
 	if (r == 0 && o->batch.count == 0)
 		bus_share_look(&o->share, o->bus, o->chain, o->topic, o->subscription);
 	if (r == 0 && o->batch.count == 0)
-		r = read_streams(o, max, left <= 0 ? 0 : left < BLOCK_SLICE_MS ? left : BLOCK_SLICE_MS, err);
+		r = read_streams(o, max, left <= 0 || new_first ? 0 : left < BLOCK_SLICE_MS ? left : BLOCK_SLICE_MS, err);
+	if (new_first)
+		o->replayed = false;
 	if (r == 0)
 		r = commit_aside(o, err);
 	return r;

@@ -26,17 +26,13 @@ static void key_of(const struct bus_probation *p, char ret[KEY_MAX])
 	snprintf(ret, KEY_MAX, PROBE_KEY_FORMAT, p->chain, p->topic, p->subscription);
 }
 
-static int run(struct bus_probation *p, const char *command, const char *field, const char *by, struct error *err)
+static int delete_all(struct bus_probation *p, struct error *err)
 {
 	struct bus_args a = { 0 };
 	char key[KEY_MAX];
 	key_of(p, key);
-	bus_args_add(&a, command);
+	bus_args_add(&a, "DEL");
 	bus_args_add(&a, key);
-	if (field)
-		bus_args_add(&a, field);
-	if (by)
-		bus_args_add(&a, by);
 	int r = bus_run(p->bus, &a, 0, NULL, err);
 	bus_args_free(&a);
 	return r;
@@ -109,19 +105,17 @@ static int look(struct bus_probation *p, struct found *ret, struct error *err)
 	return r == WEIR_NOT_FOUND ? 0 : r;
 }
 
-static int count_ending(struct bus_probation *p, const char *what, const char *by, struct error *err)
+/* We hold it now, and say so. over: what the instance before us ended over, or empty. It is counted in the same step, and as what it comes to: a call that is
+ * repeated because its answer was lost counts it once. */
+static int enter(struct bus_probation *p, const char *over, struct error *err)
 {
-	char field[BUS_WHAT_MAX + 2];
-	snprintf(field, sizeof field, "s:%s", what);
-	return run(p, "HINCRBY", field, by, err);
-}
-
-/* The instance before us ended over this one. */
-static int accuse(struct bus_probation *p, const char *what, struct error *err)
-{
-	int r = count_ending(p, what, "1", err);
-	struct bus_suspect *s = r == 0 ? find_or_add(p, what) : NULL;
-	if (s)
+	char field[BUS_WHAT_MAX + 2], times[24];
+	struct bus_suspect *s = *over ? find_or_add(p, over) : NULL;
+	snprintf(field, sizeof field, "s:%s", over);
+	snprintf(times, sizeof times, "%d", s ? s->times + 1 : 0);
+	const struct bus_field fields[] = { { "holder", p->instance }, { "clean", "0" }, { "at", "" }, { field, times } };
+	int r = write_fields(p, fields, s ? 4 : 3, err);
+	if (r == 0 && s)
 		s->times++;
 	return r;
 }
@@ -151,24 +145,37 @@ int bus_probation_begin(struct bus_probation *p, struct error *err)
 	bool crashed = *f.holder && !f.clean;
 	if (crashed && p->suspect_count == SUSPECTS_MAX) {
 		forget_all(p);
-		r = run(p, "DEL", NULL, NULL, err);
+		r = delete_all(p, err);
 	}
-	const struct bus_field fields[] = { { "holder", p->instance }, { "clean", "0" }, { "at", "" } };
 	if (r == 0)
-		r = write_fields(p, fields, 3, err);
+		r = enter(p, crashed ? f.at : "", err);
 	p->at[0] = 0;
 	if (r != 0 || !crashed)
 		return r;
 	p->left = p->budget;
 	log_warn(&p->bus->log, "bus_probation", "the instance before ended without a good-bye: messages are noted before they are handed over",
 		 LOG_S("chain", p->chain), LOG_S("topic", p->topic), LOG_S("subscription", p->subscription), LOG_S("noted_last", f.at));
-	return *f.at ? accuse(p, f.at, err) : 0;
+	return 0;
+}
+
+/* Who followed us has counted what we had begun, or is about to: said once, for whether it was done nobody knows if the answer is lost. */
+static void take_back(const struct bus_probation *p, const char *what)
+{
+	struct bus_args a = { 0 };
+	char key[KEY_MAX];
+	key_of(p, key);
+	bus_args_add(&a, "HINCRBY");
+	bus_args_add(&a, key);
+	bus_args_add_format(&a, "s:%s", what);
+	bus_args_add(&a, "-1");
+	(void)bus_run_once(p->bus, &a, NULL);
+	bus_args_free(&a);
 }
 
 void bus_probation_lives(struct bus_probation *p)
 {
 	if (*p->at)
-		(void)count_ending(p, p->at, "-1", NULL);
+		take_back(p, p->at);
 	p->at[0] = 0;
 }
 

@@ -475,6 +475,17 @@ static int read_blocking(struct bus_worker *w, size_t max, int64_t block_ms, str
 
 /* -- reading --------------------------------------------------------------------------------------------------------------- */
 
+static int take_replays(struct bus_worker *w, size_t max, struct error *err)
+{
+	const size_t before = w->batch.count;
+	if (before >= max || clock_mono_ms() < w->replay_ms)
+		return 0;
+	int r = bus_take_replays(w->bus, w->chain, w->topic, w->subscription, NULL, max - before, &w->batch, err);
+	w->replayed = w->batch.count > before;
+	w->replay_ms = w->replayed ? 0 : clock_mono_ms() + REPLAY_EVERY_MS;
+	return r;
+}
+
 static int read_once(struct bus_worker *w, size_t max, struct error *err)
 {
 	bool alone = false;
@@ -487,11 +498,9 @@ static int read_once(struct bus_worker *w, size_t max, struct error *err)
 		r = take_due(w, max, &alone, err);
 	if (alone && w->batch.count > 0)
 		return r;
-	if (r == 0 && w->batch.count < max && clock_mono_ms() >= w->replay_ms) {
-		size_t before = w->batch.count;
-		r = bus_take_replays(w->bus, w->chain, w->topic, w->subscription, NULL, max - before, &w->batch, err);
-		w->replay_ms = w->batch.count > before ? 0 : clock_mono_ms() + REPLAY_EVERY_MS;
-	}
+	const bool new_first = w->replayed; /* however many letters are to be tried again, what is new has its turn in between */
+	if (r == 0 && !new_first)
+		r = take_replays(w, max, err);
 	if (r == 0)
 		r = recover(w, max, err);
 	/* A second time for what a class that gave all it was asked for has beyond the share of those that had nothing. */
@@ -500,6 +509,10 @@ static int read_once(struct bus_worker *w, size_t max, struct error *err)
 			r = read_classes(w, max, err);
 	if (r == 0 && w->grouped)
 		r = sweep(w, max, err);
+	if (new_first)
+		w->replayed = false;
+	if (r == 0 && new_first && w->batch.count == 0)
+		r = take_replays(w, max, err);
 	if (r == WEIR_NOT_FOUND) {
 		w->grouped = false;
 		r = 0;

@@ -29,6 +29,7 @@ struct bus_worker {
 	struct held held[HOLD_MAX];
 	size_t held_count;
 	bool grouped;
+	bool replayed;      /* among the last that were read were letters */
 	bool ids_needed;    /* the last time, acknowledging was not enough to settle what was done */
 	bool busy[CLASSES]; /* gave all that it was asked for last time */
 	int64_t created_ms[CLASSES]; /* of the last message read, by its publisher; 0: none */

@@ -144,7 +144,8 @@ int dead_letter_export(struct bus *bus, const char *chain, const char *subscript
 
 struct incoming {
 	const char *topic, *klass, *entry, *type, *reason, *kind, *lane;
-	char key[FRAME_KEY_MAX + 1], digest[SHA256_TEXT], replays[24];
+	char key[FRAME_KEY_MAX], digest[SHA256_TEXT], replays[24];
+	size_t key_size; /* a key may be any bytes */
 	struct buf rest, frame, original, edits, history;
 };
 
@@ -250,7 +251,7 @@ static void make_pieces(yyjson_val *line, const char *chain, const char *subscri
 						      : WEIR__V1__DEAD_LETTER_KIND__DEAD_LETTER_KIND_HEAD;
 	base.stream = stream;
 	base.entry_id = bus_letter_text(in->entry);
-	bus_printable((struct bytes){ (const uint8_t *)in->key, strlen(in->key) }, key, sizeof key);
+	bus_printable((struct bytes){ (const uint8_t *)in->key, in->key_size }, key, sizeof key);
 	base.key = key;
 	base.type = bus_letter_text(in->type);
 	base.parked_at_unix_ms = yyjson_get_uint(yyjson_obj_get(line, "parked_at_unix_ms"));
@@ -314,8 +315,8 @@ static const char *read_line(yyjson_val *line, const char *chain, const char *su
 		struct buf identity = BUF_INIT(512);
 		char hash[SHA256_TEXT];
 		(void)frame_peek((struct bytes){ frame.data, frame.size }, &type, &key);
-		if (*text_at(line, "key"))
-			snprintf(in->key, sizeof in->key, "%.*s", (int)key.size, key.size ? (const char *)key.data : "");
+		if (yyjson_get_len(yyjson_obj_get(line, "key")) > 0)
+			memcpy(in->key, key.data ? key.data : (const uint8_t *)"", in->key_size = key.size <= sizeof in->key ? key.size : 0);
 		sha256_text(edited ? original.data : frame.data, edited ? original.size : frame.size, hash);
 		buf_printf(&identity, "%s/%s/%s %s", in->topic, in->klass, in->entry, hash);
 		sha256_text(identity.data, identity.size, in->digest);
@@ -334,10 +335,13 @@ static void add_piece(struct bus_args *a, const struct buf *piece)
 
 static void add_incoming(struct bus_args *a, const char *chain, const char *subscription, const struct incoming *in)
 {
-	const char *const words[] = { in->digest, in->topic, in->klass, in->entry, in->key, in->type, in->reason, in->kind, in->lane };
+	const char *const before[] = { in->digest, in->topic, in->klass, in->entry }, *const behind[] = { in->type, in->reason, in->kind, in->lane };
 	dead_letter_call(a, "import_letter", chain, subscription);
-	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-		bus_args_add(a, words[i]);
+	for (size_t i = 0; i < sizeof before / sizeof before[0]; i++)
+		bus_args_add(a, before[i]);
+	bus_args_add_bytes(a, (struct bytes){ (const uint8_t *)in->key, in->key_size });
+	for (size_t i = 0; i < sizeof behind / sizeof behind[0]; i++)
+		bus_args_add(a, behind[i]);
 	add_piece(a, &in->rest);
 	add_piece(a, &in->frame);
 	add_piece(a, &in->original);

@@ -120,7 +120,7 @@ static int connect_now(struct bus *bus, struct error *err)
 	struct bus_address *a = &bus->address;
 	int64_t wait = bus->options.command_timeout_ms < CONNECT_TIMEOUT_MS ? bus->options.command_timeout_ms : CONNECT_TIMEOUT_MS;
 	struct timeval timeout = { .tv_sec = (time_t)(wait / 1000), .tv_usec = (suseconds_t)(wait % 1000) * 1000 };
-	int r = a->sentinel_count > 0 ? bus_sentinel_find(a, wait, err) : 0;
+	int r = a->sentinel_count > 0 ? bus_sentinel_find(bus, wait, err) : 0;
 	if (r != 0)
 		return r;
 	bus->redis = bus->io    ? bus->io->connect(bus->io->arg)

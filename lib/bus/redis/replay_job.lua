@@ -208,17 +208,21 @@ local function job_row(a, id)
   return list
 end
 
+-- The oldest that ended go, until there is room for one more. Those that run or are paused stay. False: all that are kept are such.
 local function job_forget(a, sub)
   local jobs = a .. ':jobs:' .. sub
-  if redis.call('ZCARD', jobs) <= JOBS_KEEP then return end
-  for _, id in ipairs(redis.call('ZRANGE', jobs, 0, 9)) do
+  local over = redis.call('ZCARD', jobs) + 1 - JOBS_KEEP
+  for _, id in ipairs(over > 0 and redis.call('ZRANGE', jobs, 0, -1) or {}) do
+    if over <= 0 then return true end
     if not job_active(a, id) then
+      over = over - 1
       local idempotency = redis.call('HGET', job_key(a, id), 'idempotency')
       redis.call('DEL', job_key(a, id), job_key(a, id) .. ':out')
       redis.call('ZREM', jobs, id)
       if idempotency and idempotency ~= '' then redis.call('HDEL', a .. ':jobk:' .. sub, idempotency) end
     end
   end
+  return over <= 0
 end
 
 -- sub, who, why, idempotency key, dry, filter (6), rate, burst, concurrency, stop percent, named, id, … -> {count} of a dry run, the job's
@@ -241,6 +245,9 @@ register('job_create', function(keys, argv)
   end
   total = named and #names or count_matching(a, sub, f)
   if argv[5] == '1' then return { num(total) } end
+  if not job_forget(a, sub) then
+    return redis.error_reply('FULL subscription ' .. sub .. ' has ' .. num(JOBS_KEEP) .. ' replay jobs that run or are paused: resume or cancel some')
+  end
   local id = now_us()
   while redis.call('EXISTS', job_key(a, num(id))) == 1 do id = id + 1 end
   id = num(id)
@@ -252,7 +259,6 @@ register('job_create', function(keys, argv)
   redis.call('SADD', a .. ':jobsr:' .. sub, id)
   redis.call('ZADD', a .. ':jobs:' .. sub, num(now), id)
   if argv[4] ~= '' then redis.call('HSET', a .. ':jobk:' .. sub, argv[4], id .. ' ' .. order) end
-  job_forget(a, sub)
   audit(a, 'action', 'replay job', 'who', argv[2], 'why', argv[3], 'subscription', sub, 'job', id, 'count', num(total), 'order', order)
   job_finish(a, id)
   return job_row(a, id)

@@ -312,6 +312,42 @@ static void test_import_reaches_the_owner_at_work(void **state)
 	bus_close(&bus);
 }
 
+/* Keys are any bytes: two that begin alike are not one. */
+static void test_keys_are_whole(void **state)
+{
+	(void)state;
+	static const struct bytes keys[] = { { (const uint8_t *)"k\0one", 5 }, { (const uint8_t *)"\0two", 4 } };
+	struct bus *bus = fixture_bus("w");
+	struct bus_owner *o;
+	struct bus_message *m;
+	struct buf file = BUF_INIT(1 << 20);
+	struct error why = { .code = WEIR_TIMEOUT };
+	size_t n;
+	assert_int_equal(bus_owner_open(bus, "test", TOPIC_BLOCKS, OWNER_SUB, 60000, &o, NULL), 0);
+	assert_int_equal(bus_owner_acquire(o, NULL), 0);
+	for (int i = 0; i < 2; i++) {
+		struct frame f = fixture_message(MESSAGE_CHAIN_HEAD, "", "b");
+		f.key = keys[i];
+		fixture_publish(bus, TOPIC_BLOCKS, f);
+		assert_int_equal(bus_owner_read(o, 1, 10000, &m, &n, NULL), 0);
+		assert_int_equal(n, 1);
+		assert_int_equal(bus_owner_park(o, &m[0], &why, NULL), 0);
+	}
+	assert_true(bus_owner_parked(o, keys[0]));
+	export(bus, OWNER_SUB, &file);
+	bus_owner_close(&o);
+	assert_int_equal(fixture_flush(NULL), 0);
+	import_ok(bus, OWNER_SUB, &file, 2, 0);
+	assert_int_equal(bus_owner_open(bus, "test", TOPIC_BLOCKS, OWNER_SUB, 60000, &o, NULL), 0);
+	assert_int_equal(bus_owner_acquire(o, NULL), 0);
+	assert_true(bus_owner_parked(o, keys[0]));
+	assert_true(bus_owner_parked(o, keys[1]));
+	assert_false(bus_owner_parked(o, (struct bytes){ keys[0].data, 1 }));
+	buf_free(&file);
+	bus_owner_close(&o);
+	bus_close(&bus);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -319,6 +355,7 @@ int main(void)
 		cmocka_unit_test_setup(test_refusals, fixture_flush),
 		cmocka_unit_test_setup(test_order, fixture_flush),
 		cmocka_unit_test_setup(test_import_reaches_the_owner_at_work, fixture_flush),
+		cmocka_unit_test_setup(test_keys_are_whole, fixture_flush),
 	};
 	return fixture_run(tests);
 }

@@ -468,6 +468,41 @@ static void test_replays_are_resolved_together(void **state)
 	bus_close(&bus);
 }
 
+/* What is new has its turn while letters are tried again, however many there are. */
+static void test_replays_do_not_keep_what_is_new_waiting(void **state)
+{
+	(void)state;
+	enum { LETTERS = 6 };
+	struct bus *bus = fixture_bus("w");
+	struct bus_owner *o = owner(bus);
+	struct bus_message *m;
+	char key[8];
+	int before = 0;
+	for (int i = 0; i < LETTERS; i++) {
+		snprintf(key, sizeof key, "%d", i);
+		head(bus, key, "old");
+		assert_int_equal(take(o, 1, &m), 1);
+		park(o, &m[0]);
+	}
+	assert_int_equal(replay(bus), LETTERS);
+	assert_int_equal(take(o, 1, &m), 1); /* the lane is at the letters now */
+	assert_int_equal(bus_owner_resolve(o, &m[0], NULL), 0);
+	head(bus, "other", "new");
+	for (bool seen = false; !seen; before++) {
+		assert_int_equal(take(o, 1, &m), 1);
+		seen = fixture_body_is(&m[0], "new");
+		if (!seen)
+			assert_int_equal(bus_owner_resolve(o, &m[0], NULL), 0);
+	}
+	assert_in_range(before, 1, 2);
+	for (int left = LETTERS - before; left > 0; left--) { /* and the letters theirs */
+		assert_int_equal(take(o, 1, &m), 1);
+		assert_int_equal(bus_owner_resolve(o, &m[0], NULL), 0);
+	}
+	bus_owner_close(&o);
+	bus_close(&bus);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -486,6 +521,7 @@ int main(void)
 		fixture_threads(test_flush, fixture_flush, NULL, "jac#7452, opik#5525, flightctl#2227, faststream#2611"),
 		fixture_threads(test_rolled_back_server, fixture_flush, NULL, "redis#7105, redis#5433"),
 		cmocka_unit_test_setup(test_replays_are_resolved_together, fixture_flush),
+		cmocka_unit_test_setup(test_replays_do_not_keep_what_is_new_waiting, fixture_flush),
 	};
 	return fixture_run(tests);
 }

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "support/bus_fixture.h"
+#include "support/sim_redis.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -284,6 +285,41 @@ static void a_probation_ends(void **state)
 	bus_close(&bus);
 }
 
+/* On a simulated Redis whose answers get lost: the question is repeated, the ending is one. */
+static void an_ending_is_counted_once_however_often_it_is_told(void **state)
+{
+	(void)state;
+	static const struct sim_faults lossy = { .reply_lost = 4000 };
+	for (uint64_t seed = 1; seed <= 20; seed++) {
+		struct bus *lives[3];
+		struct bus_owner *o[3];
+		struct error err = { 0 };
+		sim_begin(seed);
+		for (int i = 0; i < 3; i++) {
+			lives[i] = sim_bus("w");
+			assert_int_equal(bus_owner_open(lives[i], "test", TOPIC_BLOCKS, SUB, 1000, &o[i], NULL), 0);
+			bus_owner_watch(o[i], "", 100);
+			sim_set_faults(i == 2 ? &lossy : NULL);
+			int r = bus_owner_acquire(o[i], &err);
+			for (int again = 0; r != 0 && again < 100; again++, r = bus_owner_acquire(o[i], &err))
+				sim_advance(1000);
+			if (r != 0)
+				fail_msg("%s", err.text);
+			sim_set_faults(NULL);
+			if (i == 1)
+				assert_int_equal(bus_owner_note(o[i], "thing", NULL), 0);
+			if (i < 2)
+				sim_kill(lives[i]);
+		}
+		assert_string_equal(sim_ask((const char *const[]){ "HGET", PROBE, "s:thing", NULL }), "$1\r\n1\r\n");
+		for (int i = 0; i < 3; i++) {
+			bus_owner_close(&o[i]);
+			bus_close(&lives[i]);
+		}
+		sim_end();
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -293,6 +329,7 @@ int main(void)
 		cmocka_unit_test_setup(what_was_finished_and_who_was_only_fenced_are_not_blamed, fixture_flush),
 		cmocka_unit_test_setup(in_normal_running_nothing_is_written, fixture_flush),
 		cmocka_unit_test_setup(a_probation_ends, fixture_flush),
+		cmocka_unit_test(an_ending_is_counted_once_however_often_it_is_told),
 	};
 	return fixture_run(tests);
 }

@@ -522,6 +522,37 @@ static void test_order_through_cancel(void **state)
 	bus_close(&w.bus);
 }
 
+/* What ended is forgotten beyond a thousand, what is not over never is, wherever it stands; and there is a most of it. */
+static void test_ended_jobs_are_forgotten_and_others_are_not(void **state)
+{
+	(void)state;
+	enum { KEPT = 1000, PAUSED = 12 };
+	struct bus *bus = fixture_bus("w");
+	struct bus_worker *w = worker(bus);
+	struct dead_letter_job job, oldest;
+	struct error err = { 0 };
+	const struct dead_letter_order order = { .who = "me" };
+	size_t n = 0;
+	int r = 0;
+	make_letters(bus, w, 1);
+	oldest = start(bus, SUB, order);
+	(void)control(bus, oldest.id, DEAD_LETTER_JOB_PAUSE);
+	for (int i = 1; i < PAUSED; i++)
+		(void)control(bus, start(bus, SUB, order).id, DEAD_LETTER_JOB_PAUSE);
+	for (int i = 0; i < KEPT; i++)
+		(void)control(bus, start(bus, SUB, order).id, DEAD_LETTER_JOB_CANCEL);
+	assert_int_equal(dead_letter_job_list(bus, "test", SUB, 2 * KEPT, count_job, &n, NULL), 0);
+	assert_int_equal(n, KEPT);
+	assert_string_equal(show(bus, oldest.id).state, "paused");
+	for (n = PAUSED; r == 0 && n <= KEPT; n += r == 0)
+		r = dead_letter_job_start(bus, "test", SUB, &order, &job, &err);
+	assert_int_equal(r, WEIR_FULL);
+	assert_int_equal(n, KEPT);
+	assert_non_null(strstr(err.text, "resume or cancel some"));
+	bus_worker_close(&w);
+	bus_close(&bus);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -537,6 +568,7 @@ int main(void)
 		cmocka_unit_test_setup(test_purged_on_the_way, fixture_flush),
 		fixture_threads(test_order_of_keys, fixture_flush, NULL, "pulsar#23557, pulsar#23182, JasperFx/wolverine#3476"),
 		cmocka_unit_test_setup(test_order_through_cancel, fixture_flush),
+		cmocka_unit_test_setup(test_ended_jobs_are_forgotten_and_others_are_not, fixture_flush),
 	};
 	return fixture_run(tests);
 }

@@ -10,11 +10,14 @@
 #include "bus/bus.h"
 #include "support/bus_fixture.h"
 
+#include <arpa/inet.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -120,11 +123,65 @@ static void an_unknown_name_is_said(void **state)
 	bus_close(&bus);
 }
 
+#define SILENT 3
+
+/* Accepts, and says nothing. */
+static int silent_server(int *ret_port)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t size = sizeof at;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	assert_true(fd >= 0 && bind(fd, (struct sockaddr *)&at, sizeof at) == 0 && listen(fd, 64) == 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &size), 0);
+	*ret_port = ntohs(at.sin_port);
+	return fd;
+}
+
+static bool was_asked(int server)
+{
+	return poll(&(struct pollfd){ .fd = server, .events = POLLIN }, 1, 0) == 1;
+}
+
+static bool first_was_asked(void *arg)
+{
+	return was_asked(*(int *)arg);
+}
+
+/* Sentinels that hang keep nobody who is told to stop; and they are not asked first again, so that one behind them is reached. */
+static void silent_sentinels_are_not_waited_for_one_after_the_other(void **state)
+{
+	(void)state;
+	int servers[SILENT], ports[SILENT];
+	char url[256];
+	struct bus *bus;
+	struct error err = { 0 };
+	for (int i = 0; i < SILENT; i++)
+		servers[i] = silent_server(&ports[i]);
+	snprintf(url, sizeof url, "redis+sentinel://127.0.0.1:%d,127.0.0.1:%d,127.0.0.1:%d,127.0.0.1:%d/m", ports[0], ports[1], ports[2], sentinel_port);
+	struct bus_options options = { .url = url, .worker = "w", .command_timeout_ms = 400 };
+	assert_int_equal(bus_open(&options, &bus, NULL), 0);
+	bus_set_stop(bus, first_was_asked, &servers[0]);
+	assert_int_equal(bus_ping(bus, &err), WEIR_CANCELED);
+	assert_true(was_asked(servers[0]));
+	assert_false(was_asked(servers[1]));
+	assert_false(was_asked(servers[2]));
+	bus_set_stop(bus, NULL, NULL);
+	int r = bus_ping(bus, &err);
+	for (int64_t deadline = clock_mono_ms() + DEADLINE_MS; r != 0 && clock_mono_ms() < deadline;)
+		r = bus_ping(bus, &err);
+	if (r != 0)
+		fail_msg("%s", err.text);
+	bus_close(&bus);
+	for (int i = 0; i < SILENT; i++)
+		close(servers[i]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_master_is_found_again_after_a_failover),
 		cmocka_unit_test(an_unknown_name_is_said),
+		cmocka_unit_test(silent_sentinels_are_not_waited_for_one_after_the_other),
 	};
 	return cmocka_run_group_tests_name("sentinel", tests, start, stop);
 }

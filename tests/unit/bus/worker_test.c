@@ -390,6 +390,44 @@ static void test_never_more_than_asked_and_none_starves(void **state)
 	bus_close(&bus);
 }
 
+/* What is new has its turn while letters are tried again, however many there are. */
+static void test_replays_do_not_keep_what_is_new_waiting(void **state)
+{
+	(void)state;
+	enum { LETTERS = 20 };
+	struct bus *bus = fixture_bus("w");
+	struct bus_worker *w = worker(bus, NULL);
+	struct bus_message *m;
+	struct error why = { .code = WEIR_INVALID };
+	uint64_t n;
+	int before = 0;
+	for (int i = 0; i < LETTERS; i++) {
+		tip(bus, "old");
+		assert_int_equal(take(w, 1, 10000, &m), 1);
+		struct bus_step *step = bus_step_begin(w);
+		bus_step_settle(step, &m[0], BUS_REJECT, &why);
+		assert_int_equal(bus_step_commit(&step, NULL), 0);
+	}
+	assert_int_equal(dead_letter_replay(bus, "test", GROUP, NULL, NULL, 0, "me", &n, NULL), 0);
+	assert_int_equal(n, LETTERS);
+	assert_int_equal(take(w, 1, 10000, &m), 1); /* the lane is at the letters now */
+	struct bus_step *first = bus_step_begin(w);
+	bus_step_settle(first, &m[0], BUS_DONE, NULL);
+	assert_int_equal(bus_step_commit(&first, NULL), 0);
+	tip(bus, "new");
+	for (bool seen = false; !seen; before++) {
+		assert_int_equal(take(w, 1, 10000, &m), 1);
+		seen = fixture_body_is(&m[0], "new");
+		struct bus_step *step = bus_step_begin(w);
+		bus_step_settle(step, &m[0], BUS_DONE, NULL);
+		assert_int_equal(bus_step_commit(&step, NULL), 0);
+	}
+	assert_in_range(before, 1, 5); /* with one at a time, each class has its turn */
+	assert_int_equal(letters(bus), LETTERS - before);
+	bus_worker_close(&w);
+	bus_close(&bus);
+}
+
 static bool yes(void *arg)
 {
 	(void)arg;
@@ -427,6 +465,7 @@ int main(void)
 		fixture_threads(test_flush_and_kill, fixture_flush, NULL, "jac#7452, opik#5525, flightctl#2227, faststream#2611"),
 		fixture_threads(test_never_more_than_asked_and_none_starves, fixture_flush, NULL, "redis#11116"),
 		cmocka_unit_test_setup(test_stop, fixture_flush),
+		cmocka_unit_test_setup(test_replays_do_not_keep_what_is_new_waiting, fixture_flush),
 	};
 	return fixture_run(tests);
 }
