@@ -4,7 +4,7 @@
  *	q/<nonce>/<id>  what is asked: 'e' or 's' (edit, skip), the SHA-256 in hex of the letter's row as the operator saw it, and the row as it is to be
  *	z/<nonce>       the answer, a number as dead_letter_edit.c has them
  *
- * The row as it is to be is made by the operator: what is too large for the brokers is refused to him, and never to the owner.
+ * The row as it is to be is made by the operator: what brokers refuse is refused to him, and never to the owner.
  */
 #ifndef WEIR_BUS_KAFKA_CHANGE_H
 #define WEIR_BUS_KAFKA_CHANGE_H

@@ -10,6 +10,8 @@
 #define POLL_BATCH 256
 #define KEY_LIMIT 512
 #define MARK_SIZE 16    /* writer, epoch (little-endian) */
+#define MARK_PIECES 32  /* and of a row in pieces their number, and the value's size */
+#define PIECE_FORMAT "p/%016" PRIx64 "/%06u"
 #define EPOCHS_KEPT 100 /* a record that late cannot be under way any more */
 #define NOTHING ((struct bytes){ NULL, 0 })
 
@@ -41,7 +43,7 @@ static bool has_room(const struct kafka_table *t, struct bytes value)
 	return t->count < KAFKA_TABLE_ROWS && t->bytes + value.size < KAFKA_TABLE_BYTES;
 }
 
-static void set(struct kafka_table *t, const char *key, struct bytes value)
+static void set(struct kafka_table *t, const char *key, struct bytes value, struct kafka_pieces pieces)
 {
 	size_t at = kafka_table_at(t, key);
 	bool there = at < t->count && strcmp(t->rows[at].key, key) == 0;
@@ -70,6 +72,7 @@ static void set(struct kafka_table *t, const char *key, struct bytes value)
 		row->key = xstrdup(key);
 	}
 	row->value = (struct bytes){ xmemdup(value.data, value.size + (value.size == 0)), value.size };
+	row->pieces = pieces;
 	t->bytes += value.size;
 }
 
@@ -104,11 +107,26 @@ static uint64_t number_of(const uint8_t *at)
 	return n;
 }
 
-static void write_mark(const struct kafka_table *t, uint64_t epoch, uint8_t ret[MARK_SIZE])
+static void write_number(uint64_t n, uint8_t ret[8])
 {
-	memcpy(ret, t->writer, sizeof t->writer);
 	for (int i = 0; i < 8; i++)
-		ret[8 + i] = (uint8_t)(epoch >> (8 * i));
+		ret[i] = (uint8_t)(n >> (8 * i));
+}
+
+/* The value of a row whose pieces were read; they are put together, and no rows any more. NULL: they are not all there. */
+static uint8_t *assemble(struct kafka_table *t, struct kafka_pieces *pieces, uint64_t size)
+{
+	char prefix[KEY_LIMIT], key[KEY_LIMIT];
+	struct buf whole = BUF_INIT(KAFKA_TABLE_BYTES);
+	snprintf(prefix, sizeof prefix, "p/%016" PRIx64 "/", pieces->number);
+	for (size_t at; (at = kafka_table_at(t, prefix)) < t->count && strncmp(t->rows[at].key, prefix, strlen(prefix)) == 0; pieces->count++) {
+		buf_add(&whole, t->rows[at].value.data, t->rows[at].value.size);
+		snprintf(key, sizeof key, "%s", t->rows[at].key);
+		set(t, key, NOTHING, (struct kafka_pieces){ 0 });
+	}
+	uint8_t *value = !whole.overflow && whole.size == size ? xmemdup(whole.data, whole.size + (whole.size == 0)) : NULL;
+	buf_free(&whole);
+	return value;
 }
 
 static void enter_epoch(struct kafka_table *t, const char *text, bool ours)
@@ -128,7 +146,7 @@ static int take(struct kafka_table *t, const rd_kafka_message_t *m, struct error
 	size_t size;
 	char key[KEY_LIMIT];
 	if (m->key_len == 0 || m->key_len >= sizeof key || memchr(m->key, 0, m->key_len) || rdk.message_headers(m, &headers) != 0 ||
-	    rdk.header_get_last(headers, "weir", &mark, &size) != 0 || size != MARK_SIZE)
+	    rdk.header_get_last(headers, "weir", &mark, &size) != 0 || (size != MARK_SIZE && size != MARK_PIECES))
 		return 0;
 	memcpy(key, m->key, m->key_len);
 	key[m->key_len] = 0;
@@ -145,7 +163,16 @@ static int take(struct kafka_table *t, const rd_kafka_message_t *m, struct error
 	if (value.data && !has_room(t, value))
 		return error_set(err, WEIR_FULL, "Kafka topic %s, partition %d: more than %d rows or %zu MiB: replay or purge dead letters", t->topic->name,
 				 (int)t->partition, KAFKA_TABLE_ROWS, KAFKA_TABLE_BYTES >> 20);
-	set(t, key, value);
+	struct kafka_pieces pieces = { 0 };
+	uint8_t *whole = NULL;
+	if (value.data && size == MARK_PIECES) {
+		pieces.number = number_of((const uint8_t *)mark + MARK_SIZE);
+		const uint64_t all = number_of((const uint8_t *)mark + MARK_SIZE + 8);
+		whole = assemble(t, &pieces, all);
+		value = (struct bytes){ whole, whole ? (size_t)all : 0 }; /* without them there is another record behind this one, or its removal */
+	}
+	set(t, key, value, pieces);
+	free(whole);
 	return 0;
 }
 
@@ -265,24 +292,77 @@ void kafka_tables_close(struct kafka *k)
 
 /* -- writing -------------------------------------------------------------------------------------------------------------------------- */
 
+static int send_record(struct kafka_table *t, const char *key, struct bytes value, struct bytes mark, struct error *err)
+{
+	return kafka_send(t->kafka, t->topic, t->partition, (struct bytes){ (const uint8_t *)key, strlen(key) }, value, mark, t->sends,
+			  kafka_deadline(t->kafka), err);
+}
+
 static int send_row(struct kafka_table *t, const char *key, struct bytes value, uint64_t epoch, struct error *err)
 {
 	uint8_t mark[MARK_SIZE];
-	write_mark(t, epoch, mark);
-	return kafka_send(t->kafka, t->topic, t->partition, (struct bytes){ (const uint8_t *)key, strlen(key) }, value,
-			  (struct bytes){ mark, sizeof mark }, t->sends, kafka_deadline(t->kafka), err);
+	memcpy(mark, t->writer, sizeof t->writer);
+	write_number(epoch, mark + 8);
+	return send_record(t, key, value, (struct bytes){ mark, sizeof mark }, err);
+}
+
+/* The pieces, and behind them the row's record. */
+static int send_in_pieces(struct kafka_table *t, const char *key, struct bytes value, uint64_t epoch, struct kafka_pieces *ret, struct error *err)
+{
+	uint8_t mark[MARK_PIECES];
+	char name[KEY_LIMIT];
+	int r = 0;
+	*ret = (struct kafka_pieces){ random_u64() | 1, 0 };
+	for (size_t at = 0; r == 0 && at < value.size; at += KAFKA_PIECE_SIZE) {
+		const size_t left = value.size - at;
+		snprintf(name, sizeof name, PIECE_FORMAT, ret->number, ret->count++);
+		r = send_row(t, name, (struct bytes){ value.data + at, left < KAFKA_PIECE_SIZE ? left : KAFKA_PIECE_SIZE }, epoch, err);
+	}
+	memcpy(mark, t->writer, sizeof t->writer);
+	write_number(epoch, mark + 8);
+	write_number(ret->number, mark + MARK_SIZE);
+	write_number(value.size, mark + MARK_SIZE + 8);
+	return r ? r : send_record(t, key, (struct bytes){ (const uint8_t *)"1", 1 }, (struct bytes){ mark, sizeof mark }, err);
+}
+
+static int remove_pieces(struct kafka_table *t, struct kafka_pieces pieces, uint64_t epoch, struct error *err)
+{
+	char name[KEY_LIMIT];
+	int r = 0;
+	for (unsigned i = 0; i < pieces.count && r == 0; i++) {
+		snprintf(name, sizeof name, PIECE_FORMAT, pieces.number, i);
+		r = send_row(t, name, NOTHING, epoch, err);
+	}
+	return r;
 }
 
 int kafka_table_put(struct kafka_table *t, const char *key, struct bytes value, bool as_owner, struct error *err)
 {
+	const struct kafka_row *row = kafka_table_find(t, key);
+	const struct kafka_pieces before = row ? row->pieces : (struct kafka_pieces){ 0 };
+	const uint64_t epoch = as_owner ? t->epoch : 0;
+	struct kafka_pieces now = { 0 };
 	if (as_owner && !t->epoch_is_ours)
 		return error_set(err, WEIR_FENCED, "Kafka topic %s, partition %d: another instance has taken over", t->topic->name, (int)t->partition);
 	if (value.data && !has_room(t, value))
 		return error_set(err, WEIR_FULL, "Kafka topic %s, partition %d has no room for another row: replay or purge dead letters", t->topic->name,
 				 (int)t->partition);
-	int r = send_row(t, key, value, as_owner ? t->epoch : 0, err);
-	if (r == 0)
-		set(t, key, value);
+	int r = value.size > KAFKA_PIECE_SIZE ? send_in_pieces(t, key, value, epoch, &now, err) : send_row(t, key, value, epoch, err);
+	if (r != 0)
+		return r;
+	set(t, key, value, now);
+	return remove_pieces(t, before, epoch, err);
+}
+
+/* Of writers that ended between them and the row's record. */
+static int remove_orphans(struct kafka_table *t, struct error *err)
+{
+	int r = 0;
+	for (size_t at; r == 0 && (at = kafka_table_at(t, "p/")) < t->count && strncmp(t->rows[at].key, "p/", 2) == 0;) {
+		char key[KEY_LIMIT];
+		snprintf(key, sizeof key, "%s", t->rows[at].key);
+		r = kafka_table_put(t, key, NOTHING, true, err);
+	}
 	return r;
 }
 
@@ -319,5 +399,5 @@ int kafka_table_take_over(struct kafka_table *t, struct error *err)
 	if (r == 0 && (t->epoch != wanted || !t->epoch_is_ours))
 		r = error_set(err, WEIR_FENCED, "Kafka topic %s, partition %d: another instance took over at the same time", t->topic->name,
 			      (int)t->partition);
-	return r;
+	return r ? r : remove_orphans(t, err);
 }

@@ -6,6 +6,10 @@
  * Who takes the table over (an owner of the partition) writes a record "o/<epoch>" with the next epoch. A record that says an older epoch and
  * stands behind it is somebody's who does not know yet that he was followed: all readers leave it out. So the log itself fences. Records of
  * epoch 0, by operators, always count.
+ *
+ * A large value goes in pieces, records "p/<its number>/<piece>", before the row's own record, which names them: a letter is larger than its message, and
+ * would be refused by brokers that took the message. The pieces go when the row does. Those of a writer that ended before he wrote the row's record are
+ * removed by the next owner.
  */
 #ifndef WEIR_BUS_KAFKA_TABLE_H
 #define WEIR_BUS_KAFKA_TABLE_H
@@ -14,10 +18,15 @@
 
 #define KAFKA_TABLE_ROWS 200000 /* beyond these WEIR_FULL */
 #define KAFKA_TABLE_BYTES ((size_t)256 << 20)
+#define KAFKA_PIECE_SIZE ((size_t)256 << 10) /* of a value, in one record: what brokers must take at least */
 
 struct kafka_row {
 	char *key;
 	struct bytes value; /* owned */
+	struct kafka_pieces {
+		uint64_t number; /* 0: its record has all of it */
+		unsigned count;
+	} pieces;
 };
 
 struct kafka_table {
