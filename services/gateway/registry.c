@@ -31,6 +31,11 @@ static void key_of(const char *name, char ret[INSTANCE_MAX + 40])
 	snprintf(ret, INSTANCE_MAX + 40, INSTANCE_KEY_FORMAT, name);
 }
 
+const char *registry_name(const struct registry *r)
+{
+	return r->name;
+}
+
 /* Its own word, without braces. items: with the newest connections. */
 static void put_word(struct registry *r, bool items, struct buf *out)
 {
@@ -42,7 +47,7 @@ static void put_word(struct registry *r, bool items, struct buf *out)
 	put_u64(out, "connections", counts.connections);
 	put_u64(out, "subscriptions", counts.subscriptions);
 	if (items)
-		hub_list(r->gateway->hub, out, REGISTRY_CONNECTIONS);
+		(void)hub_list(r->gateway->hub, out, &(struct hub_search){ .limit = REGISTRY_CONNECTIONS });
 	else
 		buf_add_str(out, ",\"items\":[]");
 }

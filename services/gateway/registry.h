@@ -19,6 +19,8 @@ void registry_turn(struct registry *);    /* now and then; does what is due */
 void registry_leave(struct registry *);   /* before the hub stops */
 void registry_close(struct registry **);
 
+/* Any thread: what this gateway is called, by nobody else. */
+const char *registry_name(const struct registry *);
 /* Any thread: "instances":[…], this one among them. */
 void registry_put(struct registry *, struct buf *out);
 

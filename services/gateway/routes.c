@@ -160,7 +160,7 @@ const struct route admin_routes[] = {
 	{ "GET", "/admin/v1/webhooks/{id}/deliveries", ROLE_VIEWER, admin_webhook_deliveries,
 	  { { "state", PARAMETER_TEXT, 1, 16, false }, { "type", PARAMETER_TEXT, 1, 32, false }, PAGE } },
 	{ "GET", "/admin/v1/webhooks/{id}/deliveries/{delivery}", ROLE_VIEWER, admin_webhook_delivery, { { 0 } } },
-	{ "GET", "/admin/v1/connections", ROLE_VIEWER, admin_connections, { { "limit", PARAMETER_INT, 1, LIMIT_MAX, false } } },
+	{ "GET", "/admin/v1/connections", ROLE_VIEWER, admin_connections, { { "find", PARAMETER_TEXT, 1, 200, false }, PAGE } },
 	{ "GET", "/admin/v1/watchlists", ROLE_VIEWER, admin_watchlists, { { "limit", PARAMETER_INT, 1, LIMIT_MAX, false } } },
 	{ "POST", "/admin/v1/login", ROLE_NONE, admin_login,
 	  { { "user", PARAMETER_TEXT, 1, 64, true }, { "password", PARAMETER_TEXT, 1, 256, true }, { "cookie", PARAMETER_BOOL, 0, 0, false } }, .open = true, .secret = true },

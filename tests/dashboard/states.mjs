@@ -17,7 +17,7 @@ function nothingAt(path) {
   if (/\/assets\/native\/statistics$/.test(tail)) return { chain: 'dev', asset: 'native', non_conserving: false, holders: 0, supply: '0', openings_unknown: 0, top: [], from_height: 0, to_height: 0, moved: [] };
   if (/\/statistics\/history$/.test(tail)) return { chain: 'dev', step_seconds: 3600, items: [] };
   if (/\/proof$/.test(tail)) return { chain: 'dev', ...ZERO_PROOF };
-  if (tail === 'connections') return { items: [], connections: 0, subscriptions: 0, instances: [] };
+  if (tail === 'connections') return { items: [], connections: 0, subscriptions: 0, instances: [], next_cursor: null };
   if (path === '/admin/v1/watchlists') return { items: [], followed: 0, bytes: 0, bytes_max: 67_108_864 };
   if (tail === 'alerts') return { destinations: [], silences: [] };
   if (tail === 'dlq/groups') return { items: [], complete: true, scanned: 0 };

@@ -473,7 +473,7 @@ static void let_hub_work(void)
 	struct buf list = BUF_INIT((size_t)1 << 20);
 	for (int i = 0; i < HUB_TURNS && hub_counts(gateway.hub).connections > 0; i++) {
 		buf_reset(&list);
-		hub_list(gateway.hub, &list, 1);
+		(void)hub_list(gateway.hub, &list, &(struct hub_search){ .limit = 1, .find = "dev" });
 	}
 	buf_free(&list);
 }

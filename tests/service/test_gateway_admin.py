@@ -152,6 +152,36 @@ def test_connections_are_listed_with_what_they_follow(world):
     stack.wait_until("it is gone", 60, lambda: api.operate("GET", "/admin/v1/connections")[1]["items"] == [])
 
 
+def test_a_connection_is_found_among_all_of_them_page_by_page(world):
+    api = world.api()
+    account = api.ok("/v1/chains/dev/blocks/latest")["fee_recipient"]
+    oldest = Stream(world.suite.api)
+    oldest.subscribe(topic="entries", chain="dev", account=account)
+    others = [Stream(world.suite.api) for _ in range(4)]
+    for other in others:
+        other.subscribe(topic="blocks", chain="dev")
+    page = lambda **query: api.operate("GET", "/admin/v1/connections?" + urllib.parse.urlencode(query))  # noqa: E731
+    numbers, cursor = [], {}
+    for n in (2, 2, 1):
+        status, answer = page(limit=2, **cursor)
+        assert status == 200 and len(answer["items"]) == n and answer["connections"] == 5
+        numbers += [c["connection"] for c in answer["items"]]
+        cursor = {"cursor": answer["next_cursor"]}
+    assert answer["next_cursor"] is None and numbers == sorted(set(numbers), reverse=True) and len(numbers) == 5
+    # Words are searched for in all of them, whatever the limit, in any letter case.
+    for words in (account, account.upper().replace("0X", ""), "entries"):
+        found = page(limit=1, find=words)[1]
+        assert [c["connection"] for c in found["items"]] == [numbers[-1]] and found["next_cursor"] is None, words
+    blocks = page(limit=3, find="Blocks")[1]
+    assert [c["connection"] for c in blocks["items"]] == numbers[:3] and len(page(limit=3, find="Blocks", cursor=blocks["next_cursor"])[1]["items"]) == 1
+    assert page(find="nobody at all")[1]["items"] == []
+    status, problem = page(limit=3, find="entries", cursor=blocks["next_cursor"])
+    assert (status, problem["code"]) == (400, "invalid_cursor")
+    for stream in (oldest, *others):
+        stream.close()
+    stack.wait_until("they are gone", 60, lambda: page()[1]["items"] == [])
+
+
 def test_the_status_counts_what_each_stage_did(world):
     api = world.api()
     stages = stack.wait_until("all is published", 60, lambda: (c := api.operate("GET", "/admin/v1/status")[1]["chains"][0])["stages"]["published"] == int(re.match(r"\d+", c["offset"])[0])

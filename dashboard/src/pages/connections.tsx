@@ -1,8 +1,8 @@
 // Who follows the ledger live, on which gateway, and how far behind each of them is.
 import { get, type Schema } from '../api';
 import { ago, bytes, count, duration, moment, plural, words } from '../format';
-import { useAsked } from '../query';
 import { filter, to } from '../router';
+import { More, usePaged } from '../ui/more';
 import { Await, Badge, Button, Empty, Hex, Page, Panel, useNow, type Tone } from '../ui/parts';
 import { ACTIONS, Table, type Column } from '../ui/table';
 import { AssetName } from './entries';
@@ -60,31 +60,25 @@ function One({ connection: c }: { connection: Connection }) {
   );
 }
 
-function matches(c: Connection, wanted: string): boolean {
-  return [c.who ?? '', c.remote, c.state, c.carrier, ...c.subscriptions.flatMap((s) => [s.topic, s.chain, s.account ?? '', s.asset ?? '', s.kind ? words(s.kind) : '', s.state, s.watchlist ? `watch-list ${s.watchlist}` : ''])]
-    .some((text) => text.toLowerCase().includes(wanted));
-}
-
 export function Connections({ query }: { query: URLSearchParams }) {
-  const asked = useAsked('connections', (signal) => get('/admin/v1/connections', { query: { limit: 200 }, signal }), 2000);
-  const d = asked.data;
-  const wanted = (query.get('find') ?? '').trim().toLowerCase();
+  const find = (query.get('find') ?? '').trim();
+  const list = usePaged(`connections ${find}`, (cursor, signal) => get('/admin/v1/connections', { query: { limit: 100, ...(find ? { find } : {}), ...(cursor ? { cursor } : {}) }, ...(signal ? { signal } : {}) }), 2000);
+  const d = list.data;
   return (
     <Page title="Connections" lead={d && `${plural(d.connections, 'connection')} with ${plural(d.subscriptions, 'subscription')} on this gateway`}
-      actions={<label class="field inline"><span>Find</span><input value={query.get('find') ?? ''} size={28} placeholder="Key, address, account, state" onInput={(e) => filter({ find: e.currentTarget.value || undefined }, true)} spellcheck={false} /></label>}>
-      <Await asked={asked} rows={6}>
+      actions={<label class="field inline"><span>Find</span><input value={query.get('find') ?? ''} size={28} maxLength={200} placeholder="Key, address, account, state" onInput={(e) => filter({ find: e.currentTarget.value || undefined }, true)} spellcheck={false} /></label>}>
+      <Await asked={list} rows={6}>
         {(page) => {
           const other = page.instances.slice(1).find((i) => i.instance === query.get('gateway'));
-          const all = other ? other.items : page.items;
+          const shown = other ? other.items : list.items;
           const total = other ? other.connections : page.connections;
-          const shown = all.filter((c) => matches(c, wanted));
           return (
             <>
               {page.instances.length > 0 && <Gateways instances={page.instances} chosen={other ?? page.instances[0]} />}
               {total === 0 ? <Panel label="Connections"><Empty icon="connections" title="Nobody is connected.">Clients subscribe at <code>/v1/ws</code>, <code>/v1/stream</code> or <code>/v1/poll</code> of the client listener.</Empty></Panel>
                 : shown.length === 0 && <Panel label="Connections"><Empty icon="search" title="No connection matches." /></Panel>}
-              {shown.map((c, i) => <One key={i} connection={c} />)}
-              {total > all.length && <p class="muted">{plural(total - all.length, 'more connection')} not shown: these are the newest.</p>}
+              {shown.map((c) => <One key={c.connection} connection={c} />)}
+              {other ? (find !== '' || total > shown.length) && <p class="muted">Of another gateway these are the newest. All of its connections are found at its own operators’ listener.</p> : <More list={list} />}
             </>
           );
         }}

@@ -7,7 +7,7 @@ import type { Problem } from '../api';
 
 export interface PageOf<T> { items: T[]; next_cursor: string | null }
 
-export interface Paged<T> extends Asked<PageOf<T>> {
+export interface Paged<T, P extends PageOf<T> = PageOf<T>> extends Asked<P> {
   items: T[];
   next: string | null;
   more: () => void;
@@ -15,7 +15,9 @@ export interface Paged<T> extends Asked<PageOf<T>> {
   moreError: Problem | undefined;
 }
 
-export function usePaged<T>(key: string | null, ask: (cursor: string | undefined, signal?: AbortSignal) => Promise<PageOf<T>>, every = 0): Paged<T> {
+/** Of a page that says more than its items, `data` has what the first one said. */
+export function usePaged<P extends PageOf<unknown>>(key: string | null, ask: (cursor: string | undefined, signal?: AbortSignal) => Promise<P>, every = 0): Paged<P['items'][number], P> {
+  type T = P['items'][number];
   const [rest, setRest] = useState<{ key: string | null; items: T[]; next: string | null | undefined }>({ key, items: [], next: undefined });
   const [busy, setBusy] = useState(false);
   const [moreError, setMoreError] = useState<Problem>();

@@ -116,7 +116,7 @@ void page_end(struct call *call, const struct cursor *next)
 	put_end(call->out, '}');
 }
 
-void page_end_behind(struct call *call, const char *last)
+void page_put_cursor_behind(struct call *call, const char *last)
 {
 	struct buf text = BUF_INIT(512);
 	struct cursor_ring ring;
@@ -124,10 +124,15 @@ void page_end_behind(struct call *call, const char *last)
 		struct cursor_scope scope = scope_of(call, &ring);
 		cursor_print_text(last, &scope, &text);
 	}
-	put_end(call->out, ']');
 	put_text(call->out, "next_cursor", last ? buf_str(&text) : NULL);
-	put_end(call->out, '}');
 	buf_free(&text);
+}
+
+void page_end_behind(struct call *call, const char *last)
+{
+	put_end(call->out, ']');
+	page_put_cursor_behind(call, last);
+	put_end(call->out, '}');
 }
 
 /* ---- reorgs ---------------------------------------------------------------------------------------------------------------------------- */

@@ -25,6 +25,7 @@ typedef void page_put(struct buf *, const struct pg_result *, size_t row);
 size_t page_put_rows(struct call *, const struct pg_result *, size_t limit, page_put *);
 void page_end(struct call *, const struct cursor *next);
 void page_end_behind(struct call *, const char *last); /* for lists whose places are texts of others: ids of letters and lines */
+void page_put_cursor_behind(struct call *, const char *last); /* the same without the ends, for lists that say more */
 void page_put_cursor(struct call *, const char *key, const struct cursor *); /* NULL: null */
 
 void page_pin(struct cursor *, int64_t height, struct bytes hash);

@@ -43,7 +43,13 @@ struct hub_counts {
 	uint64_t connections, subscriptions;
 };
 struct hub_counts hub_counts(const struct hub *);
-/* Writes "items":[…], at most limit connections, each with its subscriptions. Waits for the hub's thread; never after hub_stop. */
-void hub_list(struct hub *, struct buf *out, size_t limit);
+struct hub_search {
+	size_t limit;
+	uint64_t before;  /* number of a connection: only older ones; 0: all */
+	const char *find; /* NULL or words that are in the connection or in one of its subscriptions; letter case does not matter, '_' is ' ' */
+};
+/* Writes "items":[…], the newest connections first, each with its subscriptions. Returns where to go on (before), 0: there is no more. Waits
+ * for the hub's thread, which looks at a part of the connections at a time; never after hub_stop. */
+uint64_t hub_list(struct hub *, struct buf *out, const struct hub_search *);
 
 #endif

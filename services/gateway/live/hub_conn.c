@@ -557,6 +557,7 @@ void conn_start(struct conn *conn, struct bytes early)
 	conn->next_sub = 1;
 	conn_plan_notice(conn);
 	conn_await_credentials(conn);
+	conn->number = ++conn->hub->last_number;
 	conn->next = conn->hub->conns;
 	if (conn->next)
 		conn->next->previous = conn;

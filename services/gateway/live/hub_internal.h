@@ -126,6 +126,7 @@ struct conn {
 	uint64_t holder_seen; /* the keyring's generation + 1 when its holder was looked for last */
 	bool in_room;
 	uint64_t room; /* whom it counts for */
+	uint64_t number; /* ascends with time */
 	struct conn *next_of_room, *previous_of_room;
 	struct conn *next, *previous, *next_dirty, *next_dying;
 	struct wheel_entry due; /* when it is looked at: conn_tick */
@@ -162,8 +163,13 @@ struct note { /* from other threads */
 
 struct hub_listing { /* somebody waits for it */
 	struct buf *out;
-	size_t limit;
-	bool done; /* guarded by the hub's lock */
+	const char *find; /* see struct hub_search */
+	size_t left;      /* to be written */
+	uint64_t before;  /* where it goes on */
+	uint64_t last;    /* number of the one written last */
+	bool more;        /* one that could not be written any more */
+	bool end;         /* all were looked at */
+	bool done;        /* this part; guarded by the hub's lock */
 };
 
 struct hub {
@@ -185,7 +191,8 @@ struct hub {
 	struct conn **rooms; /* connections by client; NULL: none was counted yet */
 	uint64_t room_seed;
 	struct hub_chain *chains;
-	struct conn *conns, *dirty, *dying;
+	struct conn *conns, *dirty, *dying; /* conns: the newest first */
+	uint64_t last_number; /* of a connection */
 	struct arena *arena; /* of the request at hand */
 	struct buf text;
 	struct deflate *deflate;
