@@ -97,6 +97,8 @@ CASES = {
     "WeirEndpointLies": ({"endpoint": "x", "check": "receipts_root"}, 20,
                          {'weir_normalizer_checks_failed_total{chain="c", check="receipts_root", endpoint="x"}': "0+1x60"},
                          {'weir_normalizer_checks_failed_total{chain="c", check="receipts_root", endpoint="x"}': "0x5 1x60"}),
+    "WeirEndpointsDiffer": ({"chain": "c", "endpoint": "x"}, 10, {'weir_fetcher_endpoint_differs{chain="c", endpoint="x"}': "0x2 1x60"},
+                            {'weir_fetcher_endpoint_differs{chain="c", endpoint="x"}': "0x2 1x3 0x60"}),
     "WeirReconcileQueueFull": ({"chain": "c"}, 40, {f'{SKIPPED}{{chain="c", reason="queue_full"}}': "0+5x60"},
                                {f'{SKIPPED}{{chain="c", reason="superseded"}}': "0+5x60"}),
     "WeirOpeningsUnknown": ({"chain": "c"}, 20, {'weir_reconciler_openings_unknown_total{chain="c"}': "0+1x60"},

@@ -22,7 +22,7 @@
 #define COPIED_MAX ((size_t)4 << 10) /* larger ones are parts of their own */
 #define HEAD_ABOUT 80
 #define OWN_MAX 200
-#define PING_MS 25000
+#define PING_MS 30000
 #define SILENT_MS 60000  /* nothing heard, not even a pong */
 #define STALLED_MS 30000 /* bytes wait and none were taken */
 #define CLOSING_MS 5000
