@@ -91,8 +91,8 @@ int dead_letter_edit(struct bus *, const char *chain, const char *subscription, 
 
 /* -- replay jobs ------------------------------------------------------------------------------------------------------------ */
 
-/* A job is kept in Redis and moved on by the lane that handles its letters: it goes on after any restart, of whatever. It takes the letters
- * that there are when it starts; each is tried once. */
+/* A job is kept where the letters are and moved on by the lane that handles them: it goes on after any restart, of whatever. It takes the letters
+ * that there are when it starts; each is tried once. Over Kafka pausing, resuming and canceling need an instance that runs (else WEIR_TIMEOUT). */
 struct dead_letter_order {
 	struct dead_letter_filter filter;
 	const char *const *ids; /* these; n 0: all that match the filter */
@@ -119,7 +119,7 @@ struct dead_letter_job {
 };
 /* How many letters the order would take. On an ordered lane their keys' other letters come with them. */
 int dead_letter_job_dry_run(struct bus *, const char *chain, const char *subscription, const struct dead_letter_order *, uint64_t *ret, struct error *);
-/* WEIR_CONFLICT: the idempotency key was used for another order. */
+/* WEIR_CONFLICT: the idempotency key was used for another order. WEIR_FULL: a thousand jobs (over Kafka a hundred) run or are paused. */
 int dead_letter_job_start(struct bus *, const char *chain, const char *subscription, const struct dead_letter_order *, struct dead_letter_job *ret,
 			  struct error *);
 int dead_letter_job_show(struct bus *, const char *chain, const char *id, struct dead_letter_job *ret, struct error *); /* WEIR_NOT_FOUND */

@@ -67,6 +67,13 @@ struct bus_transport {
 	int (*letter_edit)(struct bus *, const char *chain, const char *subscription, const char *id, const struct dead_letter_edit *, char *ret_sha256,
 			   struct error *);
 	int (*letter_skip)(struct bus *, const char *chain, const char *subscription, const char *id, const char *who, const char *why, struct error *);
+	/* ret NULL: only how many letters there are (a dry run). */
+	int (*job_start)(struct bus *, const char *chain, const char *subscription, const struct dead_letter_order *, uint64_t *ret_total,
+			 struct dead_letter_job *ret, struct error *);
+	int (*job_show)(struct bus *, const char *chain, const char *id, struct dead_letter_job *ret, struct error *);
+	int (*job_list)(struct bus *, const char *chain, const char *subscription, size_t limit, dead_letter_job_fn *, void *arg, struct error *);
+	int (*job_control)(struct bus *, const char *chain, const char *id, enum dead_letter_job_action, const char *who, const char *why,
+			   struct dead_letter_job *ret, struct error *);
 };
 
 /* WEIR_UNSUPPORTED, for what only a Redis does. */

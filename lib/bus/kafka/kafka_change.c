@@ -114,17 +114,6 @@ struct asking {
 	char nonce[NONCE_SIZE + 1], question[ROW_KEY_MAX], answer[ROW_KEY_MAX];
 };
 
-/* The lane of this bus that owns the table; NULL: another process does, or nobody. */
-static struct kafka_lane *lane_of(const struct kafka_table *t)
-{
-	struct kafka_lane *l = t->epoch_is_ours ? t->kafka->lanes : NULL;
-	for (; l; l = kafka_lane_next(l))
-		for (int32_t p = 0; p < l->part_count; p++)
-			if (l->parts[p].owned && l->parts[p].letters == t)
-				return l;
-	return NULL;
-}
-
 /* Whether there is one; it is taken out. */
 static bool answered(struct asking *a, enum answer *ret, int *ret_code, struct error *err)
 {
@@ -185,7 +174,7 @@ static int ended(const struct kafka_table *t, int r, enum answer answer, struct 
 
 static int ask(struct kafka_table *t, const char *subscription, const char *id, struct bytes asked, enum answer *ret, struct error *err)
 {
-	struct kafka_lane *l = lane_of(t);
+	struct kafka_lane *l = kafka_lane_of(t);
 	int r;
 	if (l) {
 		r = decide(l, t, id, asked, ret, err);

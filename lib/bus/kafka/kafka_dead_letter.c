@@ -9,7 +9,6 @@
 #include <string.h>
 
 #define NOTHING ((struct bytes){ NULL, 0 })
-#define TOPICS_MAX 64 /* of one subscription */
 #define COUNTS_MAX 4096
 #define ROW_KEY_MAX 160
 
@@ -29,7 +28,7 @@ static bool is_of(const char *name, const char *chain, const char *subscription)
 	return size > n + m && strncmp(name, begin, n) == 0 && strcmp(name + size - m, end) == 0 && !memchr(name + n, '.', size - n - m);
 }
 
-static int find_topics(struct kafka *k, const char *chain, const char *subscription, char (*ret)[KEY_MAX], size_t *ret_n, struct error *err)
+int kafka_dead_topics(struct kafka *k, const char *chain, const char *subscription, char (*ret)[KEY_MAX], size_t *ret_n, struct error *err)
 {
 	const struct rd_kafka_metadata *md = NULL;
 	int r = kafka_names(k, (const char *const[]){ chain, subscription }, 2, err);
@@ -37,7 +36,7 @@ static int find_topics(struct kafka *k, const char *chain, const char *subscript
 		r = kafka_all_topics(k, &md, err);
 	*ret_n = 0;
 	for (int i = 0; r == 0 && i < md->topic_cnt; i++)
-		if (is_of(md->topics[i].topic, chain, subscription) && *ret_n < TOPICS_MAX)
+		if (is_of(md->topics[i].topic, chain, subscription) && *ret_n < KAFKA_DEAD_TOPICS)
 			snprintf(ret[(*ret_n)++], KEY_MAX, "%s", md->topics[i].topic);
 	if (md)
 		rdk.metadata_destroy(md);
@@ -61,10 +60,10 @@ static int load_topic(struct kafka *k, const char *name, struct tables *ret, str
 
 static int load_tables(struct kafka *k, const char *chain, const char *subscription, struct tables *ret, struct error *err)
 {
-	char(*names)[KEY_MAX] = xcalloc(TOPICS_MAX, sizeof *names);
+	char(*names)[KEY_MAX] = xcalloc(KAFKA_DEAD_TOPICS, sizeof *names);
 	size_t n = 0;
 	*ret = (struct tables){ 0 };
-	int r = find_topics(k, chain, subscription, names, &n, err);
+	int r = kafka_dead_topics(k, chain, subscription, names, &n, err);
 	for (size_t i = 0; i < n && r == 0; i++)
 		r = load_topic(k, names[i], ret, err);
 	free(names);
@@ -90,13 +89,7 @@ int kafka_dead_find(struct kafka *k, const char *chain, const char *subscription
 
 /* -- letters ------------------------------------------------------------------------------------------------------------------------------ */
 
-struct letter {
-	struct kafka_table *table;
-	const char *id;
-	Weir__V1__DeadLetter *whole;
-};
-
-static Weir__V1__DeadLetter *read_letter(const struct kafka_table *t, const struct kafka_row *row)
+Weir__V1__DeadLetter *kafka_dead_read(const struct kafka_table *t, const struct kafka_row *row)
 {
 	char prefix[ROW_KEY_MAX];
 	struct buf whole = BUF_INIT(KAFKA_TABLE_BYTES);
@@ -115,7 +108,7 @@ static bool is_of_class(const Weir__V1__DeadLetter *l, const char *error_class)
 	return !error_class || (*reason && strcmp(retry_class_name(retry_class_of_name(reason)), error_class) == 0);
 }
 
-static bool fits(const Weir__V1__DeadLetter *l, const struct dead_letter_filter *f)
+bool kafka_dead_fits(const Weir__V1__DeadLetter *l, const struct dead_letter_filter *f)
 {
 	int64_t at = (int64_t)l->parked_at_unix_ms;
 	return !f || ((!f->type || strcmp(f->type, l->type) == 0) && (!f->reason || strcmp(f->reason, bus_letter_reason(l)) == 0) &&
@@ -125,13 +118,13 @@ static bool fits(const Weir__V1__DeadLetter *l, const struct dead_letter_filter 
 
 static int by_id(const void *a, const void *b)
 {
-	return strcmp(((const struct letter *)a)->id, ((const struct letter *)b)->id);
+	return strcmp(((const struct kafka_dead *)a)->id, ((const struct kafka_dead *)b)->id);
 }
 
 /* All letters' names, in order. */
-static struct letter *collect(const struct tables *tables, size_t *ret_n)
+static struct kafka_dead *collect(const struct tables *tables, size_t *ret_n)
 {
-	struct letter *all = NULL;
+	struct kafka_dead *all = NULL;
 	size_t n = 0, capacity = 0;
 	for (size_t i = 0; i < tables->count; i++) {
 		struct kafka_table *t = tables->at[i];
@@ -143,7 +136,7 @@ static struct letter *collect(const struct tables *tables, size_t *ret_n)
 				capacity = capacity ? capacity * 2 : 64;
 				all = xrealloc(all, capacity, sizeof *all);
 			}
-			all[n++] = (struct letter){ .table = t, .id = t->rows[at].key + 2 };
+			all[n++] = (struct kafka_dead){ .table = t, .id = t->rows[at].key + 2 };
 		}
 	}
 	if (n > 0)
@@ -153,21 +146,21 @@ static struct letter *collect(const struct tables *tables, size_t *ret_n)
 }
 
 /* Calls fn for those that match behind the cursor, until it says no. */
-static int each(struct bus *bus, const char *chain, const char *subscription, const struct dead_letter_filter *f, const char *cursor,
-		bool (*fn)(struct letter *, void *), void *arg, struct error *err)
+int kafka_dead_each(struct bus *bus, const char *chain, const char *subscription, const struct dead_letter_filter *f, const char *cursor,
+		bool (*fn)(struct kafka_dead *, void *), void *arg, struct error *err)
 {
 	struct tables tables;
 	int r = load_tables(kafka_of(bus), chain, subscription, &tables, err);
 	if (r != 0)
 		return r;
 	size_t n;
-	struct letter *all = collect(&tables, &n);
+	struct kafka_dead *all = collect(&tables, &n);
 	bool more = true;
 	for (size_t i = 0; i < n && more; i++) {
 		if (cursor && strcmp(all[i].id, cursor) <= 0)
 			continue;
-		all[i].whole = read_letter(all[i].table, kafka_letter_row(all[i].table, all[i].id));
-		if (all[i].whole && fits(all[i].whole, f))
+		all[i].whole = kafka_dead_read(all[i].table, kafka_letter_row(all[i].table, all[i].id));
+		if (all[i].whole && kafka_dead_fits(all[i].whole, f))
 			more = fn(&all[i], arg);
 		if (all[i].whole)
 			weir__v1__dead_letter__free_unpacked(all[i].whole, NULL);
@@ -186,7 +179,7 @@ struct page {
 	const char *id; /* only this one, with its frame */
 };
 
-static bool give(struct letter *l, void *arg)
+static bool give(struct kafka_dead *l, void *arg)
 {
 	struct page *p = arg;
 	if (p->id && strcmp(p->id, l->id) != 0)
@@ -210,19 +203,19 @@ int kafka_dead_list(struct bus *bus, const char *chain, const char *subscription
 		    dead_letter_fn *fn, void *arg, struct error *err)
 {
 	struct page p = { .fn = fn, .arg = arg, .limit = limit };
-	return each(bus, chain, subscription, f, cursor, give, &p, err);
+	return kafka_dead_each(bus, chain, subscription, f, cursor, give, &p, err);
 }
 
 int kafka_dead_show(struct bus *bus, const char *chain, const char *subscription, const char *id, dead_letter_fn *fn, void *arg, struct error *err)
 {
 	struct page p = { .fn = fn, .arg = arg, .id = id };
-	int r = each(bus, chain, subscription, NULL, NULL, give, &p, err);
+	int r = kafka_dead_each(bus, chain, subscription, NULL, NULL, give, &p, err);
 	if (r == 0 && p.given == 0)
 		r = error_set(err, WEIR_NOT_FOUND, "subscription %s of chain %s has no dead letter %s", subscription, chain, id);
 	return r;
 }
 
-static bool count_one(struct letter *l, void *arg)
+static bool count_one(struct kafka_dead *l, void *arg)
 {
 	(void)l;
 	++*(uint64_t *)arg;
@@ -232,7 +225,7 @@ static bool count_one(struct letter *l, void *arg)
 int kafka_dead_count(struct bus *bus, const char *chain, const char *subscription, const struct dead_letter_filter *f, uint64_t *ret, struct error *err)
 {
 	*ret = 0;
-	return each(bus, chain, subscription, f, NULL, count_one, ret, err);
+	return kafka_dead_each(bus, chain, subscription, f, NULL, count_one, ret, err);
 }
 
 struct counts {
@@ -243,7 +236,7 @@ struct counts {
 	size_t n;
 };
 
-static bool count_by(struct letter *l, void *arg)
+static bool count_by(struct kafka_dead *l, void *arg)
 {
 	struct counts *c = arg;
 	const char *kind = bus_letter_kind(l->whole), *reason = bus_letter_reason(l->whole);
@@ -265,7 +258,7 @@ static bool count_by(struct letter *l, void *arg)
 int kafka_dead_counts(struct bus *bus, const char *chain, const char *subscription, dead_letter_counts_fn *fn, void *arg, struct error *err)
 {
 	struct counts *c = xmalloc(sizeof *c);
-	int r = each(bus, chain, subscription, NULL, NULL, count_by, c, err);
+	int r = kafka_dead_each(bus, chain, subscription, NULL, NULL, count_by, c, err);
 	for (size_t i = 0; i < c->n && r == 0; i++)
 		fn(c->rows[i].kind, c->rows[i].type, c->rows[i].reason, c->rows[i].count, arg);
 	free(c);
@@ -286,7 +279,7 @@ struct act {
 	size_t count, capacity;
 };
 
-static bool choose(struct letter *l, void *arg)
+static bool choose(struct kafka_dead *l, void *arg)
 {
 	struct act *a = arg;
 	bool wanted = a->n == 0;
@@ -311,11 +304,33 @@ static int mark(const struct act *a, const struct chosen *c, struct error *err)
 	return kafka_table_put(c->table, key, (struct bytes){ (const uint8_t *)a->who, strlen(a->who) + 1 }, false, err);
 }
 
+/* The job that tries it counts it as gone, and goes on with those behind it. */
+static int tell_job(const struct chosen *c, struct error *err)
+{
+	static const char kinds[] = "rsw";
+	char key[ROW_KEY_MAX];
+	struct kafka_mark job = { 0 };
+	for (const char *kind = kinds; *kind && !*job.value; kind++) {
+		snprintf(key, sizeof key, "%c/%s", *kind, c->id);
+		(void)kafka_mark_job(kafka_table_find(c->table, key), &job);
+	}
+	if (!*job.value)
+		return 0;
+	int r = kafka_job_settled(c->table, &job, c->id, 'g', false, err);
+	snprintf(key, sizeof key, "l/%s", c->id);
+	const size_t next = kafka_table_at(c->table, key) + 1;
+	const struct kafka_row *row = kafka_letter_row(c->table, c->id);
+	if (r != 0 || !row || row->key[0] != 'l' || next >= c->table->count || strncmp(c->table->rows[next].key, key, 2 + KAFKA_HASH_SIZE) != 0)
+		return r;
+	snprintf(key, sizeof key, "w/%s", c->table->rows[next].key + 2);
+	return kafka_table_put(c->table, key, (struct bytes){ (const uint8_t *)job.value, strlen(job.value) + 1 }, false, err);
+}
+
 static int purge(const struct chosen *c, struct error *err)
 {
 	char key[ROW_KEY_MAX];
-	static const char kinds[] = "rslk";
-	int r = 0;
+	static const char kinds[] = "rswlk";
+	int r = tell_job(c, err);
 	for (const char *kind = kinds; *kind && r == 0; kind++) {
 		snprintf(key, sizeof key, "%c/%s", *kind, c->id);
 		r = kafka_table_find(c->table, key) ? kafka_table_put(c->table, key, NOTHING, false, err) : 0;
@@ -334,7 +349,7 @@ static int act(struct bus *bus, const char *chain, const char *subscription, con
 	       struct error *err)
 {
 	*ret_n = 0;
-	int r = each(bus, chain, subscription, f, NULL, choose, a, err);
+	int r = kafka_dead_each(bus, chain, subscription, f, NULL, choose, a, err);
 	for (size_t i = 0; i < a->count && r == 0; i++, *ret_n += r == 0)
 		r = a->purge ? purge(&a->chosen[i], err) : mark(a, &a->chosen[i], err);
 	for (size_t i = 0; i < a->count && r == 0; i++)

@@ -2,6 +2,7 @@
 #include "bus/kafka/kafka_lane.h"
 
 #include "bus/kafka/kafka_change.h"
+#include "bus/kafka/kafka_job.h"
 
 #include "base/clock.h"
 
@@ -326,6 +327,8 @@ int kafka_lane_serve(struct kafka_lane *l, struct error *err)
 			fenced = fenced || !part->letters->epoch_is_ours;
 			if (r == 0 && !fenced)
 				r = kafka_changes_serve(l, part->letters, err);
+			if (r == 0 && !fenced && p == 0)
+				r = kafka_jobs_serve(l, part->letters, err);
 		}
 	}
 	if (fenced || l->rejoin)
@@ -338,6 +341,16 @@ int kafka_lane_serve(struct kafka_lane *l, struct error *err)
 		return error_set(err, WEIR_FENCED, "subscription %s of topic %s: the consumer group changed", l->subscription, l->topic);
 	}
 	return 0;
+}
+
+struct kafka_lane *kafka_lane_of(const struct kafka_table *t)
+{
+	struct kafka_lane *l = t->epoch_is_ours ? t->kafka->lanes : NULL;
+	for (; l; l = kafka_lane_next(l))
+		for (int32_t p = 0; p < l->part_count; p++)
+			if (l->parts[p].owned && l->parts[p].letters == t)
+				return l;
+	return NULL;
 }
 
 struct kafka_part *kafka_lane_part(struct kafka_lane *l, const struct bus_message *m)

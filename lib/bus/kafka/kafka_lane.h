@@ -35,6 +35,7 @@ struct kafka_lane {
 	bool read;            /* something since the positions were put on the committed places */
 	bool rejoin;          /* its group must be joined again */
 	bool rolled_back;
+	bool replayed;        /* the last that was read were letters */
 	uint64_t turn;        /* times it was acquired */
 	char token[96];
 	int64_t look_ms;      /* when letters are looked at next */
@@ -63,6 +64,8 @@ void kafka_lane_wait(struct kafka_lane *, int64_t ms);
 /* Everything before the offset is done. Flushes the letters first. */
 int kafka_lane_commit(struct kafka_lane *, int32_t part, int klass, int64_t offset, struct error *);
 int kafka_lane_flush(struct kafka_lane *, const struct bus_message *, struct error *); /* the letters of its part */
+/* The lane of this bus that owns the table; NULL: another process does, or nobody. */
+struct kafka_lane *kafka_lane_of(const struct kafka_table *);
 /* The part of a message of this lane, or NULL: not ours (any more). */
 struct kafka_part *kafka_lane_part(struct kafka_lane *, const struct bus_message *);
 /* "epoch:writer" of the message's part: rises with each change of its owner. */

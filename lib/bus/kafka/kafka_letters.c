@@ -83,7 +83,7 @@ bool kafka_letter_is_first(const struct kafka_table *t, const char *id)
 /* A replay that failed again is not marked any more, one that succeeded is no letter. */
 bool kafka_letter_in_hand(const struct kafka_lane *l, const struct kafka_table *t, const char *id)
 {
-	if (!first_of(t, is_skipped(t, id) ? 's' : 'r', id, KAFKA_HASH_SIZE))
+	if (!first_of(t, is_skipped(t, id) ? 's' : 'r', id, KAFKA_HASH_SIZE) && !first_of(t, 'w', id, KAFKA_HASH_SIZE)) /* w: its job was paused meanwhile */
 		return false;
 	for (size_t i = 0; i < l->batch.count; i++)
 		if (l->batch.messages[i].replay && strcmp(l->batch.messages[i].letter, id) == 0)
@@ -127,21 +127,68 @@ static int stop_replay(struct kafka_table *t, char marked, const char *id, bool 
 {
 	char prefix[ROW_KEY_MAX];
 	snprintf(prefix, sizeof prefix, "%c/%.*s", marked, by_key && marked == 'r' ? KAFKA_HASH_SIZE : 47, id);
-	return remove_all(t, prefix, err);
+	int r = remove_all(t, prefix, err);
+	prefix[0] = 'w';
+	return r ? r : remove_all(t, prefix, err);
+}
+
+/* -- marks of jobs (kafka_job.h) ---------------------------------------------------------------------------------------------------- */
+
+bool kafka_mark_job(const struct kafka_row *mark, struct kafka_mark *ret)
+{
+	const struct bytes v = mark ? mark->value : NOTHING;
+	*ret = (struct kafka_mark){ 0 };
+	if (v.size < 3 || v.size >= sizeof ret->value || v.data[0] != KAFKA_JOB_MARK || v.data[v.size - 1] != 0)
+		return false;
+	memcpy(ret->value, v.data, v.size);
+	ret->paced = v.data[1] == 'p';
+	ret->waits = mark->key[0] == 'w';
+	return true;
+}
+
+/* The job that tries this letter, or, by_key, its key. */
+static bool job_of(const struct kafka_table *t, const char *id, bool by_key, struct kafka_mark *ret)
+{
+	static const char kinds[] = "rsw";
+	for (const char *kind = kinds; *kind; kind++)
+		if (kafka_mark_job(first_of(t, *kind, id, by_key && *kind != 's' ? KAFKA_HASH_SIZE : strlen(id)), ret))
+			return true;
+	return false;
+}
+
+int kafka_job_settled(struct kafka_table *t, const struct kafka_mark *job, const char *id, char how, bool as_owner, struct error *err)
+{
+	char key[ROW_KEY_MAX];
+	snprintf(key, sizeof key, "x/%s/%s", kafka_mark_id(job), id);
+	return kafka_table_put(t, key, (struct bytes){ (const uint8_t *)&how, 1 }, as_owner, err);
+}
+
+/* The next one of a key that is tried in order: at once, or when its job says so. job NULL: an operator's replay. */
+static int mark_next(struct kafka_table *t, const char *id, const struct kafka_mark *job, struct error *err)
+{
+	char key[ROW_KEY_MAX];
+	row_key(job && (job->paced || job->waits) ? 'w' : 'r', id, key);
+	const char *text = job ? job->value : "next";
+	return kafka_table_put(t, key, (struct bytes){ (const uint8_t *)text, strlen(text) + 1 }, true, err);
 }
 
 /* In this order whoever comes after a crash in between finds a letter in its place, and what was asked. */
 int kafka_letter_skip(struct kafka_table *t, const char *id, struct bytes as, struct error *err)
 {
 	char key[ROW_KEY_MAX];
+	struct kafka_mark job;
+	const bool of_job = job_of(t, id, true, &job);
 	row_key(KAFKA_SKIPPED, id, key);
 	int r = kafka_table_put(t, key, as, true, err);
+	if (r == 0 && of_job)
+		r = kafka_job_settled(t, &job, id, 'g', true, err);
 	row_key('l', id, key);
 	size_t next = kafka_table_at(t, key) + 1;
-	if (r == 0 && next < t->count && strncmp(t->rows[next].key, key, 2 + KAFKA_HASH_SIZE) == 0) {
-		row_key('r', t->rows[next].key + 2, key);
-		r = kafka_table_put(t, key, (struct bytes){ (const uint8_t *)"next", 4 }, true, err);
-	}
+	if (r == 0 && next < t->count && strncmp(t->rows[next].key, key, 2 + KAFKA_HASH_SIZE) == 0)
+		r = mark_next(t, t->rows[next].key + 2, NULL, err);
+	row_key('w', id, key);
+	if (r == 0 && kafka_table_find(t, key))
+		r = kafka_table_put(t, key, NOTHING, true, err);
 	row_key('l', id, key);
 	if (r == 0)
 		r = kafka_table_put(t, key, NOTHING, true, err);
@@ -164,8 +211,11 @@ int kafka_letter_store(struct kafka_lane *l, const struct bus_message *m, bool b
 		return not_ours(m, err);
 	if (!base.data) {
 		const char marked = is_skipped(part->letters, m->letter) ? 's' : 'r';
+		struct kafka_mark job;
 		if (kafka_letter_known(part->letters, m->letter)) /* else purged */
 			r = add_failures(part->letters, m->letter, failures, err);
+		if (r == 0 && job_of(part->letters, m->letter, by_key && marked == 'r', &job))
+			r = kafka_job_settled(part->letters, &job, m->letter, 'f', true, err);
 		return r ? r : stop_replay(part->letters, marked, m->letter, by_key, err);
 	}
 	kafka_letter_id(m, by_key, id);
@@ -211,8 +261,12 @@ int kafka_letter_resolve(struct kafka_lane *l, const struct bus_message *m, bool
 		return not_ours(m, err);
 	struct kafka_table *t = part->letters;
 	const bool skipped = is_skipped(t, m->letter); /* nobody waits for it */
+	struct kafka_mark job;
+	const bool of_job = job_of(t, m->letter, by_key && !skipped, &job);
+	int r = of_job ? kafka_job_settled(t, &job, m->letter, 'o', true, err) : 0;
 	snprintf(key, sizeof key, "a/%s/", m->letter);
-	int r = remove_all(t, key, err);
+	if (r == 0)
+		r = remove_all(t, key, err);
 	row_key('l', m->letter, key);
 	if (r == 0)
 		r = kafka_table_put(t, key, NOTHING, true, err);
@@ -222,12 +276,11 @@ int kafka_letter_resolve(struct kafka_lane *l, const struct bus_message *m, bool
 	row_key(skipped ? 's' : 'r', m->letter, key);
 	if (r == 0 && kafka_table_find(t, key))
 		r = kafka_table_put(t, key, NOTHING, true, err);
+	row_key('w', m->letter, key);
+	if (r == 0 && kafka_table_find(t, key))
+		r = kafka_table_put(t, key, NOTHING, true, err);
 	const struct kafka_row *next = by_key && !skipped && m->frame.key.size > 0 ? first_of(t, 'l', m->letter, KAFKA_HASH_SIZE) : NULL;
-	if (r == 0 && next) {
-		row_key('r', next->key + 2, key);
-		r = kafka_table_put(t, key, (struct bytes){ (const uint8_t *)"next", 4 }, true, err);
-	}
-	return r;
+	return r == 0 && next ? mark_next(t, next->key + 2, of_job ? &job : NULL, err) : r;
 }
 
 /* -- trying again ---------------------------------------------------------------------------------------------------------------------- */

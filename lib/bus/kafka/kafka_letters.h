@@ -17,6 +17,20 @@
 
 #define KAFKA_SKIPPED 'k' /* the first letter of such a row's key */
 
+/* A mark "r/…", "s/…" or "w/…" that a job put there: its value is '\1', 'f' or 'p' (free, paced), and the job's id with its end. */
+#define KAFKA_JOB_MARK '\1'
+struct kafka_mark {
+	char value[32];
+	bool paced; /* the job says when the next of its key is tried */
+	bool waits; /* it stood in "w/…": chosen, and not to be tried now */
+};
+static inline const char *kafka_mark_id(const struct kafka_mark *m)
+{
+	return m->value + 2;
+}
+bool kafka_mark_job(const struct kafka_row *, struct kafka_mark *ret); /* NULL: no row. False: none of a job's */
+/* Tells the job what became of a letter: 'o' it went well, 'f' it failed, 'g' it is gone. */
+int kafka_job_settled(struct kafka_table *, const struct kafka_mark *job, const char *id, char how, bool as_owner, struct error *);
 void kafka_letter_id(const struct bus_message *, bool by_key, char ret[48]);
 bool kafka_letter_known(const struct kafka_table *, const char *id);
 const struct kafka_row *kafka_letter_row(const struct kafka_table *, const char *id); /* NULL: there is none */

@@ -68,10 +68,15 @@ int kafka_owner_read(struct kafka_lane *l, size_t max, int64_t timeout_ms, struc
 	*ret_n = 0;
 	for (;;) {
 		bus_batch_reset(&l->batch);
+		const bool new_first = l->replayed; /* however many letters are to be tried again, what is new has its turn in between */
 		int r = kafka_lane_serve(l, err);
-		if (r == 0)
+		if (r == 0 && new_first)
+			r = take_new(l, max, err);
+		l->replayed = r == 0 && l->batch.count == 0; /* letters come alone */
+		if (l->replayed)
 			r = kafka_letters_take(l, max, true, NULL, NULL, err);
-		if (r == 0 && l->batch.count == 0) /* letters come alone */
+		l->replayed = l->replayed && l->batch.count > 0;
+		if (r == 0 && !new_first && l->batch.count == 0)
 			r = take_new(l, max, err);
 		if (r == 0 && l->batch.count == 0)
 			r = commit_aside(l, err);

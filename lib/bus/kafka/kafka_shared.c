@@ -220,15 +220,20 @@ static int take_one(struct kafka_shared *k, const struct bus_message *m, struct 
 static int take_new(struct kafka_shared *k, size_t max, struct error *err)
 {
 	struct kafka_lane *l = k->lane;
+	const bool new_first = l->replayed; /* however many letters are to be tried again, what is new has its turn in between */
 	bus_batch_reset(&l->batch);
-	int r = kafka_letters_take(l, max, false, waits, k, err);
-	for (size_t i = 0; i < l->batch.count && r == 0; i++)
-		hand_out(k, &l->batch.messages[i], 0);
-	size_t from = l->batch.count;
-	if (r == 0 && from < max)
+	int r = new_first ? kafka_lane_take(l, max, err) : 0;
+	const size_t new = l->batch.count;
+	if (r == 0 && new < max)
+		r = kafka_letters_take(l, max, false, waits, k, err);
+	l->replayed = l->batch.count > new;
+	if (r == 0 && !new_first && l->batch.count < max)
 		r = kafka_lane_take(l, max, err);
-	for (size_t i = from; i < l->batch.count && r == 0; i++)
-		r = take_one(k, &l->batch.messages[i], err);
+	for (size_t i = 0; i < l->batch.count && r == 0; i++)
+		if (l->batch.messages[i].replay)
+			hand_out(k, &l->batch.messages[i], 0);
+		else
+			r = take_one(k, &l->batch.messages[i], err);
 	return r;
 }
 

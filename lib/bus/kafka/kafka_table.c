@@ -91,6 +91,7 @@ static void forget(struct kafka_table *t)
 	}
 	t->count = t->bytes = 0;
 	t->next = 0;
+	t->whole = false;
 	t->epoch = 0;
 	t->epoch_is_ours = false;
 	t->changes++;
@@ -191,6 +192,7 @@ static int read_some(struct kafka_table *t, int timeout_ms, size_t *ret_n, struc
 			t->next = m->offset;
 		else if (m->err != 0 && m->err != RD_KAFKA_RESP_ERR__PARTITION_EOF && r == 0)
 			r = kafka_error(t->kafka, m->err, t->topic->name, err);
+		t->whole = t->whole || m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
 		rdk.message_destroy(m);
 	}
 	if (r == WEIR_FULL)

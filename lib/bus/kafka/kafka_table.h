@@ -35,6 +35,7 @@ struct kafka_table {
 	int32_t partition;
 	rd_kafka_queue_t *queue; /* NULL: not reading */
 	int64_t next;            /* everything before this offset was read */
+	bool whole;              /* its end was reached since it was opened */
 	struct kafka_row *rows;  /* sorted by key */
 	size_t count, capacity, bytes;
 	uint8_t writer[8]; /* of our records: random */

@@ -4,6 +4,7 @@
 #include "bus/core/transport.h"
 #include "bus/kafka/kafka_change.h"
 #include "bus/kafka/kafka_dead_letter.h"
+#include "bus/kafka/kafka_job.h"
 #include "bus/kafka/kafka_ordered.h"
 #include "bus/kafka/kafka_publish.h"
 #include "bus/kafka/kafka_records.h"
@@ -158,6 +159,10 @@ static const struct bus_transport transport = {
 	.letter_purge = kafka_dead_purge,
 	.letter_edit = kafka_dead_edit,
 	.letter_skip = kafka_dead_skip,
+	.job_start = kafka_job_start,
+	.job_show = kafka_job_show,
+	.job_list = kafka_job_list,
+	.job_control = kafka_job_control,
 };
 
 int bus_kafka_open(struct bus *bus, struct error *err)

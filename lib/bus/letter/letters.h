@@ -17,6 +17,8 @@ int dead_letter_edit_answer(long long answer, const char *id, struct error *);
 int dead_letter_skip_answer(long long answer, const char *subscription, const char *id, struct error *);
 /* A letter in one piece, edited: appended to ret when the edit is allowed. ret_after: its frame's digest, 65 bytes. */
 int dead_letter_edited(const char *id, struct bytes packed, const struct dead_letter_edit *, struct buf *ret, char *ret_after, struct error *);
+/* How fast and when to stop, with what is taken where the order says nothing. WEIR_INVALID. */
+int dead_letter_order_limits(const struct dead_letter_order *, struct dead_letter_job *ret, struct error *);
 bool dead_letter_is_id(const char *);
 int dead_letter_check_why(const char *subscription, const char *action, const char *why, struct error *); /* WEIR_INVALID: none given */
 void dead_letter_call(struct bus_args *, const char *function, const char *chain, const char *subscription);

@@ -1,14 +1,14 @@
 /* replay_job.c - replay jobs as operators see them: start, look, pause, resume, cancel. What moves them on is in replay_job.lua. */
 #include "bus/letter/letters.h"
 
+#include "bus/core/transport.h"
+
 #include "base/clock.h"
 
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
-#define CONCURRENCY 1000
-#define STOP_PERCENT 50
 
 /* -- rows ---------------------------------------------------------------------------------------------------------------- */
 
@@ -96,6 +96,17 @@ static int64_t or_else(int64_t value, int64_t otherwise)
 	return value > 0 ? value : otherwise;
 }
 
+int dead_letter_order_limits(const struct dead_letter_order *o, struct dead_letter_job *ret, struct error *err)
+{
+	if (o->rate < 0 || o->burst < 0 || o->concurrency < 0 || o->stop_percent < 0)
+		return error_set(err, WEIR_INVALID, "a replay job's rate, burst, concurrency and stop_percent are 0 or more");
+	ret->rate = o->rate;
+	ret->burst = or_else(o->burst, or_else(o->rate / 10, 1));
+	ret->concurrency = or_else(o->concurrency, 1000);
+	ret->stop_percent = o->stop_percent > 100 ? 0 : or_else(o->stop_percent, 50);
+	return 0;
+}
+
 /* A repeated call after a lost answer must find the job that the first one made. */
 static void make_key(char ret[40])
 {
@@ -104,17 +115,19 @@ static void make_key(char ret[40])
 
 static int add_order(struct bus_args *a, const struct dead_letter_order *o, bool dry, const char *key, struct error *err)
 {
-	if (o->rate < 0 || o->burst < 0 || o->concurrency < 0 || o->stop_percent < 0)
-		return error_set(err, WEIR_INVALID, "a replay job's rate, burst, concurrency and stop_percent are 0 or more");
+	struct dead_letter_job limits = { 0 };
+	int r = dead_letter_order_limits(o, &limits, err);
+	if (r != 0)
+		return r;
 	bus_args_add(a, o->who ? o->who : "");
 	bus_args_add(a, o->why ? o->why : "");
 	bus_args_add(a, key);
 	bus_args_add(a, dry ? "1" : "0");
 	dead_letter_add_filter(a, &o->filter);
-	bus_args_add_u64(a, (uint64_t)o->rate);
-	bus_args_add_u64(a, (uint64_t)or_else(o->burst, or_else(o->rate / 10, 1)));
-	bus_args_add_u64(a, (uint64_t)or_else(o->concurrency, CONCURRENCY));
-	bus_args_add_u64(a, o->stop_percent > 100 ? 0 : (uint64_t)or_else(o->stop_percent, STOP_PERCENT));
+	bus_args_add_u64(a, (uint64_t)limits.rate);
+	bus_args_add_u64(a, (uint64_t)limits.burst);
+	bus_args_add_u64(a, (uint64_t)limits.concurrency);
+	bus_args_add_u64(a, (uint64_t)limits.stop_percent);
 	bus_args_add(a, o->n > 0 ? "1" : "0");
 	for (size_t i = 0; i < o->n; i++) {
 		if (!dead_letter_is_id(o->ids[i]))
@@ -141,6 +154,8 @@ static int create(struct bus *bus, const char *chain, const char *subscription, 
 int dead_letter_job_dry_run(struct bus *bus, const char *chain, const char *subscription, const struct dead_letter_order *o, uint64_t *ret,
 			    struct error *err)
 {
+	if (bus->transport)
+		return bus->transport->job_start(bus, chain, subscription, o, ret, NULL, err);
 	redisReply *reply;
 	int r = create(bus, chain, subscription, o, true, &reply, err);
 	if (r != 0)
@@ -153,6 +168,9 @@ int dead_letter_job_dry_run(struct bus *bus, const char *chain, const char *subs
 int dead_letter_job_start(struct bus *bus, const char *chain, const char *subscription, const struct dead_letter_order *o,
 			  struct dead_letter_job *ret, struct error *err)
 {
+	uint64_t total;
+	if (bus->transport)
+		return bus->transport->job_start(bus, chain, subscription, o, &total, ret, err);
 	redisReply *reply;
 	int r = create(bus, chain, subscription, o, false, &reply, err);
 	if (r != 0)
@@ -169,6 +187,8 @@ int dead_letter_job_start(struct bus *bus, const char *chain, const char *subscr
 
 int dead_letter_job_show(struct bus *bus, const char *chain, const char *id, struct dead_letter_job *ret, struct error *err)
 {
+	if (bus->transport)
+		return bus->transport->job_show(bus, chain, id, ret, err);
 	struct bus_args a = { 0 };
 	dead_letter_call(&a, "job_show", chain, id);
 	return ask_row(bus, chain, id, &a, ret, err);
@@ -177,6 +197,8 @@ int dead_letter_job_show(struct bus *bus, const char *chain, const char *id, str
 int dead_letter_job_list(struct bus *bus, const char *chain, const char *subscription, size_t limit, dead_letter_job_fn *fn, void *arg,
 			 struct error *err)
 {
+	if (bus->transport)
+		return bus->transport->job_list(bus, chain, subscription, limit, fn, arg, err);
 	struct bus_args a = { 0 };
 	redisReply *reply;
 	dead_letter_call(&a, "job_list", chain, subscription);
@@ -197,6 +219,8 @@ int dead_letter_job_list(struct bus *bus, const char *chain, const char *subscri
 int dead_letter_job_control(struct bus *bus, const char *chain, const char *id, enum dead_letter_job_action action, const char *who, const char *why,
 			    struct dead_letter_job *ret, struct error *err)
 {
+	if (bus->transport)
+		return bus->transport->job_control(bus, chain, id, action, who, why, ret, err);
 	static const char *const words[] = { "pause", "resume", "cancel" };
 	struct bus_args a = { 0 };
 	dead_letter_call(&a, "job_control", chain, id);
