@@ -17,6 +17,7 @@
 #include "support/apart.h"
 #include "support/bus_fixture.h"
 #include "support/kafka_broker.h"
+#include "weir/v1/dead_letter.pb-c.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -396,6 +397,49 @@ static void park_and_replay(void **state)
 	bus_close(&bus);
 }
 
+/* Keys are any bytes: those that are alike up to a zero byte are not one key. In the words of letters what is no text is '?'. */
+static bool keys_of_letters(const char *id, struct bytes body, void *arg)
+{
+	(void)id;
+	Weir__V1__DeadLetter *letter = weir__v1__dead_letter__unpack(NULL, body.size, body.data);
+	assert_non_null(letter);
+	*(unsigned *)arg += strcmp(letter->key, "k?a") == 0;
+	weir__v1__dead_letter__free_unpacked(letter, NULL);
+	return true;
+}
+
+static void binary_keys(void **state)
+{
+	const struct row *row = *state;
+	static const struct bytes keys[] = { { (const uint8_t *)"k\0a", 3 }, { (const uint8_t *)"k\0b", 3 }, { (const uint8_t *)"k", 1 }, { (const uint8_t *)"\0", 1 } };
+	enum { N = 4 };
+	struct bus *bus = open_bus(row, "w", 0);
+	struct bus_publisher *p = publisher(first);
+	struct bus_subscription *s = open_with(bus, options_of(row));
+	unsigned others = row->order == BUS_ORDERED ? 1 : 0, named = 0; /* of its key, behind it */
+	h.fail_number = 0;
+	h.fail_times = -1;
+	h.fail_code = WEIR_INVALID;
+	for (unsigned i = 0; i < 2 * N; i++) {
+		char text[16];
+		snprintf(text, sizeof text, "%u", i);
+		struct frame f = fixture_message(NOTE, "", text);
+		f.key = keys[i % N];
+		assert_int_equal(bus_publish(p, &f, 1, NULL), 0);
+	}
+	rounds_until(s, letters() == 1 + others && h.done == 2 * N - 1 - others);
+	assert_int_equal(dead_letter_list(first, "c", "s", NULL, NULL, 0, keys_of_letters, &named, NULL), 0);
+	assert_int_equal(named, 1 + others);
+	h.fail_number = -1;
+	uint64_t n;
+	assert_int_equal(dead_letter_replay(first, "c", "s", NULL, NULL, 0, "me", &n, NULL), 0);
+	rounds_until(s, letters() == 0 && h.done == 2 * N);
+	each_once(2 * N);
+	bus_subscription_close(&s);
+	bus_publisher_close(&p);
+	bus_close(&bus);
+}
+
 struct seeking {
 	unsigned left;
 	char id[64];
@@ -708,7 +752,7 @@ static const struct row rows[ROWS] = { { "redis, ordered", REDIS, BUS_ORDERED, 0
 				       { "kafka, ordered", KAFKA, BUS_ORDERED, 4 },   { "kafka, shared", KAFKA, BUS_SHARED, 5 } };
 
 #define PROMISES(X)                                                                                                                        \
-	X(order) X(batches) X(groups) X(redelivery) X(reconnects) X(retry) X(park_and_replay) X(replay_jobs) X(drain) X(pause_and_resume) \
+	X(order) X(batches) X(groups) X(redelivery) X(reconnects) X(retry) X(park_and_replay) X(binary_keys) X(replay_jobs) X(drain) X(pause_and_resume) \
 		X(evolution) X(emitting) X(backpressure) X(detaching)
 
 /* What Kafka does not promise: why, and what is tested instead. */
