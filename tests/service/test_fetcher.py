@@ -633,6 +633,37 @@ def test_honest_reorgs_and_an_endpoint_that_lags_raise_no_second_opinion(make):
     assert "endpoints differ" not in world.fetcher.log.read_text()
 
 
+def test_an_endpoint_that_stands_still_on_another_branch_raises_no_second_opinion(make):
+    """It builds no other chain: it was left behind. Nor is it told of while the chain has not gone on from where they part."""
+    born = ("--timestamp", "1700000000")
+
+    def with_another_node(world):
+        other = stack.anvil(world.folder / "other.log", *born)
+        other.call("anvil_setCoinbase", "0x" + 40 * "2")
+        other.call("anvil_mine", hex(40))
+        world.proxies.append(stack.Node("faultproxy", ["--upstream", other.rpc], world.folder / "proxy.log").start())
+        world.left_behind = other
+        return [{"name": "a", "url": world.node.rpc}, {"name": "b", "url": world.proxies[0].rpc, "head": False, "backfill": False}]
+
+    world = make(anvil=born, endpoints=with_another_node)
+    world.others = [world.left_behind]
+    asked = lambda: json.loads(control(world.proxies[0], "GET", "/stats"))["methods"].get("eth_getBlockByNumber", 0)  # noqa: E731
+    world.mine(8)
+    world.go()
+    world.settle()
+    before = asked()
+    stack.wait_until("the other endpoint to be asked", 60, lambda: asked() > before or world.mine(), every=1.5)
+    before = asked()
+    stack.wait_until("it to be asked where they part, again and again", 60, lambda: asked() >= before + 6)
+    assert differing(world) == set()
+    world.mine(50)
+    world.settle()
+    before = asked()
+    stack.wait_until("it to be asked about newer blocks", 60, lambda: (world.mine(), asked() >= before + 6)[1], every=0.3)
+    assert differing(world) == set()
+    assert "endpoints differ" not in world.fetcher.log.read_text()
+
+
 @pytest.mark.parametrize("name, kinds", [("receipts-empty", {RECEIPTS}), ("traces-empty", {CALL_TRACES, FLAT_TRACES})])
 def test_an_empty_list_for_a_block_with_transactions_is_asked_again(make, name, kinds):
     """So a node answers that is dropping the block, or has not indexed it yet. One that keeps saying so is left to the proof."""
