@@ -263,6 +263,7 @@ int kafka_letter_resolve(struct kafka_lane *l, const struct bus_message *m, bool
 	const bool skipped = is_skipped(t, m->letter); /* nobody waits for it */
 	struct kafka_mark job;
 	const bool of_job = job_of(t, m->letter, by_key && !skipped, &job);
+	const bool goes_on = by_key && !skipped && m->frame.key.size > 0 && (of_job || first_of(t, 'r', m->letter, KAFKA_HASH_SIZE)); /* else its job was canceled */
 	int r = of_job ? kafka_job_settled(t, &job, m->letter, 'o', true, err) : 0;
 	snprintf(key, sizeof key, "a/%s/", m->letter);
 	if (r == 0)
@@ -279,7 +280,7 @@ int kafka_letter_resolve(struct kafka_lane *l, const struct bus_message *m, bool
 	row_key('w', m->letter, key);
 	if (r == 0 && kafka_table_find(t, key))
 		r = kafka_table_put(t, key, NOTHING, true, err);
-	const struct kafka_row *next = by_key && !skipped && m->frame.key.size > 0 ? first_of(t, 'l', m->letter, KAFKA_HASH_SIZE) : NULL;
+	const struct kafka_row *next = goes_on ? first_of(t, 'l', m->letter, KAFKA_HASH_SIZE) : NULL;
 	return r == 0 && next ? mark_next(t, next->key + 2, of_job ? &job : NULL, err) : r;
 }
 

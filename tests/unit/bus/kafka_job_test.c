@@ -328,6 +328,68 @@ static void what_is_purged_on_the_way_is_gone_and_its_key_goes_on(void **state)
 	end(&s, &bus);
 }
 
+/* Reads one, waiting no longer than a lane needs to look at letters a few times. NULL: nothing came. */
+static struct bus_message *read_one(struct bus_owner *o, bool wanted)
+{
+	struct error err = { 0 };
+	struct bus_message *m;
+	size_t n = 0;
+	for (int64_t deadline = clock_mono_ms() + PATIENCE_MS; n == 0 && clock_mono_ms() < deadline;) {
+		if (bus_owner_read(o, 1, 500, &m, &n, &err) != 0)
+			fail_msg("%s", err.text);
+		if (!wanted)
+			break;
+	}
+	assert_int_equal(n, wanted);
+	return n ? m : NULL;
+}
+
+static struct dead_letter_job steer(struct bus *bus, const char *id, enum dead_letter_job_action action)
+{
+	struct dead_letter_job job;
+	struct error err = { 0 };
+	if (dead_letter_job_control(bus, "c", id, action, "me", "test", &job, &err) != 0)
+		fail_msg("%s", err.text);
+	return job;
+}
+
+/* What was offered is taken back, and what is in a handler's hands ends as it ends; its key goes on only when the job does, or with another job. */
+static void what_was_offered_is_taken_back(void **state)
+{
+	(void)state;
+	struct bus_subscription *s;
+	struct error err = { 0 };
+	struct bus_owner *o;
+	struct bus *bus = make_letters(BUS_ORDERED, &s);
+	close_reader(&s);
+	assert_int_equal(bus_owner_open(bus, "c", "work", "s", 0, &o, NULL), 0);
+	kafka_fixture_acquire(o);
+	struct dead_letter_job job = start((struct dead_letter_order){ .rate = 0 });
+	struct bus_message *m = read_one(o, true);
+	job = steer(bus, job.id, DEAD_LETTER_JOB_PAUSE); /* by its owner himself */
+	assert_int_equal(job.out, 0);
+	assert_int_equal(job.ready, KEYS);
+	assert_int_equal(bus_owner_resolve(o, m, &err), 0);
+	(void)read_one(o, false);
+	job = steer(bus, job.id, DEAD_LETTER_JOB_RESUME);
+	assert_int_equal(bus_owner_resolve(o, read_one(o, true), &err), 0);
+	m = read_one(o, true);
+	job = steer(bus, job.id, DEAD_LETTER_JOB_CANCEL);
+	assert_string_equal(job.state, "canceled");
+	assert_int_equal(job.succeeded, 2); /* also the one that was in hand when it was paused */
+	assert_int_equal(job.out + job.ready, 0);
+	assert_int_equal(bus_owner_resolve(o, m, &err), 0);
+	(void)read_one(o, false); /* nor is what stands behind it */
+	assert_int_equal(letters(), LETTERS - 3);
+	job = start((struct dead_letter_order){ .rate = 0 });
+	for (int i = 3; i < LETTERS; i++)
+		assert_int_equal(bus_owner_resolve(o, read_one(o, true), &err), 0);
+	assert_int_equal(letters(), 0);
+	bus_owner_close(&o);
+	bus_close(&bus);
+	bus_close(&operator_bus);
+}
+
 /* What is new has its turn while letters are tried again, however many there are. */
 static void replays_do_not_keep_what_is_new_waiting(void **state)
 {
@@ -372,6 +434,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(keys_are_walked_in_their_order_at_a_rate),
 		cmocka_unit_test(it_goes_on_with_the_next_instance),
 		cmocka_unit_test(what_is_purged_on_the_way_is_gone_and_its_key_goes_on),
+		cmocka_unit_test(what_was_offered_is_taken_back),
 		cmocka_unit_test(replays_do_not_keep_what_is_new_waiting),
 	};
 	return kafka_fixture_main(argc, argv, "kafka_job_test", tests, sizeof tests / sizeof tests[0]);
