@@ -24,6 +24,7 @@ struct endpoint {
 	struct bucket bucket;
 	bool identified, probing, wrong_chain;
 	int64_t probe_due_ms;
+	int64_t opened_ms; /* wall clock: when the breaker opened last */
 	struct backoff probe_backoff;
 	struct endpoint_status learnt; /* its fields that are learnt; the rest is filled in on demand */
 	int64_t lie_pause_ms, lied_ms;
@@ -162,6 +163,7 @@ static void opened(struct endpoints *set, struct endpoint *e, const char *why)
 {
 	/* Before it is used again, it is asked who it is: something else may answer at that address by then. */
 	e->identified = false;
+	e->opened_ms = clock_wall_ms();
 	log_warn(&set->log, "endpoint_down", "its calls go to the others; it is probed until it answers again", LOG_S("endpoint", e->name),
 		 LOG_S("error", why), LOG_U("errors", e->breaker.consecutive));
 }
@@ -196,6 +198,12 @@ void endpoints_count_error(struct endpoints *set, size_t index, int code)
 	count_error(set, &set->list[index], code);
 }
 
+static int64_t probe_wall_ms(const struct endpoint *e)
+{
+	const int64_t due_ms = e->breaker.until_ms > e->probe_due_ms ? e->breaker.until_ms : e->probe_due_ms;
+	return clock_wall_ms() + (due_ms - clock_mono_ms());
+}
+
 void endpoints_status(struct endpoints *set, size_t index, struct endpoint_status *ret)
 {
 	pthread_mutex_lock(&set->lock);
@@ -212,6 +220,8 @@ void endpoints_status(struct endpoints *set, size_t index, struct endpoint_statu
 	ret->identified = e->identified;
 	ret->wrong_chain = e->wrong_chain;
 	ret->consecutive_errors = e->breaker.consecutive;
+	ret->opened_ms = e->breaker.open ? e->opened_ms : 0;
+	ret->probe_ms = e->breaker.open && !e->probing ? probe_wall_ms(e) : 0;
 	if (e->breaker.open && ret->consecutive_errors < BREAKER_ENDPOINT.row)
 		ret->consecutive_errors = BREAKER_ENDPOINT.row; /* opened by wrong answers */
 	pthread_mutex_unlock(&set->lock);

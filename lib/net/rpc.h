@@ -40,6 +40,8 @@ struct endpoint_status {
 	uint64_t head_height;      /* highest it has told */
 	int64_t batch_max;         /* learnt: calls per HTTP batch that it accepts */
 	uint64_t consecutive_errors;
+	int64_t opened_ms; /* wall clock: since when the breaker is not closed; 0: it is */
+	int64_t probe_ms;  /* wall clock: when it is probed next; 0: closed, or being probed */
 	double call_ms;            /* smoothed: a request's time shared among its calls; 0: none was answered yet */
 	char last_error[200];
 	unsigned roles;            /* enum endpoint_role bits, as configured */

@@ -27,6 +27,7 @@
 #define AUDIT_KEY_FORMAT "weir:{%s}:audit"         /* chain: stream of operators' actions */
 #define STATE_KEY_FORMAT "weir:{%s}:state"         /* chain: hash, the ledger's word: see STATE_* */
 #define HASHES_KEY_FORMAT "weir:{%s}:hashes"       /* chain: hash height -> canonical block hash (hex), the newest HASHES_KEEP */
+#define BREAKERS_KEY_FORMAT "weir:{%s}:breakers"   /* chain: hash process -> JSON, its endpoints' breakers (lib/daemon/breakers.h) */
 /* Shared by gateways, not a chain's; values that expire by themselves. */
 #define IDEMPOTENCY_KEY_FORMAT "weir:{gateway}:idempotency:%s" /* digest of operator and Idempotency-Key: the answer, or who is at it */
 #define INSTANCES_KEY "weir:{gateway}:instances"   /* hash: names of gateways */

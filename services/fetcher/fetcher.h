@@ -5,6 +5,7 @@
 #include "base/span.h"
 #include "bus/bus.h"
 #include "chains/chain.h"
+#include "daemon/breakers.h"
 #include "daemon/daemon.h"
 #include "net/rpc.h"
 #include "wire/compress.h"
@@ -97,7 +98,7 @@ struct follower { /* one chain: its thread's whole state */
 	struct fetch_window window;
 	uint64_t fork_height;  /* first height above the newest fork's ancestor … */
 	int64_t fork_until_ms; /* … which counts until then, whatever the ledger's state says */
-	int64_t state_due_ms, head_due_ms, command_due_ms, tags_due_ms, acquire_due_ms;
+	int64_t state_due_ms, head_due_ms, command_due_ms, tags_due_ms, acquire_due_ms, breakers_due_ms;
 
 	struct chain_block_ref safe, finalized; /* the tags as told; hash all zero: none */
 	bool head_asked, head_dirty;

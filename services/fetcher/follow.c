@@ -184,6 +184,10 @@ static int bus_turn(struct follower *f, struct error *err)
 		f->command_due_ms = now + COMMANDS_EVERY_MS;
 		r = commands_read(f, err);
 	}
+	if (r == 0 && now >= f->breakers_due_ms) {
+		f->breakers_due_ms = now + BREAKERS_EVERY_MS;
+		r = breakers_tell(f->bus, f->chain.name, "fetcher", f->endpoints, err);
+	}
 	if (r == 0 && f->fork_suspected && f->ledger.known)
 		r = fork_resolve(f, err);
 	if (r == 0 && f->ledger.known)

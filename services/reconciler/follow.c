@@ -2,6 +2,7 @@
 #include "follow.h"
 
 #include "base/clock.h"
+#include "daemon/breakers.h"
 
 #include "weir/streams.h"
 
@@ -378,6 +379,8 @@ static int each_second(struct follow *f, struct error *err)
 		code = state_rewrite(f, err);
 	if (!code)
 		code = state_write(f, err);
+	if (!code)
+		code = breakers_tell(f->bus, f->chain->name, "reconciler", f->endpoints, err);
 	if (!code)
 		code = trim(f, err);
 	if (!code)

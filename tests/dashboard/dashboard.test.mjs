@@ -203,6 +203,8 @@ describe('dashboard', { skip: missing || false }, () => {
     const rows = page.getByRole('table', { name: 'Streams of dev' }).getByRole('row');
     await until('streams', async () => (await rows.count()) > 3);
     assert.match(await rows.filter({ hasText: 'ledger' }).innerText(), /clear|flowing/);
+    const breakers = page.getByRole('table', { name: 'Breakers of endpoints' }).getByRole('row');
+    for (const process of ['fetcher', 'reconciler']) await until(`the breakers of the ${process}`, async () => /closed/i.test(await breakers.filter({ hasText: process }).first().innerText()));
     await panel(page, 'Normalizer').getByRole('link').click();
     assert.match(page.url(), /subscription=normalizer/);
   });

@@ -1,16 +1,21 @@
 // The way of a block, with what waits between the stages: where the pipeline is slow is where the numbers are.
-import { brief, bytes, count, duration, plural } from '../format';
+import { ago, brief, bytes, count, duration, moment, plural, words } from '../format';
 import { chainHealth } from '../health';
 import { live, type ChainStatus } from '../live';
 import { to } from '../router';
 import { useStore } from '../store';
 import { Icon } from '../ui/icon';
-import { Badge, Empty, Page, Panel, type Tone } from '../ui/parts';
+import { Badge, Empty, Page, Panel, useNow, type Tone } from '../ui/parts';
+import { Table, type Column } from '../ui/table';
 import { ChainSelect, NoChain } from './choose';
 import { Export } from './export';
 import { stageRate } from './stages';
 
 type Stream = NonNullable<ChainStatus['streams']>[number];
+
+type Breaker = NonNullable<ChainStatus['breakers']>[number];
+
+const breakerTone: Record<Breaker['state'], Tone> = { closed: 'good', half_open: 'warn', open: 'bad' };
 
 const LATE_MS = 30_000;
 
@@ -48,6 +53,26 @@ function Stage({ icon, title, what, rows, letters, href, state }: {
         <a class={letters > 0 ? 'letters some' : 'letters'} href={href}><Icon name="letters" />{plural(letters, 'dead letter')}</a>
       )}
     </section>
+  );
+}
+
+function Breakers({ breakers }: { breakers: readonly Breaker[] }) {
+  const now = useNow(1000);
+  const columns: readonly Column<Breaker>[] = [
+    { head: 'Endpoint', as: 'row', cell: (b) => b.endpoint },
+    { head: 'Asked by', cell: (b) => b.process },
+    { head: 'Breaker', cell: (b) => <Badge tone={breakerTone[b.state]}>{words(b.state)}</Badge> },
+    { head: 'Since', title: (b) => (b.opened_at ? moment(b.opened_at) : ''), cell: (b) => (b.opened_at ? ago(b.opened_at, now) : '–') },
+    { head: 'Why', as: 'words', cell: (b) => b.reason || '–' },
+    { head: 'Errors in a row', as: 'num', cell: (b) => count(b.errors) },
+    { head: 'Probed next', title: (b) => (b.probe_at ? moment(b.probe_at) : ''), cell: (b) => (b.state === 'closed' ? '–' : !b.probe_at || Date.parse(b.probe_at) <= now ? 'now' : `in ${duration(Date.parse(b.probe_at) - now)}`) },
+  ];
+  const open = breakers.filter((b) => b.state !== 'closed').length;
+  return (
+    <Panel title="Breakers" hint={breakers.length === 0 ? '' : open === 0 ? 'every endpoint is asked' : `${plural(open, 'breaker')} not closed: those endpoints are only probed`} flush>
+      {breakers.length === 0 ? <Empty title="Nobody tells of endpoints.">No fetcher or reconciler of this chain said anything for 15 s.</Empty>
+        : <Table caption="Breakers of endpoints" columns={columns} items={breakers} id={(b) => `${b.process} ${b.endpoint}`} />}
+    </Panel>
   );
 }
 
@@ -99,6 +124,7 @@ export function Pipeline({ chain: named }: { chain?: string | undefined }) {
           </div>
         )}
       </Panel>
+      {chain.breakers && <Breakers breakers={chain.breakers} />}
       <Export chain={chain} />
       <Panel title="Stores">
         <dl class="facts">

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/version.h"
+#include "daemon/breakers.h"
 
 #include "weir/streams.h"
 
@@ -89,6 +90,29 @@ static int put_dead_letters(struct call *call, struct bus *bus, const char *chai
 	return code;
 }
 
+static void put_breaker(const struct breaker_word *word, void *arg)
+{
+	struct buf *out = arg;
+	put_object(out, NULL);
+	put_text(out, "process", word->process);
+	put_text(out, "endpoint", word->endpoint);
+	put_text(out, "state", word->state);
+	put_text(out, "reason", word->reason);
+	put_milliseconds(out, "opened_at", word->opened_ms);
+	put_milliseconds(out, "probe_at", word->probe_ms);
+	put_u64(out, "errors", word->errors);
+	put_milliseconds(out, "heard_at", word->heard_ms);
+	put_end(out, '}');
+}
+
+static int put_breakers(struct call *call, struct bus *bus, const char *chain, struct error *err)
+{
+	put_array(call->out, "breakers");
+	int code = breakers_read(bus, chain, put_breaker, call->out, err);
+	put_end(call->out, ']');
+	return code;
+}
+
 static void put_dependency(struct buf *out, const char *name, int code, const struct error *err)
 {
 	put_object(out, name);
@@ -125,6 +149,8 @@ static int put_chain(struct call *call, const struct gateway_chain *chain, bool 
 			put_stages(call, &done);
 		if (!code)
 			code = put_dead_letters(call, bus, chain->chain.name, bus_error);
+		if (!code)
+			code = put_breakers(call, bus, chain->chain.name, bus_error);
 		control_give(call->gateway->control);
 	}
 	put_end(out, '}');
