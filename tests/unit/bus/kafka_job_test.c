@@ -424,6 +424,39 @@ static void replays_do_not_keep_what_is_new_waiting(void **state)
 	bus_close(&operator_bus);
 }
 
+static void replays_do_not_keep_what_is_new_waiting_on_a_shared_lane(void **state)
+{
+	(void)state;
+	struct bus_subscription *s;
+	struct error err = { 0 };
+	struct bus_worker *w;
+	struct bus_message *m;
+	const struct error why = { .code = WEIR_INVALID };
+	uint64_t marked;
+	size_t n;
+	bool seen = false;
+	struct bus *bus = make_letters(BUS_SHARED, &s);
+	close_reader(&s);
+	assert_int_equal(bus_worker_open(bus, "c", "work", "s", NULL, &w, NULL), 0);
+	struct bus_publisher *p = kafka_fixture_publisher(operator_bus, "work");
+	struct frame f = fixture_message(MESSAGE_COMMAND, "another", "new");
+	assert_int_equal(bus_publish(p, &f, 1, &err), 0);
+	for (int i = 0; i < 60 && !seen; i++) { /* there is always a letter to be tried */
+		assert_int_equal(dead_letter_replay(bus, "c", "s", NULL, NULL, 0, "me", &marked, &err), 0);
+		assert_int_equal(bus_worker_read(w, 1, PATIENCE_MS, &m, &n, &err), 0);
+		assert_int_equal(n, 1);
+		seen = !m->replay;
+		struct bus_step *step = bus_step_begin(w);
+		bus_step_settle(step, m, BUS_REJECT, &why);
+		assert_int_equal(bus_step_commit(&step, &err), 0);
+	}
+	assert_true(seen);
+	bus_worker_close(&w);
+	bus_publisher_close(&p);
+	bus_close(&bus);
+	bus_close(&operator_bus);
+}
+
 int main(int argc, char **argv)
 {
 	struct CMUnitTest tests[] = {
@@ -436,6 +469,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(what_is_purged_on_the_way_is_gone_and_its_key_goes_on),
 		cmocka_unit_test(what_was_offered_is_taken_back),
 		cmocka_unit_test(replays_do_not_keep_what_is_new_waiting),
+		cmocka_unit_test(replays_do_not_keep_what_is_new_waiting_on_a_shared_lane),
 	};
 	return kafka_fixture_main(argc, argv, "kafka_job_test", tests, sizeof tests / sizeof tests[0]);
 }
