@@ -3,10 +3,12 @@ import base64
 import hashlib
 import hmac
 import json
+import os
 import pathlib
 import random
 import sys
 import time
+import types
 import urllib.request
 
 import jwt
@@ -18,6 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tools" / "stack"), str(pathlib.Path(__file__).parent)]
 
 import stack  # noqa: E402
+from test_weirctl import PERMISSION, USAGE, Weirctl  # noqa: E402
 from token_issuer import ISSUER, SECRET, Issuer, issuer, stores, url64  # noqa: E402, F401 (fixtures by name)
 
 PREVIOUS = "p" * 40
@@ -163,6 +166,38 @@ def test_a_connection_ends_with_its_token(gateway, issuer):
     assert ws.recv_data()[1][:2] == (3000).to_bytes(2, "big")
     with pytest.raises(websocket.WebSocketBadStatusException, match="401"):
         websocket.create_connection(gateway.api.replace("http", "ws") + "/v1/ws", timeout=60, header={"Authorization": f"Bearer {token}"})
+
+
+def test_weirctl_revokes_tokens_and_lists_what_is_revoked(gateway, issuer):
+    """One by its jti, all of a subject up to now: the gateway refuses them, and the list tells by whom and why, page by page."""
+    weirctl = Weirctl(types.SimpleNamespace(bin=pathlib.Path(os.environ.get("WEIR_BIN", ROOT / "build" / "bin")), api=gateway.api, admin=gateway.admin))
+    made = lambda **claims: issuer.token(exp=int(time.time()) + 600, iat=int(time.time()) - 10, **claims)  # noqa: E731
+    stolen, other, everything, later = made(sub="mallory", jti="ctl-1"), made(sub="mallory", jti="ctl-2"), made(sub="nina"), made(sub="olaf", jti="ctl-3")
+
+    def refused(token):
+        status, answer, _ = ask(gateway, token)
+        assert status == 200 or (status == 401 and "was revoked" in answer["detail"]), answer
+        return status == 401
+    assert weirctl.table("token", "list") == []
+    one = weirctl.json("token", "revoke", "jti", "ctl-1", why="it was stolen", **{"expires-in": "600"})
+    assert (one["jti"], one["subject"], one["issued_before"], one["created_by"], one["why"]) == ("ctl-1", None, None, "local", "it was stolen")
+    stack.wait_until("the one is refused", 60, lambda: refused(stolen))
+    assert not refused(other) and not refused(everything)
+    assert "nina" in weirctl("token", "revoke", "subject", "nina", why="she left", **{"expires-in": "600"})
+    stack.wait_until("all of the subject are", 60, lambda: refused(everything))
+    assert not refused(other) and not refused(later)
+    rows = weirctl.table("token", "list")
+    assert [(r["JTI"], r["SUBJECT"], r["BY"], r["WHY"]) for r in rows] == [("-", "nina", "local", "she left"), ("ctl-1", "-", "local", "it was stolen")]
+    first = weirctl.json("token", "list", limit="1")
+    second = weirctl.json("token", "list", limit="1", cursor=first["next_cursor"])
+    assert [first["items"][0]["subject"], second["items"][0]["jti"], second["next_cursor"]] == ["nina", "ctl-1", None]
+    # Wrong words ask nobody; who may not, may not.
+    assert "jti" in weirctl.refused(USAGE, "token", "revoke", "name", "ctl-3", why="no", **{"expires-in": "600"})
+    assert "--why" in weirctl.refused(USAGE, "token", "revoke", "jti", "ctl-3", **{"expires-in": "600"})
+    assert "--expires-in" in weirctl.refused(USAGE, "token", "revoke", "jti", "ctl-3", why="no")
+    weirctl.refused(USAGE, "token", "revoke", "jti", "ctl-3", why="no", **{"expires-in": "soon"})
+    weirctl.refused(PERMISSION, "token", "revoke", "jti", "ctl-3", why="no", key="viewer-key-0123456789", **{"expires-in": "600"})
+    assert not refused(later) and len(weirctl.table("token", "list")) == 2
 
 
 def test_no_token_stands_in_a_log(gateway, issuer):
