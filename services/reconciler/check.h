@@ -89,6 +89,7 @@ struct check {
 	int64_t opening_account;             /* from here on */
 	int32_t opening_asset;
 	int64_t incident_ms; /* when open incidents were last looked at again */
+	size_t incident_turn; /* so many come after those of now, the oldest first */
 	struct backoff backoff;
 	bool failing;
 };

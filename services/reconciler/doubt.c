@@ -19,6 +19,7 @@
 #define REPLACED_TIMEOUT_MS 120000 /* to apply again what was taken back, and for a node to tell the balance */
 #define REPLACEMENTS_MAX 2     /* a block that was replaced so often and still gives a wrong balance is not replaced again */
 #define LOOK_AGAIN_MS 60000    /* open incidents are compared again so often */
+#define LOOK_AGAIN_MAX 16
 #define EVIDENCE_MAX 8192
 #define REPLACED_IN_VAIN "its block was replaced and the balance is still wrong"
 
@@ -666,17 +667,23 @@ static int consider(struct check *c, struct doubt *d, struct error *err)
 	return verdict == VERDICT_DIFFERENT ? pursue(c, d, err) : 0;
 }
 
-/* Incidents that are not closed are compared again from time to time: what was wrong may be right now, and what was unfinished goes on. */
+/* Incidents that are not closed are compared again from time to time: what was wrong may be right now, and what was unfinished goes on. Some each time, in
+ * turn: those that wait for a person keep no other one from it. */
 static int look_again(struct check *c, struct error *err)
 {
-	struct pg_param p;
+	struct pg_param p[3];
 	struct pg_result *r = NULL;
-	struct ledger_touch touches[16];
+	struct ledger_touch touches[LOOK_AGAIN_MAX];
+	pg_i32(&p[0], c->view.chain_id);
+	pg_i64(&p[1], (int64_t)c->incident_turn);
+	pg_i32(&p[2], LOOK_AGAIN_MAX);
 	int code = pg_query(c->pg,
 			    "select " CHECK_ROW " join weir.incidents i on i.account = b.account and i.asset = b.asset"
-			    " where i.chain = $1 and b.chain = $1 and i.closed_at is null and c.watermark_hash is not null order by i.updated_at limit 16",
-			    pg_i32(&p, c->view.chain_id), 1, &r, err);
-	size_t n = code ? 0 : check_read_rows(r, touches, 16);
+			    " where i.chain = $1 and b.chain = $1 and i.closed_at is null and c.watermark_hash is not null order by i.id offset $2 limit $3",
+			    p, 3, &r, err);
+	size_t n = code ? 0 : check_read_rows(r, touches, LOOK_AGAIN_MAX);
+	if (!code)
+		c->incident_turn = pg_rows(r) < LOOK_AGAIN_MAX ? 0 : c->incident_turn + LOOK_AGAIN_MAX;
 	pg_result_free(&r);
 	for (size_t i = 0; !code && i < n; i++) {
 		struct doubt d = { .touch = touches[i], .first_wrong = -1 };

@@ -278,6 +278,34 @@ static void more_doubts_than_are_kept_are_counted(void **state)
 	drop(w);
 }
 
+static void many_incidents_that_wait_for_a_person_keep_no_other_waiting(void **state)
+{
+	(void)state;
+	struct world *w = make("crowded", 16);
+	struct pg_param p;
+	w->told.how = TELLS_THE_SAME;
+	w->view.head = BLOCKS; /* else nothing is looked at again */
+	mailbox_set_view(w->mailbox, &w->view);
+	mailbox_view(w->mailbox, &w->check.view);
+	/* Native balances that a person was asked about, and one of a token whose healing a crash interrupted. */
+	OK(pg_query(w->ledger->pg,
+		    "insert into weir.incidents (chain, kind, state, account, asset, height, updated_at)"
+		    " select b.chain, 'mismatch', case when s.contract = '' then 'open' else 'healing' end, b.account, b.asset, 1,"
+		    " now() + case when s.contract = '' then interval '0' else interval '1 second' end"
+		    " from ((select b.* from weir.balances b join weir.assets s on s.id = b.asset where b.chain = $1 and s.contract = '' and amount <> 5 limit 20)"
+		    " union all (select b.* from weir.balances b join weir.assets s on s.id = b.asset where b.chain = $1 and s.contract <> '' and amount <> 0 limit 1)) b"
+		    " join weir.assets s on s.id = b.asset order by s.contract <> ''",
+		    pg_i32(&p, w->ledger->id), 1, NULL, &err));
+	assert_int_equal(incidents(w), 21);
+	OK(doubt_load(&w->check, &err));
+	for (int turn = 0; turn < 3 && !w->check.current.incident; turn++) {
+		w->check.incident_ms = -1000000000;
+		OK(doubt_step(&w->check, &err));
+	}
+	assert_true(w->check.current.incident != 0); /* the one that a crash had interrupted goes on */
+	drop(w);
+}
+
 static void more_balances_than_the_queue_takes_are_counted_when_an_operator_asks(void **state)
 {
 	(void)state;
@@ -393,6 +421,7 @@ int main(void)
 		cmocka_unit_test(state_that_went_with_its_block_is_superseded_and_other_state_unavailable),
 		cmocka_unit_test(a_node_that_says_something_else_each_time_is_unstable_and_opens_no_incident),
 		cmocka_unit_test(more_doubts_than_are_kept_are_counted),
+		cmocka_unit_test(many_incidents_that_wait_for_a_person_keep_no_other_waiting),
 		cmocka_unit_test(openings_that_nobody_tells_are_asked_for_less_and_less_often),
 		cmocka_unit_test(an_operator_has_the_openings_of_one_account_asked_for_now),
 		cmocka_unit_test(more_balances_than_the_queue_takes_are_counted_when_an_operator_asks),
