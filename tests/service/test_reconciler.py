@@ -296,6 +296,29 @@ def test_P10_what_was_replaced_in_vain_before_a_restart_is_not_replaced_again(ma
     assert int(world.value("select count(*) from weir.blocks where not canonical")) == 0
 
 
+def test_P3_replacing_a_block_in_vain_is_counted_in_the_evidence(make_world, tmp_path):
+    """The only endpoint lies about balances, so no block that is read again mends a balance."""
+    proxies = []
+
+    def endpoints(node):
+        proxies.append(stack.Node("faultproxy", ["--upstream", node.rpc], tmp_path / "faultproxy.log").start())
+        return [{"name": "a", "url": proxies[0].rpc, "ws_url": proxies[0].ws}]
+    try:
+        world = make_world(endpoints=endpoints)
+        world.workload("--seed", "23", "--blocks", "30", "--reorgs", "0", "--pace-ms", "20")
+        world.settle()
+        world.checked()
+        world.suite.processes["reconciler"].stop()
+        damage(world)
+        assert stack.http_json(f"{proxies[0].facts['control']}/lie", "POST", {"name": "balance-wrong"})[0] == 200
+        world.suite.processes["reconciler"].start()
+        stack.wait_until("a person to be asked about a block that was replaced", 90, lambda: world.value(
+            "select 1 from weir.incidents where state = 'open' and (evidence->>'replacements')::int = 1"))
+    finally:
+        for proxy in proxies:
+            proxy.stop()
+
+
 def token_that_overflows(holder):
     """Code of a contract: called with nothing it logs Transfer(0, holder, 2^256 - 1) twice, and whatever it is asked it answers 5."""
     transfer = "ddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"
