@@ -49,7 +49,7 @@ void document_give(const struct document *document, struct call *call)
 	char match[ETAG_MAX];
 	memcpy(response->etag, document->etag, sizeof document->etag);
 	response->coded = true;
-	http_add_field(response, "Vary", "Accept-Encoding");
+	http_add_text(response, "Vary", "Accept-Encoding");
 	if (etag_matches(call->request->if_none_match, document->etag, match)) {
 		memcpy(response->etag, match, sizeof match);
 		response->status = 304;
@@ -60,7 +60,7 @@ void document_give(const struct document *document, struct call *call)
 	enum coding coding = coding_choose(call->request->accept_encoding);
 	const struct buf *given = coding == CODING_NONE || document->coded[coding].size == 0 ? &document->body : &document->coded[coding];
 	if (given != &document->body) {
-		http_add_field(response, "Content-Encoding", "%s", coding_name(coding));
+		http_add_text(response, "Content-Encoding", coding_name(coding));
 		etag_add_form(response->etag, coding_name(coding));
 	}
 	response->lasting = given;

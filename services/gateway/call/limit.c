@@ -5,6 +5,7 @@
 #include "call/gcra.h"
 
 #include "base/clock.h"
+#include "base/digits.h"
 #include "base/cond.h"
 #include "base/hash.h"
 #include "bus/bus.h"
@@ -237,16 +238,38 @@ void limit_give_back(struct limits *limits, const struct limited *who, int64_t c
 	pthread_mutex_unlock(&limits->lock);
 }
 
+static void put(int64_t number, char ret[DIGITS_MAX + 1])
+{
+	*digits_put(ret, number > 0 ? (uint64_t)number : 0) = '\0';
+}
+
+/* The parts are two numbers and some twenty characters. */
+static const char *join(const char *const *parts, char ret[4 * DIGITS_MAX])
+{
+	char *end = ret;
+	for (; *parts; parts++)
+		end = stpcpy(end, *parts);
+	return ret;
+}
+
+/* Each answer has these five fields: printf took a twentieth of what one from memory costs. */
 void limit_tell(const struct limit_verdict *v, enum limit_kind kind, struct http_response *response)
 {
 	const char *name = kind == LIMIT_KEY ? "key" : "address";
 	if (!v->limited)
 		return;
-	http_add_field(response, "RateLimit-Policy", "\"%s\";q=%lld;w=%lld", name, (long long)v->count, (long long)v->window_s);
-	http_add_field(response, "RateLimit", "\"%s\";r=%lld;t=%lld", name, (long long)v->remaining, (long long)v->reset_s);
-	http_add_field(response, "X-RateLimit-Limit", "%lld", (long long)v->count);
-	http_add_field(response, "X-RateLimit-Remaining", "%lld", (long long)v->remaining);
-	http_add_field(response, "X-RateLimit-Reset", "%lld", (long long)v->reset_s);
+	char count[DIGITS_MAX + 1], remaining[DIGITS_MAX + 1], reset[DIGITS_MAX + 1], window[DIGITS_MAX + 1], text[4 * DIGITS_MAX];
+	put(v->count, count);
+	put(v->remaining, remaining);
+	put(v->reset_s, reset);
+	put(v->window_s, window);
+	const char *const policy[] = { "\"", name, "\";q=", count, ";w=", window, NULL };
+	http_add_text(response, "RateLimit-Policy", join(policy, text));
+	const char *const now[] = { "\"", name, "\";r=", remaining, ";t=", reset, NULL };
+	http_add_text(response, "RateLimit", join(now, text));
+	http_add_text(response, "X-RateLimit-Limit", count);
+	http_add_text(response, "X-RateLimit-Remaining", remaining);
+	http_add_text(response, "X-RateLimit-Reset", reset);
 	if (!v->allowed)
 		response->retry_after = (int)v->wait_s;
 }

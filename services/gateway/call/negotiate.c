@@ -28,7 +28,7 @@ void negotiate_type(const struct http_request *request, struct http_response *re
 	bool is_json = response->status == 200 && response->body.size > 0 && !response->body.overflow && response->type && strcmp(response->type, json) == 0;
 	if (response->coded || (!is_json && response->status != 304))
 		return;
-	http_add_field(response, "Vary", "Accept");
+	http_add_text(response, "Vary", "Accept");
 	if (!is_json || !negotiate_likes_msgpack(request))
 		return;
 	struct buf out = BUF_INIT(response->body.size + 16);
@@ -49,7 +49,7 @@ void negotiate_coding(const struct http_request *request, struct http_response *
 	bool fits = response->type && coding_fits(response->type, response->body.size) && !response->body.overflow;
 	if (response->coded || (!fits && response->status != 304))
 		return;
-	http_add_field(response, "Vary", "Accept-Encoding");
+	http_add_text(response, "Vary", "Accept-Encoding");
 	enum coding coding = coding_choose(request->accept_encoding);
 	if (!fits || coding == CODING_NONE || !coding_encode(coding, (struct bytes){ response->body.data, response->body.size }, false, &coded)) {
 		buf_free(&coded);
@@ -58,7 +58,7 @@ void negotiate_coding(const struct http_request *request, struct http_response *
 	buf_reset(&response->body);
 	buf_add(&response->body, coded.data, coded.size);
 	buf_free(&coded);
-	http_add_field(response, "Content-Encoding", "%s", coding_name(coding));
+	http_add_text(response, "Content-Encoding", coding_name(coding));
 	etag_add_form(response->etag, coding_name(coding));
 }
 
@@ -124,10 +124,10 @@ void cors_tell(const struct cors_origins *origins, const struct http_request *re
 {
 	if (origins->count == 0)
 		return;
-	http_add_field(response, "Vary", "Origin");
+	http_add_text(response, "Vary", "Origin");
 	if (!is_listed(origins, request->origin))
 		return;
-	http_add_field(response, "Access-Control-Allow-Origin", "%s", request->origin);
+	http_add_text(response, "Access-Control-Allow-Origin", request->origin);
 	http_add_field(response, "Access-Control-Expose-Headers",
 		       "ETag, X-Request-Id, Retry-After, RateLimit, RateLimit-Policy, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Idempotency-Replayed, Deprecation, Sunset, Link");
 	response->cross_origin = true;
@@ -143,9 +143,9 @@ bool cors_preflight(struct call *call, const struct cors_origins *origins, const
 		return true;
 	}
 	call->response->status = 204;
-	http_add_field(call->response, "Access-Control-Allow-Methods", "%s", allow);
+	http_add_text(call->response, "Access-Control-Allow-Methods", allow);
 	http_add_field(call->response, "Access-Control-Allow-Headers",
 		       "Authorization, X-Api-Key, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, X-Request-Id");
-	http_add_field(call->response, "Access-Control-Max-Age", "7200");
+	http_add_text(call->response, "Access-Control-Max-Age", "7200");
 	return true;
 }

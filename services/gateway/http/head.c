@@ -60,34 +60,50 @@ static void keep_whole_list(char **list, const char *value)
 		joined[0] = '\0';
 }
 
+/* Each field is held against two dozen names, and hardly two of them are of one length. */
+struct known {
+	const char *text;
+	size_t size;
+};
+#define NAMED(TEXT)                \
+	{                          \
+		TEXT, sizeof(TEXT) - 1 \
+	}
+
+static bool is_named(const char *name, size_t size, struct known known)
+{
+	return size == known.size && strncasecmp(name, known.text, size) == 0;
+}
+
 static void look(struct scan *s, const struct h1_field *f)
 {
+	const size_t size = strlen(f->name);
 	const struct {
-		const char *name;
+		struct known name;
 		const char **value;
 		size_t *count;
 	} counted[] = {
-		{ "host", &s->host, &s->hosts },
-		{ "content-length", &s->length, &s->lengths },
-		{ "transfer-encoding", &s->encoding, &s->encodings },
-		{ "upgrade", &s->upgrade, &s->upgrades },
-		{ "sec-websocket-key", &s->key, &s->keys },
-		{ "sec-websocket-version", &s->version, &s->versions },
-		{ "sec-websocket-extensions", &s->extensions, &s->extension_fields },
-		{ "x-request-id", &s->request_id, NULL },
-		{ "expect", &s->expect, NULL },
+		{ NAMED("host"), &s->host, &s->hosts },
+		{ NAMED("content-length"), &s->length, &s->lengths },
+		{ NAMED("transfer-encoding"), &s->encoding, &s->encodings },
+		{ NAMED("upgrade"), &s->upgrade, &s->upgrades },
+		{ NAMED("sec-websocket-key"), &s->key, &s->keys },
+		{ NAMED("sec-websocket-version"), &s->version, &s->versions },
+		{ NAMED("sec-websocket-extensions"), &s->extensions, &s->extension_fields },
+		{ NAMED("x-request-id"), &s->request_id, NULL },
+		{ NAMED("expect"), &s->expect, NULL },
 	};
 	for (size_t i = 0; i < sizeof counted / sizeof counted[0]; i++)
-		if (strcasecmp(f->name, counted[i].name) == 0) {
+		if (is_named(f->name, size, counted[i].name)) {
 			*counted[i].value = f->value;
 			if (counted[i].count)
 				++*counted[i].count;
 		}
-	if (strcasecmp(f->name, "sec-websocket-protocol") == 0) {
+	if (is_named(f->name, size, (struct known)NAMED("sec-websocket-protocol"))) {
 		s->offers_json = s->offers_json || has_token(f->value, HTTP_PROTOCOL_JSON);
 		s->offers_msgpack = s->offers_msgpack || has_token(f->value, HTTP_PROTOCOL_MSGPACK);
 	}
-	if (strcasecmp(f->name, "connection") == 0) {
+	if (is_named(f->name, size, (struct known)NAMED("connection"))) {
 		s->upgrade_token = s->upgrade_token || has_token(f->value, "upgrade");
 		s->close_token = s->close_token || has_token(f->value, "close");
 	}
@@ -105,34 +121,36 @@ static struct scan look_at_all(const struct h1_head *head)
 static void keep(struct http_request *r, const struct h1_head *head)
 {
 	const struct {
-		const char *name;
+		struct known name;
 		char **slot;
 		void (*list)(char **, const char *); /* NULL: may stand once */
 	} wanted[] = {
-		{ "host", &r->host, NULL },
-		{ "content-type", &r->content_type, NULL },
-		{ "authorization", &r->authorization, NULL },
-		{ "x-api-key", &r->api_key, NULL },
-		{ "if-none-match", &r->if_none_match, keep_list },
-		{ "idempotency-key", &r->idempotency_key, NULL },
-		{ "x-forwarded-for", &r->forwarded, keep_whole_list },
-		{ "last-event-id", &r->last_event_id, NULL },
-		{ "accept", &r->accept, keep_list },
-		{ "accept-encoding", &r->accept_encoding, keep_list },
-		{ "origin", &r->origin, NULL },
-		{ "access-control-request-method", &r->asked_method, NULL },
-		{ "cookie", &r->cookie, keep_list },
-		{ "sec-fetch-site", &r->fetch_site, keep_list },
+		{ NAMED("host"), &r->host, NULL },
+		{ NAMED("content-type"), &r->content_type, NULL },
+		{ NAMED("authorization"), &r->authorization, NULL },
+		{ NAMED("x-api-key"), &r->api_key, NULL },
+		{ NAMED("if-none-match"), &r->if_none_match, keep_list },
+		{ NAMED("idempotency-key"), &r->idempotency_key, NULL },
+		{ NAMED("x-forwarded-for"), &r->forwarded, keep_whole_list },
+		{ NAMED("last-event-id"), &r->last_event_id, NULL },
+		{ NAMED("accept"), &r->accept, keep_list },
+		{ NAMED("accept-encoding"), &r->accept_encoding, keep_list },
+		{ NAMED("origin"), &r->origin, NULL },
+		{ NAMED("access-control-request-method"), &r->asked_method, NULL },
+		{ NAMED("cookie"), &r->cookie, keep_list },
+		{ NAMED("sec-fetch-site"), &r->fetch_site, keep_list },
 	};
-	for (size_t i = 0; i < head->field_count; i++)
+	for (size_t i = 0; i < head->field_count; i++) {
+		const size_t size = strlen(head->fields[i].name);
 		for (size_t k = 0; k < sizeof wanted / sizeof wanted[0]; k++) {
-			if (strcasecmp(head->fields[i].name, wanted[k].name) != 0)
+			if (!is_named(head->fields[i].name, size, wanted[k].name))
 				continue;
 			if (wanted[k].list)
 				wanted[k].list(wanted[k].slot, head->fields[i].value);
 			else
 				keep_once(r, wanted[k].slot, head->fields[i].value);
 		}
+	}
 }
 
 void http_free_headers(struct http_request *r)

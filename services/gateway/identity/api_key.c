@@ -19,7 +19,11 @@
 
 static void checksum(const char *key, char ret[9])
 {
-	snprintf(ret, 9, "%08x", crc32c(0, key, CHECKSUM_AT - 1));
+	const uint32_t sum = crc32c(0, key, CHECKSUM_AT - 1);
+	const uint8_t bytes[] = { (uint8_t)(sum >> 24), (uint8_t)(sum >> 16), (uint8_t)(sum >> 8), (uint8_t)sum };
+	char text[2 * sizeof bytes + 3];
+	hex_from_bytes(bytes, sizeof bytes, text);
+	memcpy(ret, text + 2, 9);
 }
 
 void api_key_make(char ret[API_KEY_TEXT], char ret_id[API_KEY_ID])
@@ -49,7 +53,8 @@ bool api_key_parse(const char *text, char ret_id[API_KEY_ID])
 	if (strspn(text + ID_AT, digits) != API_KEY_ID - 1 || strspn(text + SECRET_AT, digits) != SECRET_SIZE)
 		return false;
 	checksum(text, sum);
-	snprintf(ret_id, API_KEY_ID, "%.12s", text + ID_AT);
+	memcpy(ret_id, text + ID_AT, API_KEY_ID - 1);
+	ret_id[API_KEY_ID - 1] = '\0';
 	return strcmp(text + CHECKSUM_AT, sum) == 0;
 }
 

@@ -56,7 +56,7 @@ void rest_openapi(struct call *call)
 	const struct openapi *openapi = call->gateway->openapi;
 	bool packed = openapi->packed.body.size > 0 && negotiate_likes_msgpack(call->request);
 	call->response->caching = "private, no-cache";
-	http_add_field(call->response, "Vary", "Accept");
+	http_add_text(call->response, "Vary", "Accept");
 	document_give(packed ? &openapi->packed : &openapi->json, call);
 }
 
