@@ -55,6 +55,7 @@ static void make_endpoints(struct follower *f)
 							.max_concurrency = e->max_concurrency };
 	}
 	f->endpoints = endpoints_new(c->name, options, c->endpoint_count, &f->log, daemon_metrics(f->fetcher->ctx));
+	opinion_open(f);
 }
 
 int fetcher_init(struct daemon_ctx *ctx, void *state, struct error *err)

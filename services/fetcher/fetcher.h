@@ -160,6 +160,7 @@ void head_poll(struct follower *);
 int head_publish(struct follower *, struct error *);
 
 /* -- opinion.c --------------------------------------------------------------------------------------------------------------------- */
+void opinion_open(struct follower *); /* once there are endpoints */
 void opinion_poll(struct follower *);
 
 /* -- suspect.c --------------------------------------------------------------------------------------------------------------------- */

@@ -83,6 +83,12 @@ static void end(struct follower *f)
 	o->rounds = 0;
 }
 
+/* Rules watch the measure: it is there before anything is known. */
+void opinion_open(struct follower *f)
+{
+	end(f);
+}
+
 /* All have answered, or will not. */
 static void judge(struct follower *f)
 {
