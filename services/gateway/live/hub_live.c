@@ -453,6 +453,7 @@ void live_reset(struct hub *hub, struct hub_chain *chain, uint64_t newest, uint3
 	for (struct hub_list *list = chain->lists; list; list = list->next) {
 		list->given = newest;
 		list->print = print;
+		list->looked = 0; /* its verdicts are of an event of the other journal, which may have had the same sequence */
 	}
 	if (!again)
 		return;
