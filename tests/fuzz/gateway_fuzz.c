@@ -345,6 +345,7 @@ static void open_gateway(void)
 	open_chain(&err);
 	must(exports_open(&gateway, &gateway.exports, &err), &err); /* to nowhere: kafka.url is empty */
 	must(control_open(&gateway, &gateway.control, &err), &err);
+	must(control_open(&gateway, &gateway.letter_control, &err), &err);
 	cursor_keys_open(&gateway, &gateway.cursor_keys);
 	registry_open(&gateway, &gateway.registry);
 	must(keyring_open(&gateway, &gateway.keyring, &err), &err);
