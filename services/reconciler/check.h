@@ -39,6 +39,7 @@ struct doubt {
 	size_t endpoint;
 	int64_t not_before_ms;
 	int64_t incident; /* 0: not confirmed yet */
+	int64_t searched_from; /* the height that the search for the first wrong block took for right */
 	int64_t first_wrong;
 	uint8_t first_wrong_hash[32];
 	unsigned heals;        /* asked for, and nothing came */

@@ -336,14 +336,21 @@ static int change_incident(struct check *c, const struct doubt *d, const char *s
 
 /* ---- bisecting --------------------------------------------------------------------------------------------------------------------------------------- */
 
+/* Before the ledger's first block. */
+static int64_t opening_height(const struct check *c)
+{
+	return c->view.start > 0 ? c->view.start - 1 : 0;
+}
+
+/* Where ledger and chain were last found equal. */
 static int known_good(struct check *c, const struct doubt *d, int64_t *ret, struct error *err)
 {
-	struct pg_param p[3];
+	struct pg_param p[2];
 	struct pg_result *r = NULL;
 	pg_i64(&p[0], d->touch.account_id);
 	pg_i32(&p[1], d->touch.asset_id);
 	int code = pg_query(c->pg, "select reconciled_height from weir.balances where account = $1 and asset = $2", p, 2, &r, err);
-	int64_t opening = c->view.start > 0 ? c->view.start - 1 : 0;
+	int64_t opening = opening_height(c);
 	bool found = !code && pg_rows(r) == 1;
 	*ret = found && !pg_is_null(r, 0, 0) ? pg_get_i64(r, 0, 0) : opening;
 	if (*ret >= d->touch.height || *ret < opening)
@@ -371,13 +378,13 @@ static enum told chain_balance_at(struct check *c, const struct doubt *d, int64_
 	return TOLD;
 }
 
-/* The first block after which ledger and chain differ, searched where endpoints have the state: that of the past may be gone. first_wrong -1: it
- * began before that, or nobody answers. */
+/* The first block above searched_from after which ledger and chain differ, searched where endpoints have the state: that of the past may be gone.
+ * first_wrong -1: it began before that, or nobody answers. */
 static int bisect(struct check *c, struct doubt *d, struct error *err)
 {
-	int64_t good, bad = d->touch.height;
+	int64_t good = d->searched_from, bad = d->touch.height;
 	bool compared = true; /* at `good`, or nobody doubts it */
-	int code = known_good(c, d, &good, err);
+	int code = 0;
 	d->first_wrong = -1;
 	memcpy(d->first_wrong_hash, d->touch.hash, 32);
 	while (!code && bad - good > 1) {
@@ -574,6 +581,35 @@ static int conclude_replaced(struct check *c, struct error *err)
 	return 0;
 }
 
+/* The block was read again and says the same. Was the search misled, since the ledger is wrong below what was once found right (a row that was changed by
+ * hand, a disk that lied)? Then it goes over the whole ledger, once. */
+static int conclude_same(struct check *c, struct error *err)
+{
+	struct doubt *d = &c->current, deeper = *d;
+	int code = 0;
+	deeper.searched_from = opening_height(c);
+	deeper.heals = 0;
+	if (deeper.searched_from < d->searched_from)
+		code = bisect(c, &deeper, err);
+	d->searched_from = deeper.searched_from;
+	if (code)
+		return code;
+	if (deeper.first_wrong < 0 || deeper.first_wrong >= d->first_wrong)
+		return conclude_wrong(c, "its block was read again and says the same", err);
+	code = load_replacements(c, &deeper, err);
+	if (!code)
+		code = change_incident(c, &deeper, "healing", NULL, err);
+	if (code)
+		return code;
+	*d = deeper;
+	log_warn(&c->log, "searched_deeper", "the ledger is wrong below the height at which it was last found right", LOG_I("incident", d->incident),
+		 LOG_I("height", d->first_wrong));
+	if (d->replacements >= REPLACEMENTS_MAX)
+		return conclude_wrong(c, REPLACED_IN_VAIN, err);
+	want_heal(c);
+	return 0;
+}
+
 static int wait_for_heal(struct check *c, struct error *err)
 {
 	struct mail_heal heal;
@@ -581,7 +617,7 @@ static int wait_for_heal(struct check *c, struct error *err)
 	int code = 0;
 	mailbox_heal(c->mailbox, &heal);
 	if (heal.state == HEAL_SAME) {
-		code = conclude_wrong(c, "its block was read again and says the same", err);
+		code = conclude_same(c, err);
 	} else if (heal.state == HEAL_REPLACED && clock_mono_ms() < d->heal_until_ms + REPLACED_TIMEOUT_MS) {
 		code = conclude_replaced(c, err);
 	} else if (heal.state == HEAL_REPLACED) {
@@ -618,6 +654,8 @@ static int pursue(struct check *c, struct doubt *d, struct error *err)
 	d->incident = open;
 	if (!code && !open)
 		code = open_incident(c, d, err);
+	if (!code)
+		code = known_good(c, d, &d->searched_from, err);
 	if (!code)
 		code = bisect(c, d, err);
 	if (!code && d->first_wrong < 0) {

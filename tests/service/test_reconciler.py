@@ -235,6 +235,24 @@ def test_P3_a_wrong_entry_is_found_bisected_and_healed(make_world, which):
     world.assert_equal(4)
 
 
+def test_P3_a_wrong_entry_below_what_was_reconciled_is_found_and_healed(make_world):
+    """Somebody changed a row of the past: the height that was reconciled after it misleads the search to a block that is right."""
+    world = make_world()
+    world.workload("--seed", "24", "--blocks", "30", "--reorgs", "0", "--pace-ms", "20")
+    world.settle()
+    world.checked()
+    world.suite.processes["reconciler"].stop()
+    height = damage(world)
+    world.postgres.query(f"""update weir.balances b set reconciled_height = {height} from weir.assets s, weir.accounts a
+        where s.id = b.asset and a.id = b.account and s.contract = '' and b.reconciled_height is null and a.address <> decode(repeat('00', 20), 'hex')""")
+    world.suite.processes["reconciler"].start()
+    healed(world, height)
+    assert "event=searched_deeper" in world.suite.processes["reconciler"].log.read_text()
+    world.settle()
+    world.checked()
+    world.assert_equal(4)
+
+
 def test_P3_a_second_endpoint_without_that_state_hides_no_difference(make_world, tmp_path):
     proxies = []
 
@@ -260,6 +278,7 @@ def test_P10_healing_that_a_crash_interrupted_goes_on(make_world):
     world = make_world()
     world.workload("--seed", "16", "--blocks", "30", "--reorgs", "0", "--pace-ms", "20")
     world.settle()
+    world.checked() # or what is being reconciled would be noted over the damage
     height = damage(world)
     reconciler, fetcher = world.suite.processes["reconciler"], world.suite.processes["fetcher"]
     reconciler.stop()
