@@ -10,7 +10,7 @@ With "several" as second argument there are two chains and two gateways. Prints 
     {"do": "quiet"}                       the traffic ends
     {"do": "audit"}                       the newest actions of operators
     {"do": "kafka", "say": "up 0"}        to the brokers (tests/actors/kafka_mock.c); with "times" as often
-    {"do": "received"}                    messages that the receiver of webhooks took; with "status" it answers with that from now on
+    {"do": "received"}                    messages that the receiver of webhooks took; with "status" it answers test messages with that from now on
 """
 import base64
 import contextlib
@@ -42,7 +42,8 @@ class World:
     def __init__(self, folder, dashboard, several):
         os.chmod(folder, 0o755)
         self.folder, self.parts, self.streams, self.status = folder, [], [], 200
-        self.posts, self.receiver = Posts(), Receiver(answer=lambda message, n: self.status)
+        # Only tests are refused: the chain's status comes each second, and ten refusals in a row open the breaker, behind which nothing is ever given up.
+        self.posts, self.receiver = Posts(), Receiver(answer=lambda message, n: self.status if message.type == "test" else 200)
         self.redis = self.keep(stack.Redis(folder / "redis").start())
         self.postgres = self.keep(stack.Postgres(folder / "pg", ["fsync=off"]).start())
         self.node = self.keep(stack.anvil(folder / "anvil.log", "--slots", "4"))
