@@ -50,7 +50,9 @@ function flow(name, body) {
     try {
       await body();
     } catch (error) {
-      await tabs.at(-1)?.screenshot({ path: join(SHOTS, `failed-${name.replace(/\W+/g, '-').slice(0, 40)}.png`) }).catch(() => {});
+      const page = tabs.at(-1), path = join(SHOTS, `failed-${name.replace(/\W+/g, '-').slice(0, 40)}.png`);
+      const taken = await page?.screenshot({ path }).then(() => path, (why) => `none: ${why.message}`);
+      error.message += `\nat ${page?.url()}\nphotograph: ${taken}`;
       throw error;
     } finally {
       for (const page of tabs.slice(from)) await page.context().close();

@@ -160,3 +160,28 @@ def test_links_in_what_operators_read():
     for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "deploy" / "helm" / "weir" / "README.md"]:
         for target in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", path.read_text()):
             assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_a_failed_test_of_node_is_told_with_its_reason(tmp_path):
+    """What make check prints of it, and once more at its end: a machine that is gone leaves nothing else to look at."""
+    (tmp_path / "some.test.mjs").write_text("""
+import assert from 'node:assert/strict';
+import { before, describe, test } from 'node:test';
+describe('a suite', () => {
+  test('one that passes', () => {});
+  test('one that fails', async () => { assert.fail('two were given up: not within 60 s\\nphotograph: some.png'); });
+  test('another that passes', () => {});
+});
+describe('one that does not begin', () => {
+  before(() => { throw new Error('the suite did not start'); });
+  test('one that was not run', () => {});
+});
+""")
+    status, report = run("node", "--test", "--test-reporter=tap", cwd=tmp_path)
+    assert status == 1
+    (tmp_path / "report").write_text(report)
+    _, told = run(ROOT / "tools" / "tap-failures", tmp_path / "report")
+    assert re.findall(r"(?m)^ *not ok \d+ - (.*)$", told) == ["one that fails", "one that was not run", "one that does not begin"]
+    for words in ("two were given up: not within 60 s", "photograph: some.png", "some.test.mjs:6:", "the suite did not start"):
+        assert words in told, words
+    assert "passes" not in told and "subtestsFailed" not in told and "cancelledByParent" not in told
