@@ -115,7 +115,8 @@ int question_step(struct check *c, struct error *err)
 			openings_hurry(c);
 		}
 		if (code) {
-			mailbox_put_question(c->mailbox, &q);
+			if (!mailbox_put_question(c->mailbox, &q)) /* others came meanwhile */
+				check_skip(c, "queue_full", 1);
 			return code;
 		}
 	}
