@@ -20,6 +20,10 @@ static const char *const restore_balances =
 	" update weir.balances b set amount = coalesce(before.balance, 0), height = coalesce(before.height, $3),"
 	"        reconciled_height = case when b.reconciled_height <= $2 then b.reconciled_height end"
 	"   from before where b.account = before.account and b.asset = before.asset";
+/* On the branch that stays an asset may come earlier than it did on the one that is gone: as soon as its first block. */
+static const char *const lower_first_heights =
+	"with touched as (select distinct e.asset from weir.entries e where e.chain = $1 and e.height > $2 and not e.superseded)"
+	" update weir.assets s set first_height = $2 + 1 from touched where s.id = touched.asset and s.first_height > $2 + 1";
 static const char *const supersede_entries =
 	"update weir.entries e set superseded = true where e.chain = $1 and e.height > $2 and not e.superseded";
 static const char *const supersede_blocks =
@@ -78,6 +82,8 @@ static int supersede(struct ledger *ledger, int64_t to_height, size_t *ret_block
 	int code = pg_query(ledger->pg, first, p, 2, NULL, err);
 	if (!code)
 		code = pg_query(ledger->pg, restore_balances, p, 3, NULL, err);
+	if (!code)
+		code = pg_query(ledger->pg, lower_first_heights, p, 2, NULL, err);
 	if (!code)
 		code = pg_query(ledger->pg, supersede_entries, p, 2, NULL, err);
 	if (!code)

@@ -264,6 +264,20 @@ static void P4_a_fork_is_reversed_and_kept(void **state)
 	ledger_close(&ledger);
 }
 
+/* Balances that the chain tells are served from first_height on. */
+static void P4_an_asset_may_come_earlier_on_the_branch_that_stays(void **state)
+{
+	(void)state;
+	struct ledger *ledger = open_ledger("earlier", 0);
+	size_t gone;
+	apply(ledger, make(0, 30, 0, 0));
+	number(ledger, "update weir.assets set first_height = case when contract = '' then 3 else 28 end where chain = $1 returning 1");
+	OK(ledger_retract(ledger, 24, false, &gone, &err));
+	assert_int_equal(number(ledger, "select max(first_height) from weir.assets where chain = $1 and contract <> ''"), 25);
+	assert_int_equal(number(ledger, "select first_height from weir.assets where chain = $1 and contract = ''"), 3);
+	ledger_close(&ledger);
+}
+
 static void everything_can_be_taken_back(void **state)
 {
 	(void)state;
@@ -554,6 +568,7 @@ int main(void)
 		cmocka_unit_test(events_follow_each_commit_in_order),
 		cmocka_unit_test(P5_a_zombie_writes_nothing),
 		cmocka_unit_test(P4_a_fork_is_reversed_and_kept),
+		cmocka_unit_test(P4_an_asset_may_come_earlier_on_the_branch_that_stays),
 		cmocka_unit_test(everything_can_be_taken_back),
 		cmocka_unit_test(openings_are_asked_once_survive_forks_and_go_with_the_last_block),
 		cmocka_unit_test(openings_told_later_are_recorded_once_and_change_no_delta),
