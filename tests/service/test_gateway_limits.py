@@ -178,6 +178,22 @@ def test_a_subscription_costs_what_one_by_plain_http_does(pair, client, key, lim
     one.close()
 
 
+@pytest.mark.parametrize("client,method,params,code", [("192.0.2.63", "ping", None, None), ("192.0.2.64", "unsubscribe", {"subscription": "999"}, "subscription_unknown"),
+                                                       ("192.0.2.65", "dance", None, "invalid_request")])
+def test_a_message_costs_but_not_what_keeps_a_connection_alive_nor_what_ends_a_subscription(pair, client, method, params, code):
+    allowance, began = Allowance(20), time.monotonic()
+    one = stream(pair[0], client)
+    held = one.subscribe(topic="blocks", chain="dev")["subscription"]
+    answers = [one.ask(method, params) for _ in range(60)]
+    taken = sum("result" in a or a["error"]["code"] == code for a in answers)
+    free = time.monotonic() - began + 1 if method == "ping" else 0
+    assert 1 <= taken <= allowance.most() - 2 + free, "the handshake and the subscription cost, too"
+    assert {a["error"]["code"] for a in answers if "error" in a} - {code} == {"rate_limited"}
+    assert one.ask("unsubscribe", {"subscription": held})["result"]["unsubscribed"], "it was paid for"
+    stack.wait_until("a ping that costs nothing", 60, lambda: "result" in one.ask("ping"))
+    one.close()
+
+
 def replays(gateway):
     with urllib.request.urlopen(gateway.ops + "/metrics", timeout=5) as answer:
         return int(re.search(rb"^weir_gateway_replay_jobs_total (\d+)", answer.read(), re.M)[1])

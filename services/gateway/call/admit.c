@@ -51,7 +51,7 @@ static const struct route *stream_route(void)
 	return route;
 }
 
-bool admit_subscription(struct gateway *gateway, const char *holder, const char *remote, char words[ADMIT_WORDS])
+bool admit_message(struct gateway *gateway, const char *holder, const char *remote, bool subscribes, char words[ADMIT_WORDS])
 {
 	struct limited payer = { .kind = *holder ? LIMIT_KEY : LIMIT_ADDRESS };
 	struct client_address address = { 0 };
@@ -62,12 +62,12 @@ bool admit_subscription(struct gateway *gateway, const char *holder, const char 
 		snprintf(payer.name, sizeof payer.name, "%s", holder);
 	else
 		client_address_limited(&address, payer.name);
-	const int64_t cost = cost_of(stream_route());
+	const int64_t cost = subscribes ? cost_of(stream_route()) : 1;
 	const struct limit_verdict verdict = limit_take(gateway->limits, &payer, cost);
 	if (verdict.allowed)
 		return true;
 	metric_inc(metrics_get(gateway->metrics, "weir_gateway_limited_total", payers[payer.kind], NULL, NULL));
-	snprintf(words, ADMIT_WORDS, "this %s has used up its limit of %lld per minute, and a subscription costs %lld: subscribe again in %lld s", payers[payer.kind],
+	snprintf(words, ADMIT_WORDS, "this %s has used up its limit of %lld per minute, and this message costs %lld: send it again in %lld s", payers[payer.kind],
 		 (long long)verdict.count, (long long)cost, (long long)verdict.wait_s);
 	return false;
 }

@@ -20,9 +20,9 @@ void admit_undo(struct call *, const struct admission *); /* instead: it was nev
 bool admit_websocket(const struct http_request *, struct http_response *, void *gateway);
 bool admit_operator_websocket(const struct http_request *, struct http_response *, void *gateway);
 
-/* A subscription over a WebSocket costs what one by GET /v1/stream does. holder: whose connection it is, "": its address pays. False: it is not
- * allowed now, words tells why. */
+/* A message over a WebSocket: one that subscribes costs what GET /v1/stream does. holder: whose connection it is, "": its address pays. False: it
+ * is not allowed now, words tells why. */
 #define ADMIT_WORDS 200
-bool admit_subscription(struct gateway *, const char *holder, const char *remote, char words[ADMIT_WORDS]);
+bool admit_message(struct gateway *, const char *holder, const char *remote, bool subscribes, char words[ADMIT_WORDS]);
 
 #endif

@@ -122,6 +122,7 @@ struct conn {
 	uint8_t refusals; /* of what it showed while nobody in particular held it */
 	int64_t prove_by_ms; /* unproven: until then */
 	int64_t heard_ms, progress_ms, pinged_ms, closing_ms;
+	int64_t ping_free_ms; /* from then on a request `ping` costs nothing */
 	int64_t notice_at_ms; /* unix time at which the client is told that its credentials end; 0: no more */
 	uint64_t holder_seen; /* the keyring's generation + 1 when its holder was looked for last */
 	bool in_room;

@@ -10,6 +10,7 @@
 
 #define RETRY_MS 250
 #define LOOK_MS 500 /* between two looks at dead letters */
+#define PING_FREE_MS 1000
 
 /* ---- answers ------------------------------------------------------------------------------------------------------------------------------ */
 
@@ -457,13 +458,24 @@ void sub_end(struct sub *sub, const char *reason)
 	detach(sub);
 }
 
-static void subscribe(struct conn *conn, const struct ws_request *request)
+/* False: it was answered. */
+static bool pays(struct conn *conn, const struct ws_request *request, bool subscribes)
 {
 	char words[ADMIT_WORDS];
-	if (admit_subscription(conn->hub->gateway, conn_holder(conn), conn->remote, words))
-		sub_open(conn, &request->subscribe, request->id);
-	else
-		answer_error(conn, request->id, "rate_limited", words);
+	if (admit_message(conn->hub->gateway, conn_holder(conn), conn->remote, subscribes, words))
+		return true;
+	answer_error(conn, request->id, "rate_limited", words);
+	return false;
+}
+
+/* Who keeps a connection alive pays nothing for it, even when nothing is left. */
+static bool pays_for_ping(struct conn *conn, const struct ws_request *request)
+{
+	const int64_t now = clock_mono_ms();
+	if (now < conn->ping_free_ms)
+		return pays(conn, request, false);
+	conn->ping_free_ms = now + PING_FREE_MS;
+	return true;
 }
 
 static void unsubscribe(struct conn *conn, const struct ws_request *request)
@@ -472,10 +484,11 @@ static void unsubscribe(struct conn *conn, const struct ws_request *request)
 	while (sub && sub->id != request->subscription)
 		sub = sub->next_of_conn;
 	if (!sub) {
-		answer_error(conn, request->id, "subscription_unknown", "this connection has no such subscription");
+		if (pays(conn, request, false))
+			answer_error(conn, request->id, "subscription_unknown", "this connection has no such subscription");
 		return;
 	}
-	detach(sub);
+	detach(sub); /* was paid for by subscribing */
 	answer_begin(conn->hub, request->id, "result");
 	put_bool(&conn->hub->text, "unsubscribed", true);
 	answer_end(conn);
@@ -490,12 +503,14 @@ void sub_request(struct conn *conn, struct bytes message)
 	if (!conn_may_ask(conn, &request, understood))
 		return;
 	if (!understood) {
-		answer_error(conn, request.id, "invalid_request", err.text);
+		if (pays(conn, &request, false))
+			answer_error(conn, request.id, "invalid_request", err.text);
 		return;
 	}
 	switch (request.method) {
 	case WS_SUBSCRIBE:
-		subscribe(conn, &request);
+		if (pays(conn, &request, true))
+			sub_open(conn, &request.subscribe, request.id);
 		return;
 	case WS_UNSUBSCRIBE:
 		unsubscribe(conn, &request);
@@ -504,6 +519,8 @@ void sub_request(struct conn *conn, struct bytes message)
 		conn_authenticate(conn, &request);
 		return;
 	case WS_PING:
+		if (!pays_for_ping(conn, &request))
+			return;
 		answer_begin(conn->hub, request.id, "result");
 		put_bool(&conn->hub->text, "pong", true);
 		put_i64(&conn->hub->text, "time_ms", clock_wall_ms());
