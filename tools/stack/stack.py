@@ -254,6 +254,7 @@ class Postgres:
         self.settings = list(settings)
         self.root = os.geteuid() == 0
         self.folder = pathlib.Path(folder)
+        self.log = self.folder.parent / "postgres.log"
         self.sockets = pathlib.Path(tempfile.mkdtemp(prefix="weir-"))
         self.borrowed = self.root and not self._reachable()
         if self.borrowed:  # a folder below /root is closed to user postgres
@@ -284,10 +285,10 @@ class Postgres:
             subprocess.run([*self._as(), self.bin / "initdb", "-D", self.data, "--no-sync", "-A", "trust", "-U", "weir", "-E", "UTF8",
                             "--locale=C.UTF-8"], check=True, cwd="/", stdout=subprocess.DEVNULL)
         (self.data / "postmaster.pid").unlink(missing_ok=True) if not self._lives() else None
-        log = self.folder.parent / "postgres.log"
+        self.log.parent.mkdir(parents=True, exist_ok=True)
         settings = ["listen_addresses=", "unix_socket_permissions=0777", "shared_buffers=256MB", "max_wal_size=4GB", *self.settings]
         flags = [part for setting in settings for part in ("-c", setting)]
-        self.process = Process("postgres", [*self._as(), self.bin / "postgres", "-D", self.data, "-k", self.sockets, *flags], log, cwd="/").start()
+        self.process = Process("postgres", [*self._as(), self.bin / "postgres", "-D", self.data, "-k", self.sockets, *flags], self.log, cwd="/").start()
         wait_until("PostgreSQL", 60, self.up)
         subprocess.run([self.bin / "createdb", "-h", str(self.sockets), "-U", "weir", "weir"], stderr=subprocess.DEVNULL, check=False, cwd="/")
         return self
