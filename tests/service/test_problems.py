@@ -154,3 +154,17 @@ def test_as_many_as_there_may_be(stores):
     assert api.problem("/v1/poll?chain=dev&topic=blocks", 503, "too_many_clients")[1]["Retry-After"] == "5"
     first.close()
     gateway.stop()
+
+
+def test_a_list_of_connections_is_gone_on_with_at_the_gateway_where_it_was_begun(stores):
+    """The other one has connections of its own under the same numbers; what it signed is good at both."""
+    one, other = stores.gateway(), stores.gateway()
+    held = [Stream(gateway.api) for gateway in (one, one, other, other)]
+    status, page, _ = one.operate("GET", "connections?limit=1")
+    assert status == 200 and page["next_cursor"]
+    status, problem, _ = other.operate("GET", f"connections?limit=1&cursor={page['next_cursor']}")
+    assert (status, problem["code"]) == (400, "invalid_cursor") and "begun at another gateway" in problem["detail"]
+    status, rest, _ = one.operate("GET", f"connections?limit=1&cursor={page['next_cursor']}")
+    assert status == 200 and len(rest["items"]) == 1 and rest["items"][0]["connection"] < page["items"][0]["connection"] and rest["next_cursor"] is None
+    for stream in held:
+        stream.close()
