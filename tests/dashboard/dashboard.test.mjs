@@ -597,6 +597,7 @@ describe('dashboard', { skip: missing || false }, () => {
     assert.match(await table.getByRole('row').filter({ hasText: 'entries' }).innerText(), /Token transfer/);
     assert.equal(await table.getByRole('row').filter({ hasText: 'blocks' }).getByRole('cell', { name: 'all', exact: true }).count(), 2);
     await page.getByText('2 connections with 3 subscriptions').waitFor();
+    assert.ok(await page.locator('.side-foot').evaluate((foot) => foot.innerText.includes('weir 0') && foot.scrollWidth <= foot.clientWidth), 'versions of builds are long');
     await panel(page, 'Connection of local').getByText('from 127.0.0.1 by WebSocket').waitFor();
     await page.getByLabel('Find', { exact: true }).fill('watch-list');
     await table.waitFor({ state: 'detached' });

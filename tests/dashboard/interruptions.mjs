@@ -22,6 +22,27 @@ export function interruptionFlows({ flow, open, world, heading, button, dialog, 
     return made;
   }
 
+  flow('what comes late takes nobody’s focus', async () => {
+    const page = await open();
+    await heading(page, 'Overview');
+    let release;
+    const held = new Promise((resolve) => { release = resolve; });
+    await page.route('**/v1/chains/dev/blocks/20', async (route) => { await held; await route.continue(); });
+    await visit(page, '/ui/chains/dev/blocks/20');
+    await heading(page, /^Block$/);
+    await until('the heading has the focus', () => page.evaluate(() => document.activeElement?.tagName === 'H1'));
+    await button(page, 'Keyboard shortcuts').focus();
+    release();
+    await heading(page, 'Block 20');
+    await page.getByRole('tab', { name: 'Certificate' }).waitFor();
+    await until('the title is told', async () => (await page.title()) === 'Block 20 · weir');
+    assert.equal(await page.evaluate(() => document.activeElement?.getAttribute('aria-label')), 'Keyboard shortcuts');
+    await page.getByRole('link', { name: '21 ›' }).click();
+    await heading(page, 'Block 21');
+    await until('the next page’s heading has it', () => page.evaluate(() => document.activeElement?.tagName === 'H1'));
+    await page.unrouteAll({ behavior: 'ignoreErrors' });
+  });
+
   flow('a session that ends in the middle of an edit costs nothing that was typed, and shows it to nobody else', async () => {
     const password = 'correct horse battery staple';
     await weir().post('/admin/v1/users', { body: { name: 'uma', role: 'admin', password } });

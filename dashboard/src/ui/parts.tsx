@@ -5,20 +5,21 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Problem } from '../api';
 import { shorten } from '../format';
 import type { Asked } from '../query';
+import { place } from '../router';
+import { useStore } from '../store';
 import { Icon } from './icon';
 import { toast } from './toast';
 
 export type Tone = 'good' | 'warn' | 'bad' | 'info' | 'quiet';
 
-/** The page's heading takes the focus when the page is entered, so that a screen reader says where one is. */
+/** The page's heading takes the focus when the page is entered, so that a screen reader says where one is; not when its title is known better later: whoever went on meanwhile stays there. */
 export function Page({ title, lead, actions, children }: {
   title: string; lead?: ComponentChildren; actions?: ComponentChildren; children: ComponentChildren;
 }) {
   const heading = useRef<HTMLHeadingElement>(null);
-  useEffect(() => {
-    document.title = `${title} · weir`;
-    heading.current?.focus({ preventScroll: true });
-  }, [title]);
+  const where = useStore(place).segments.join('/');
+  useEffect(() => { document.title = `${title} · weir`; }, [title]);
+  useEffect(() => heading.current?.focus({ preventScroll: true }), [where]);
   return (
     <>
       <header class="page-head">
