@@ -2,7 +2,7 @@
 import type { components } from '#api';
 
 import { Problem, send } from './ask';
-import { enterWithToken, leave, onLeftElsewhere, session } from './session';
+import { enterWithToken, leave, leaveElsewhere, onLeftElsewhere, session } from './session';
 import { Store } from './store';
 
 type Grant = components['schemas']['Login'];
@@ -67,6 +67,7 @@ export async function logout(): Promise<void> {
     leave();
     return;
   }
+  leaveElsewhere();
   try {
     await send('POST', '/admin/v1/logout', '', {}, undefined, true);
     leave();

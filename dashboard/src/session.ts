@@ -59,6 +59,11 @@ export function leave(notice = '', lapsed = false): void {
   session.set({ kind: 'none', notice, lapsed });
 }
 
+/** Before the server ends the session: told afterwards, the other tabs would have found out by themselves, and taken it for one that lapsed. */
+export function leaveElsewhere(): void {
+  localStorage.removeItem(HINT);
+}
+
 /** Calls back when another tab signed out. */
 export function onLeftElsewhere(then: () => void): void {
   addEventListener('storage', (event) => {
