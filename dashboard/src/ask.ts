@@ -12,11 +12,15 @@ export class Problem extends Error {
   }
 }
 
-/** credential: a key or an access token; empty: none. lasting: goes on when the page is left. */
-export async function send(method: string, url: string, credential: string, body: unknown, signal?: AbortSignal, lasting = false): Promise<unknown> {
+/** once: an Idempotency-Key; the same question under it is done once. lasting: goes on when the page is left. */
+export interface How { signal?: AbortSignal | undefined; once?: string | undefined; lasting?: boolean }
+
+/** credential: a key or an access token; empty: none. */
+export async function send(method: string, url: string, credential: string, body: unknown, { signal, once, lasting = false }: How = {}): Promise<unknown> {
   const headers: Record<string, string> = { Accept: 'application/json' };
   if (credential) headers['Authorization'] = `Bearer ${credential}`;
   if (body !== undefined) headers['Content-Type'] = 'application/json';
+  if (once) headers['Idempotency-Key'] = once;
   let answer: Response;
   let value: unknown;
   try {

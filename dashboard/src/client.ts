@@ -6,7 +6,7 @@
 //   for await (const entry of weir.items('/v1/chains/{chain}/blocks/{block}/entries', { path: { chain: 'dev', block: 'latest' } })) …
 import type { components, paths } from '#api';
 
-import { send } from './ask.js'; // whole, as Node's resolution wants it in the package
+import { send, type How } from './ask.js'; // whole, as Node's resolution wants it in the package
 
 export { Problem } from './ask.js';
 
@@ -32,7 +32,8 @@ export type Posted<P extends PostPath> =
 
 type Places<O> = [NonNullable<Parameters<O, 'path'>>] extends [never] ? { path?: undefined } : { path: Parameters<O, 'path'> };
 export type GetOptions<P extends GetPath> = Places<Operation<P, 'get'>> & { query?: Parameters<Operation<P, 'get'>, 'query'>; signal?: AbortSignal };
-export type PostOptions<P extends PostPath> = Places<Operation<P, 'post'>> & { body: Body<Operation<P, 'post'>> };
+/** once: the post's Idempotency-Key. Asked again under it, after an answer that got lost, the gateway does it once and says the same. */
+export type PostOptions<P extends PostPath> = Places<Operation<P, 'post'>> & { body: Body<Operation<P, 'post'>>; once?: string };
 
 function fill(template: string, places: unknown): string {
   return template.replace(/{(\w+)}/g, (_, name: string) => encodeURIComponent(String((places as Record<string, unknown>)[name])));
@@ -48,7 +49,7 @@ function query(parameters: unknown): string {
 }
 
 /** One question: what a client asks through. */
-export type Ask = (method: string, url: string, body?: unknown, signal?: AbortSignal) => Promise<unknown>;
+export type Ask = (method: string, url: string, body?: unknown, how?: How) => Promise<unknown>;
 
 type Paged<P extends GetPath> = Answer<P> extends { items: (infer Item)[]; next_cursor: string | null } ? Item : never;
 /** Reads whose answers are lists in pages. */
@@ -62,10 +63,11 @@ export interface Client {
   items<P extends ListPath>(path: P, ...options: object extends GetOptions<P> ? [GetOptions<P>?] : [GetOptions<P>]): AsyncGenerator<Paged<P>>;
 }
 
-interface Given { path?: unknown; query?: unknown; body?: unknown; signal?: AbortSignal }
+interface Given { path?: unknown; query?: unknown; body?: unknown; signal?: AbortSignal; once?: string }
 
 export function typed(ask: Ask): Client {
-  const read = (path: string, o: Given): Promise<unknown> => ask('GET', fill(path, o.path) + query(o.query), undefined, o.signal);
+  const read = (path: string, o: Given): Promise<unknown> => ask('GET', fill(path, o.path) + query(o.query), undefined, { signal: o.signal });
+  const post = (path: string, o: Given): Promise<unknown> => ask('POST', fill(path, o.path), o.body, { once: o.once });
   async function* items(path: string, o: Given): AsyncGenerator<unknown> {
     for (let cursor: string | null | undefined; cursor !== null;) {
       const page = await read(path, { ...o, query: { ...(o.query as object), ...(cursor ? { cursor } : {}) } }) as { items: unknown[]; next_cursor: string | null };
@@ -75,7 +77,7 @@ export function typed(ask: Ask): Client {
   }
   return {
     get: (path, ...[options]) => read(path, (options ?? {}) as Given) as never,
-    post: (path, options) => ask('POST', fill(path, (options as Given).path), (options as Given).body) as never,
+    post: (path, options) => post(path, options as Given) as never,
     items: (path, ...[options]) => items(path, (options ?? {}) as Given) as never,
   };
 }
@@ -83,5 +85,5 @@ export function typed(ask: Ask): Client {
 /** A client of the gateway at this address. key: an API key or a token; without one the client is nobody in particular. */
 export function connect(address: string, { key = '' } = {}): Client {
   const base = address.replace(/\/+$/, '');
-  return typed((method, url, body, signal) => send(method, base + url, key, body, signal));
+  return typed((method, url, body, how) => send(method, base + url, key, body, how));
 }

@@ -35,7 +35,7 @@ export async function login(user: string, password: string): Promise<void> {
 async function exchange(): Promise<boolean> {
   for (let n = 1; ; n++) {
     try {
-      enter(await send('POST', '/admin/v1/refresh', '', {}, undefined, true) as Grant);
+      enter(await send('POST', '/admin/v1/refresh', '', {}, { lasting: true }) as Grant);
       return true;
     } catch (error) {
       const status = error instanceof Problem ? error.status : 0;
@@ -69,7 +69,7 @@ export async function logout(): Promise<void> {
   }
   leaveElsewhere();
   try {
-    await send('POST', '/admin/v1/logout', '', {}, undefined, true);
+    await send('POST', '/admin/v1/logout', '', {}, { lasting: true });
     leave();
   } catch (error) {
     const ended = error instanceof Problem && error.status === 401;

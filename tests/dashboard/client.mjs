@@ -18,7 +18,7 @@ export async function use(): Promise<[number, Schema<'Block'>[]]> {
   const chain = await weir.get('/v1/chains/{chain}', { path: { chain: 'dev' } });
   const blocks: Schema<'Block'>[] = [];
   for await (const block of weir.items('/v1/chains/{chain}/blocks', { path: { chain: 'dev' }, query: { since: 5, limit: 10 } })) blocks.push(block);
-  const made = await weir.post('/v1/watchlists', { body: { chain: 'dev', name: 'x' } });
+  const made = await weir.post('/v1/watchlists', { body: { chain: 'dev', name: 'x' }, once: 'a' });
   await weir.post('/v1/watchlists/{watchlist}/rename', { path: { watchlist: made.id }, body: { name: 'y' } });
   // @ts-expect-error there is no such path
   await weir.get('/v1/nothing');
@@ -60,6 +60,11 @@ export function clientFlows({ test, world }) {
     assert.deepEqual([nobody.status, nobody.code], [401, 'unauthorized']);
     const operator = connect(world().facts.admin, { key: world().facts.keys.admin });
     assert.equal((await operator.get('/admin/v1/session')).role, 'admin');
+    const name = 'made once';
+    const made = () => operator.post('/v1/watchlists', { body: { chain: 'dev', name }, once: 'weir-client-1' });
+    const { id } = await made();
+    assert.equal((await made()).id, id, 'the answer got lost, and it is asked again');
+    await operator.post('/v1/watchlists/{watchlist}/delete', { path: { watchlist: id }, body: {} });
     assert.equal((await connect('http://127.0.0.1:9').get('/v1/chains').catch((error) => error)).code, 'unreachable');
   });
 
