@@ -581,7 +581,7 @@ static int conclude_replaced(struct check *c, struct error *err)
 	return 0;
 }
 
-/* The block was read again and says the same. Was the search misled, since the ledger is wrong below what was once found right (a row that was changed by
+/* The block was read again and says the same. If it was not replaced before, was the search misled, since the ledger is wrong below what was once found right (a row that was changed by
  * hand, a disk that lied)? Then it goes over the whole ledger, once. */
 static int conclude_same(struct check *c, struct error *err)
 {
@@ -589,7 +589,7 @@ static int conclude_same(struct check *c, struct error *err)
 	int code = 0;
 	deeper.searched_from = opening_height(c);
 	deeper.heals = 0;
-	if (deeper.searched_from < d->searched_from)
+	if (d->replacements == 0 && deeper.searched_from < d->searched_from)
 		code = bisect(c, &deeper, err);
 	d->searched_from = deeper.searched_from;
 	if (code)
