@@ -46,6 +46,7 @@ enum { FOR_OPERATORS = 1, WITH_EVENTS = 2, LATE = 4 }; /* switches; bits 4 and 5
 #define ANSWER_KEPT 65536  /* of what is sent is looked at */
 #define LATE_MS 120000
 #define HUB_TURNS 4
+#define FULL_TURNS 1000 /* of a server that has not read what it was sent */
 
 static struct gateway gateway;
 static _Atomic int64_t now_ns = (int64_t)1763700000 * 1000000000;
@@ -453,12 +454,13 @@ static bool take(int fd, struct answer *answer)
 	}
 }
 
-/* False: the server takes no more. */
+/* False: the server takes no more: it has ended its side, or gives an answer without end and reads nothing meanwhile. */
 static bool say(struct http *http, int fd, struct bytes what, struct answer *answer)
 {
+	unsigned in_vain = 0;
 	for (size_t done = 0; done < what.size;) {
 		ssize_t n = send(fd, what.data + done, what.size - done, MSG_DONTWAIT | MSG_NOSIGNAL);
-		if (n < 0 && errno != EAGAIN)
+		if (n < 0 && (errno != EAGAIN || ++in_vain == FULL_TURNS))
 			return false;
 		done += n > 0 ? (size_t)n : 0;
 		move(http);

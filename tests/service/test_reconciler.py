@@ -206,6 +206,12 @@ def damage(world, which=NATIVE):
     return height
 
 
+def reconciled(world, height):
+    """The damaged balance was found right at this height."""
+    world.postgres.query(f"""update weir.balances b set reconciled_height = {height} from weir.assets s, weir.accounts a
+        where s.id = b.asset and a.id = b.account and s.contract = '' and b.reconciled_height is null and a.address <> decode(repeat('00', 20), 'hex')""")
+
+
 def as_a_reorg_leaves_them(world):
     """Tokens whose first block was replaced: they came later on the branch that stayed. Nobody may look for them there."""
     world.postgres.query("update weir.assets set first_height = greatest(first_height - 10, 1) where standard = 2")
@@ -243,8 +249,7 @@ def test_P3_a_wrong_entry_below_what_was_reconciled_is_found_and_healed(make_wor
     world.checked()
     world.suite.processes["reconciler"].stop()
     height = damage(world)
-    world.postgres.query(f"""update weir.balances b set reconciled_height = {height} from weir.assets s, weir.accounts a
-        where s.id = b.asset and a.id = b.account and s.contract = '' and b.reconciled_height is null and a.address <> decode(repeat('00', 20), 'hex')""")
+    reconciled(world, height)
     world.suite.processes["reconciler"].start()
     healed(world, height)
     assert "event=searched_deeper" in world.suite.processes["reconciler"].log.read_text()
@@ -328,7 +333,8 @@ def test_P3_replacing_a_block_in_vain_is_counted_in_the_evidence(make_world, tmp
         world.settle()
         world.checked()
         world.suite.processes["reconciler"].stop()
-        damage(world)
+        # Every balance will be wrong at every height: that of the damage was right before it, so that the search ends there.
+        reconciled(world, int(damage(world)) - 1)
         assert stack.http_json(f"{proxies[0].facts['control']}/lie", "POST", {"name": "balance-wrong"})[0] == 200
         world.suite.processes["reconciler"].start()
         stack.wait_until("a person to be asked about a block that was replaced", 90, lambda: world.value(
