@@ -13,7 +13,8 @@ struct bus_record {
 };
 
 struct bus_records;
-/* Asks nobody. The bus is for this alone: what else it publishes would be held to the same rule. WEIR_UNSUPPORTED: no bus of kafka:// or kafkas://. */
+/* Asks nobody. The bus is for this alone: what else it publishes would be held to the same rule. WEIR_UNSUPPORTED: no bus of kafka:// or kafkas://.
+ * WEIR_CONFIG: its URL wants transactions. */
 int bus_records_open(struct bus *, const char *topic, struct bus_records **ret, struct error *);
 void bus_records_close(struct bus_records **);
 /* 0: the brokers have all of them. WEIR_TIMEOUT, WEIR_UNAVAILABLE, WEIR_CANCELED: not yet; the same call again goes on waiting for the same records, and sends

@@ -50,8 +50,8 @@ struct bus_delivery {
 
 /* Returns 0 or a code of error.h, with words. */
 typedef int bus_handler_fn(const struct bus_delivery *, void *arg, struct error *);
-/* BUS_SHARED only (else WEIR_CONFIG, and nothing happens), within a handler: published with the acknowledgement, or not at all. The frame is
- * copied; without a trace of its own it gets the delivery's. */
+/* BUS_SHARED only (else WEIR_CONFIG, and nothing happens), within a handler: published with the acknowledgement, or not at all (over Kafka with ?transactions=yes;
+ * else before it). The frame is copied; without a trace of its own it gets the delivery's. */
 int bus_delivery_emit(const struct bus_delivery *, const char *topic, const struct frame *, struct error *);
 
 struct bus_handler {

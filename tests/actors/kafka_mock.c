@@ -39,7 +39,7 @@ static int serve(void)
 		else if (sscanf(line, "hold %d", &number) == 1)
 			kafka_broker_hold(&broker, number);
 		else if (sscanf(line, "refuse %d", &number) == 1)
-			kafka_broker_refuse(&broker, number);
+			kafka_broker_refuse(&broker, KAFKA_PRODUCE, number);
 		else
 			return 64;
 		printf("ok\n");

@@ -13,13 +13,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PRODUCE 0 /* the request's number in Kafka's protocol */
 #define LIST_OFFSETS 2
 #define FOREVER_MS (3600 * 1000)
 
 struct word {
 	char verb; /* t: a topic, f: no topic, a: the topic after all, u: up or down, d: delay, e: an error, s: silence to the next ListOffsets */
-	int number;
+	int number, request;
 	char name[200];
 };
 
@@ -79,7 +78,7 @@ static void serve(int words, int answers)
 		else if (w.verb == 's')
 			bad = push_error_rtts(cluster, 1, LIST_OFFSETS, 1, RD_KAFKA_RESP_ERR_NO_ERROR, FOREVER_MS);
 		else if (w.verb == 'e')
-			push_errors(cluster, PRODUCE, 1, &(rd_kafka_resp_err_t){ (rd_kafka_resp_err_t)w.number });
+			push_errors(cluster, (int16_t)w.request, 1, &(rd_kafka_resp_err_t){ (rd_kafka_resp_err_t)w.number });
 		else
 			bad = w.number ? set_up(cluster, 1) : set_down(cluster, 1);
 		if (write(answers, bad ? "n" : "y", 1) != 1)
@@ -111,15 +110,20 @@ void kafka_broker_start(struct kafka_broker *b)
 	}
 }
 
-static void tell(struct kafka_broker *b, char verb, int number, const char *name)
+static void tell_of(struct kafka_broker *b, char verb, int number, int request, const char *name)
 {
-	struct word w = { .verb = verb, .number = number };
+	struct word w = { .verb = verb, .number = number, .request = request };
 	char answer = 'n';
 	snprintf(w.name, sizeof w.name, "%s", name);
 	if (write(b->tell, &w, sizeof w) != sizeof w || read(b->answer, &answer, 1) != 1 || answer != 'y') {
 		fprintf(stderr, "the mock of Kafka refused %c %d %s\n", verb, number, name);
 		abort();
 	}
+}
+
+static void tell(struct kafka_broker *b, char verb, int number, const char *name)
+{
+	tell_of(b, verb, number, 0, name);
 }
 
 void kafka_broker_topic(struct kafka_broker *b, const char *name, int partitions)
@@ -160,9 +164,9 @@ void kafka_broker_silence_offsets(struct kafka_broker *b)
 	tell(b, 's', 0, "");
 }
 
-void kafka_broker_refuse(struct kafka_broker *b, int code)
+void kafka_broker_refuse(struct kafka_broker *b, enum kafka_request request, int code)
 {
-	tell(b, 'e', code, "");
+	tell_of(b, 'e', code, (int)request, "");
 }
 
 void kafka_broker_stop(struct kafka_broker *b)

@@ -22,7 +22,16 @@ void kafka_broker_up(struct kafka_broker *, int up); /* 0: connections break and
 void kafka_broker_delay(struct kafka_broker *, int ms); /* of each answer */
 void kafka_broker_hold(struct kafka_broker *, int held); /* 1: it accepts connections and says nothing, until 0 */
 void kafka_broker_silence_offsets(struct kafka_broker *); /* who asks next where a partition begins or ends: no more answers on that connection */
-void kafka_broker_refuse(struct kafka_broker *, int code); /* a librdkafka error: its answer to what is produced next, which it does not take */
+/* The requests of Kafka's protocol that can be refused. */
+enum kafka_request {
+	KAFKA_PRODUCE = 0,
+	KAFKA_INIT_PRODUCER_ID = 22,
+	KAFKA_ADD_PARTITIONS_TO_TXN = 24,
+	KAFKA_ADD_OFFSETS_TO_TXN = 25,
+	KAFKA_END_TXN = 26,
+	KAFKA_TXN_OFFSET_COMMIT = 28,
+};
+void kafka_broker_refuse(struct kafka_broker *, enum kafka_request, int code); /* a librdkafka error: its answer to the next one, which it does not do */
 void kafka_broker_stop(struct kafka_broker *); /* kill -9 */
 
 #endif

@@ -111,12 +111,16 @@ static int kafka_parameter(const char *text, size_t length, struct bus_address *
 		ret->session_ms = small_number(equals + 1, text + length);
 		return ret->session_ms >= 500 && ret->session_ms <= 600000 ? 0 : error_set(err, WEIR_CONFIG, "kafka://: session_ms is 500 to 600000");
 	}
+	if (size == 12 && strncmp(text, "transactions", size) == 0) {
+		ret->transactions = value == 3 && strncmp(equals + 1, "yes", value) == 0;
+		return ret->transactions || (value == 2 && strncmp(equals + 1, "no", value) == 0) ? 0 : error_set(err, WEIR_CONFIG, "kafka://: transactions is yes or no");
+	}
 	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
 		if (size == strlen(known[i].name) && strncmp(text, known[i].name, size) == 0) {
 			snprintf(known[i].value, known[i].size, "%.*s", (int)value, equals + 1);
 			return value > 0 && value < known[i].size ? 0 : error_set(err, WEIR_CONFIG, "kafka://: %s is empty or too long", known[i].name);
 		}
-	return error_set(err, WEIR_CONFIG, "kafka://: behind the brokers only /?session_ms=, sasl=, ca=, cert= and key= can stand, with & between them");
+	return error_set(err, WEIR_CONFIG, "kafka://: behind the brokers only /?session_ms=, transactions=, sasl=, ca=, cert= and key= can stand, with & between them");
 }
 
 static int check_kafka(const struct bus_address *a, struct error *err)
@@ -157,7 +161,7 @@ static int parse_kafka(const char *rest, struct bus_address *ret, struct error *
 			path += size;
 		} while (*path == '&');
 	if (*path)
-		return error_set(err, WEIR_CONFIG, "kafka://: behind the brokers only /?session_ms=, sasl=, ca=, cert= and key= can stand");
+		return error_set(err, WEIR_CONFIG, "kafka://: behind the brokers only /?session_ms=, transactions=, sasl=, ca=, cert= and key= can stand");
 	return check_kafka(ret, err);
 }
 

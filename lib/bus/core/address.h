@@ -5,6 +5,7 @@
  *	redis+cluster://[user:password@]host[:port],host[:port],…                       rediss+cluster:// for TLS
  *	kafka://[user:password@]host[:port],host[:port],…[/?name=value&…]      no Redis but Kafka (kafka/); kafkas:// for TLS. Names:
  *		session_ms=n          the shortest session of a consumer, default 6000
+ *		transactions=yes      a shared lane's steps are Kafka's transactions (default: no)
  *		sasl=MECHANISM        how the account is shown: SCRAM-SHA-512 (default), SCRAM-SHA-256, or over TLS PLAIN
  *		ca=, cert=, key=      PEM files: who is trusted (default: the system's authorities), and what we show ourselves by
  *	memory://name                                           host.name is the store's (memory/)
@@ -32,6 +33,7 @@ struct bus_host {
 
 struct bus_address {
 	bool tls, local, cluster;
+	bool transactions; /* of Kafka */
 	bool memory; /* no Redis at all: a store in this process */
 	char brokers[2048]; /* of Kafka: as librdkafka wants them; empty: it is no Kafka */
 	int64_t session_ms;

@@ -13,6 +13,7 @@
 #define ASK_MS 1000 /* how long librdkafka is left alone at most: then we look whether the program stops */
 #define SEND_KBYTES "65536"
 #define CLOSE_MS 2000
+#define PRODUCER_MORE 2 /* settings that producers differ in */
 
 /* -- errors --------------------------------------------------------------------------------------------------------------------- */
 
@@ -30,6 +31,7 @@ static int code_of(rd_kafka_resp_err_t e)
 	case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
 	case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
 	case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
+	case RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
 		return WEIR_PERMISSION;
 	case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
 	case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
@@ -155,23 +157,33 @@ int kafka_reader(struct kafka *k, struct error *err)
 	return kafka_client(k, RD_KAFKA_CONSUMER, settings, sizeof settings / sizeof settings[0], NULL, k, &k->reader, err);
 }
 
-static int producer(struct kafka *k, struct error *err)
+int kafka_producer(struct kafka *k, const struct kafka_setting *more, size_t n, rd_kafka_t **ret, struct error *err)
 {
-	const struct kafka_setting settings[] = {
+	static const struct kafka_setting all[] = {
 		{ "enable.idempotence", "true" },
-		{ "enable.gapless.guarantee", k->gapless ? "true" : "false" },
 		{ "acks", "all" },
-		{ "message.timeout.ms", "0" }, /* never given up: a call that is repeated waits for the same message */
 		{ "linger.ms", "0" },
 		{ "partitioner", "murmur2_random" },
 		{ "queue.buffering.max.kbytes", SEND_KBYTES },
 		{ "message.max.bytes", "67633152" }, /* a frame; the brokers' own limit is told by them */
 		{ "delivery.report.only.error", "false" },
 	};
+	struct kafka_setting settings[sizeof all / sizeof all[0] + PRODUCER_MORE];
+	memcpy(settings, all, sizeof all);
+	memcpy(settings + sizeof all / sizeof all[0], more, n * sizeof *more);
+	return kafka_client(k, RD_KAFKA_PRODUCER, settings, sizeof all / sizeof all[0] + n, NULL, k, ret, err);
+}
+
+static int producer(struct kafka *k, struct error *err)
+{
+	const struct kafka_setting settings[PRODUCER_MORE] = {
+		{ "enable.gapless.guarantee", k->gapless ? "true" : "false" },
+		{ "message.timeout.ms", "0" }, /* never given up: a call that is repeated waits for the same message */
+	};
 	if (k->producer)
 		return 0;
 	k->fatal = false;
-	return kafka_client(k, RD_KAFKA_PRODUCER, settings, sizeof settings / sizeof settings[0], NULL, k, &k->producer, err);
+	return kafka_producer(k, settings, PRODUCER_MORE, &k->producer, err);
 }
 
 void kafka_purge(struct kafka *k)
@@ -400,9 +412,11 @@ int kafka_ping(struct kafka *k, struct error *err)
 
 /* -- sending ----------------------------------------------------------------------------------------------------------------------- */
 
-/* The producer for t, made anew when the one before cannot go on. */
+/* The producer for t, made anew when the one before cannot go on. A transaction has its own, which knows topics by their names. */
 static int write_handle(struct kafka *k, struct kafka_topic *t, struct error *err)
 {
+	if (k->transaction)
+		return 0;
 	if (k->fatal)
 		kafka_purge(k);
 	int r = producer(k, err);
@@ -414,8 +428,10 @@ static int write_handle(struct kafka *k, struct kafka_topic *t, struct error *er
 static rd_kafka_resp_err_t produce(struct kafka *k, const struct kafka_topic *t, int32_t partition, struct bytes key, struct bytes value, struct bytes mark,
 				   struct kafka_sends *s)
 {
+	rd_kafka_t *by = k->transaction ? k->transaction : k->producer;
 	const rd_kafka_vu_t parts[] = {
-		{ .vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = t->write },
+		k->transaction ? (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = t->name }
+			       : (rd_kafka_vu_t){ .vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = t->write },
 		{ .vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = partition },
 		{ .vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY },
 		{ .vtype = RD_KAFKA_VTYPE_KEY, .u.mem = { key.size ? (void *)(uintptr_t)key.data : NULL, key.size } },
@@ -423,7 +439,7 @@ static rd_kafka_resp_err_t produce(struct kafka *k, const struct kafka_topic *t,
 		{ .vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = s },
 		{ .vtype = RD_KAFKA_VTYPE_HEADER, .u.header = { "weir", mark.data, (ssize_t)mark.size } },
 	};
-	rd_kafka_error_t *error = rdk.produceva(k->producer, parts, sizeof parts / sizeof parts[0] - (mark.size == 0));
+	rd_kafka_error_t *error = rdk.produceva(by, parts, sizeof parts / sizeof parts[0] - (mark.size == 0));
 	rd_kafka_resp_err_t e = error ? rdk.error_code(error) : 0;
 	if (error)
 		rdk.error_destroy(error);
@@ -446,16 +462,24 @@ int kafka_send(struct kafka *k, struct kafka_topic *t, int32_t partition, struct
 			return kafka_error(k, RD_KAFKA_RESP_ERR__TIMED_OUT, t->name, err);
 		if (bus_canceled(k->bus))
 			return error_set(err, WEIR_CANCELED, "stopping");
-		(void)rdk.poll(k->producer, 10);
+		(void)rdk.poll(k->transaction ? k->transaction : k->producer, 10);
 	}
 	return r;
 }
 
+/* Who has what is under way; NULL: nobody any more. */
+static rd_kafka_t *sender(const struct kafka *k)
+{
+	if (k->transaction)
+		return rdk.fatal_error(k->transaction, NULL, 0) == 0 ? k->transaction : NULL;
+	return k->fatal ? NULL : k->producer;
+}
+
 int kafka_sent(struct kafka *k, struct kafka_sends *s, int64_t deadline_ms, struct error *err)
 {
-	while (s->under_way > 0 && k->producer && !k->fatal) {
+	for (rd_kafka_t *by; s->under_way > 0 && (by = sender(k));) {
 		int64_t left = deadline_ms - clock_mono_ms();
-		(void)rdk.poll(k->producer, (int)(left < 0 ? 0 : left < BLOCK_SLICE_MS ? left : BLOCK_SLICE_MS));
+		(void)rdk.poll(by, (int)(left < 0 ? 0 : left < BLOCK_SLICE_MS ? left : BLOCK_SLICE_MS));
 		if (s->under_way > 0 && clock_mono_ms() >= deadline_ms)
 			return kafka_error(k, *k->trouble ? RD_KAFKA_RESP_ERR__TRANSPORT : RD_KAFKA_RESP_ERR__TIMED_OUT,
 					   "waiting for the brokers to take what was sent", err);
@@ -466,7 +490,8 @@ int kafka_sent(struct kafka *k, struct kafka_sends *s, int64_t deadline_ms, stru
 		kafka_purge(k);
 	rd_kafka_resp_err_t e = s->failed == 0 && s->under_way > 0 ? RD_KAFKA_RESP_ERR__PURGE_INFLIGHT : s->failed; /* gone with its producer, unreported */
 	s->failed = 0;
-	return e ? kafka_error(k, e, "sending", err) : 0;
+	int r = e ? kafka_error(k, e, "sending", err) : 0;
+	return r == WEIR_TIMEOUT || r == WEIR_UNAVAILABLE ? error_set(err, WEIR_GAP, "Kafka %s: sending: %s: it was given up", k->hosts, rdk.err2str(e)) : r;
 }
 
 void kafka_sends_leave(struct kafka_sends **sends)

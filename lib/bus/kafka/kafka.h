@@ -26,6 +26,7 @@ struct kafka {
 	struct bus *bus;
 	char *hosts;
 	rd_kafka_t *producer, *reader; /* NULL: not needed yet, or closed after it failed for good */
+	rd_kafka_t *transaction;       /* of kafka_transaction.h: what is sent goes by it; NULL: by the producer */
 	bool fatal;                    /* the producer cannot go on */
 	bool gapless;                  /* a producer ends with the first record that fails for good (kafka_records.c) */
 	struct kafka_topic *topics;
@@ -76,6 +77,8 @@ struct kafka_ends {
 };
 int kafka_ends(struct kafka *, rd_kafka_t *client, const rd_kafka_topic_partition_list_t *, struct kafka_ends *ret, struct error *);
 void kafka_ends_free(struct kafka_ends *);
+/* One that sends what is given to it in order, once, to all in-sync replicas; with further settings. */
+int kafka_producer(struct kafka *, const struct kafka_setting *, size_t n, rd_kafka_t **ret, struct error *);
 int kafka_client(struct kafka *, rd_kafka_type_t, const struct kafka_setting *, size_t n,
 		 void (*on_rebalance)(rd_kafka_t *, rd_kafka_resp_err_t, rd_kafka_topic_partition_list_t *, void *), void *opaque, rd_kafka_t **ret,
 		 struct error *);
@@ -93,7 +96,7 @@ struct kafka_sends {
 int kafka_send(struct kafka *, struct kafka_topic *, int32_t partition, struct bytes key, struct bytes value, struct bytes mark,
 	       struct kafka_sends *, int64_t deadline_ms, struct error *);
 /* Until the brokers have all of them. WEIR_TIMEOUT, WEIR_UNAVAILABLE: they are still on their way and will get there: wait again. Another error:
- * some did not arrive. */
+ * some did not arrive, and never will. */
 int kafka_sent(struct kafka *, struct kafka_sends *, int64_t deadline_ms, struct error *);
 void kafka_sends_leave(struct kafka_sends **);
 /* Ends the producer; what was on its way is reported as failed, and may arrive. The next send makes another one. */

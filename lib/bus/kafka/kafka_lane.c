@@ -153,6 +153,7 @@ static int join(struct kafka_lane *l, struct error *err)
 						  { "enable.auto.commit", "false" },
 						  { "enable.auto.offset.store", "false" },
 						  { "auto.offset.reset", "error" },
+						  { "enable.partition.eof", "true" }, /* tells of what stands behind the last message */
 						  { "isolation.level", "read_committed" },
 						  { "fetch.wait.max.ms", "100" },
 						  { "fetch.error.backoff.ms", "100" },
@@ -408,6 +409,15 @@ static bool add(struct kafka_lane *l, int klass, const rd_kafka_message_t *m)
 	return true;
 }
 
+/* The end of a partition. What stands between its last message and this is none, such as the mark that a transaction ended: not waited for. */
+static void reach_end(struct kafka_lane *l, int klass, const rd_kafka_message_t *m)
+{
+	struct kafka_part *part = &l->parts[m->partition];
+	if (!part->owned || m->offset <= part->next[klass])
+		return;
+	part->next[klass] = m->offset;
+}
+
 static void take_class(struct kafka_lane *l, int klass, size_t max)
 {
 	rd_kafka_message_t *messages[TAKE_BATCH];
@@ -420,6 +430,8 @@ static void take_class(struct kafka_lane *l, int klass, size_t max)
 			bool known = m->rkt && m->partition >= 0 && m->partition < l->part_count;
 			if (m->err == 0)
 				fits = fits && known && add(l, klass, m);
+			else if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF && fits && known)
+				reach_end(l, klass, m);
 			else if (known && (m->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET || m->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE ||
 					   m->err == RD_KAFKA_RESP_ERR__NO_OFFSET))
 				l->changed = l->rejoin = true; /* joining looks at what there is */
@@ -489,6 +501,44 @@ int kafka_lane_commit(struct kafka_lane *l, int32_t p, int klass, int64_t offset
 	if (r == WEIR_FENCED)
 		leave(l, true);
 	return r;
+}
+
+rd_kafka_topic_partition_list_t *kafka_lane_places(const struct kafka_lane *l, int64_t (*place)(void *, int32_t, int), void *arg)
+{
+	rd_kafka_topic_partition_list_t *list = rdk.topic_partition_list_new(l->part_count);
+	char name[KEY_MAX], known[KEY_MAX] = "";
+	int32_t known_part = 0;
+	int64_t known_place = 0;
+	for (int32_t p = 0; p < l->part_count; p++)
+		for (int c = 0; c < CLASSES; c++) {
+			const struct kafka_part *part = &l->parts[p];
+			const int64_t to = part->owned ? place(arg, p, c) : -1;
+			kafka_topic_name(l->chain, l->topic, c, name);
+			if (to > 0 && to > part->committed[c])
+				rdk.topic_partition_list_add(list, name, p)->offset = to;
+			else if (part->owned && part->committed[c] > 0) {
+				snprintf(known, sizeof known, "%s", name);
+				known_part = p;
+				known_place = part->committed[c];
+			}
+		}
+	if (list->cnt == 0 && *known)
+		rdk.topic_partition_list_add(list, known, known_part)->offset = known_place;
+	return list;
+}
+
+void kafka_lane_placed(struct kafka_lane *l, const rd_kafka_topic_partition_list_t *list)
+{
+	for (int i = 0; i < list->cnt; i++) {
+		int c = class_of(l, list->elems[i].topic);
+		if (c >= 0 && list->elems[i].partition < l->part_count && l->parts[list->elems[i].partition].owned)
+			l->parts[list->elems[i].partition].committed[c] = list->elems[i].offset;
+	}
+}
+
+void kafka_lane_leave(struct kafka_lane *l)
+{
+	leave(l, true);
 }
 
 int kafka_lane_flush(struct kafka_lane *l, const struct bus_message *m, struct error *err)

@@ -63,6 +63,11 @@ int kafka_lane_take(struct kafka_lane *, size_t max, struct error *);
 void kafka_lane_wait(struct kafka_lane *, int64_t ms);
 /* Everything before the offset is done. Flushes the letters first. */
 int kafka_lane_commit(struct kafka_lane *, int32_t part, int klass, int64_t offset, struct error *);
+/* What place() says is to be committed of each partition that is ours, as far as it is new. If nothing is, one that is committed already, should there be
+ * any: a commit asks the group whether we belong to it. rdk.topic_partition_list_destroy. */
+rd_kafka_topic_partition_list_t *kafka_lane_places(const struct kafka_lane *, int64_t (*place)(void *, int32_t part, int klass), void *arg);
+void kafka_lane_placed(struct kafka_lane *, const rd_kafka_topic_partition_list_t *); /* they are committed */
+void kafka_lane_leave(struct kafka_lane *); /* its group, to join it again: what was not committed is read again */
 int kafka_lane_flush(struct kafka_lane *, const struct bus_message *, struct error *); /* the letters of its part */
 /* The lane of this bus that owns the table; NULL: another process does, or nobody. */
 struct kafka_lane *kafka_lane_of(const struct kafka_table *);

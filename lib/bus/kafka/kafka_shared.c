@@ -2,11 +2,15 @@
  *
  * A message that waits for its next try is held with its bytes; the committed place stays below it, so that a restart reads it again, and
  * those behind it, too. What waits is bounded (HOLD_MAX): when there is no room nothing new is read.
+ *
+ * With kafka://…/?transactions=yes a step that emits is a transaction (kafka_transaction.h). One that fails is as if the step had not been: we join the
+ * group again and read on from what is committed.
  */
 #include "bus/kafka/kafka_shared.h"
 
 #include "bus/kafka/kafka_letters.h"
 #include "bus/kafka/kafka_publish.h"
+#include "bus/kafka/kafka_transaction.h"
 #include "bus/lane/step.h"
 
 #include "base/clock.h"
@@ -14,6 +18,7 @@
 #include <string.h>
 
 #define HISTORY_MAX (64u << 10)
+#define REFUSED_MS 100 /* between two tries to send what brokers refused */
 #define NOTHING ((struct bytes){ NULL, 0 })
 
 struct open { /* offsets of a partition that were read and not settled, rising */
@@ -35,6 +40,8 @@ struct kafka_shared {
 	struct kept kept[HOLD_MAX];
 	size_t kept_count;
 	struct kafka_sends *emits;
+	bool refused; /* what was sent last, and that was said */
+	struct kafka_transaction *transaction; /* NULL: steps are none */
 };
 
 /* -- what is not settled ------------------------------------------------------------------------------------------------------------ */
@@ -152,12 +159,15 @@ void kafka_shared_open(struct bus_worker *w)
 	k->lane->waits = waits;
 	k->lane->waits_arg = k;
 	k->emits = xmalloc(sizeof *k->emits);
+	if (w->bus->address.transactions)
+		k->transaction = kafka_transaction_new(k->lane);
 	w->own = k;
 }
 
 void kafka_shared_close(struct bus_worker *w)
 {
 	struct kafka_shared *k = w->own;
+	kafka_transaction_free(&k->transaction);
 	forget(k);
 	free(k->open);
 	kafka_sends_leave(&k->emits);
@@ -237,6 +247,16 @@ static int take_new(struct kafka_shared *k, size_t max, struct error *err)
 	return r;
 }
 
+/* Behind what is settled; below 0: not known. */
+static int64_t settled_to(void *arg, int32_t p, int c)
+{
+	const struct kafka_shared *k = arg;
+	const size_t at = (size_t)p * CLASSES + (size_t)c;
+	if (at >= k->open_count)
+		return -1;
+	return k->open[at].count > 0 ? k->open[at].offsets[0] : k->lane->parts[p].next[c];
+}
+
 /* Commits what is settled, in all our partitions. */
 static int commit_settled(struct kafka_shared *k, struct error *err)
 {
@@ -244,11 +264,8 @@ static int commit_settled(struct kafka_shared *k, struct error *err)
 	int r = 0;
 	for (int32_t p = 0; p < l->part_count && r == 0; p++)
 		for (int c = 0; c < CLASSES && r == 0; c++) {
-			const struct kafka_part *part = &l->parts[p];
-			size_t at = (size_t)p * CLASSES + (size_t)c;
-			const struct open *o = at < k->open_count ? &k->open[at] : NULL;
-			int64_t to = o && o->count > 0 ? o->offsets[0] : part->next[c];
-			if (o && part->owned && to > 0 && to > part->committed[c])
+			const int64_t to = l->parts[p].owned ? settled_to(k, p, c) : -1;
+			if (to > 0 && to > l->parts[p].committed[c])
 				r = kafka_lane_commit(l, p, c, to, err);
 		}
 	return r;
@@ -278,10 +295,25 @@ static int read_once(struct kafka_shared *k, size_t max, struct error *err)
 	return r == 0 && w->batch.count == 0 ? commit_settled(k, err) : r; /* what was put aside */
 }
 
+/* The transaction that is open will not be. What was done for it on this side is forgotten: all that was not committed is read again. */
+static void give_up(struct kafka_shared *k)
+{
+	char letters[KEY_MAX];
+	struct kafka_lane *l = k->lane;
+	kafka_transaction_drop(k->transaction);
+	kafka_sends_leave(&k->emits);
+	k->emits = xmalloc(sizeof *k->emits);
+	kafka_letters_name(l->chain, l->topic, l->subscription, letters);
+	kafka_tables_forget(l->kafka, letters);
+	kafka_lane_leave(l);
+}
+
 int kafka_worker_read(struct bus_worker *w, size_t max, int64_t timeout_ms, struct bus_message **ret, size_t *ret_n, struct error *err)
 {
 	struct kafka_shared *k = w->own;
 	int64_t deadline = clock_mono_ms() + timeout_ms;
+	if (k->transaction && kafka_transaction_open(k->transaction))
+		give_up(k); /* its caller has */
 	if (k->lane->owning && left_something(k))
 		k->lane->changed = k->lane->read = true;
 	for (;;) {
@@ -348,14 +380,13 @@ static int send_letter(struct kafka_shared *k, const struct bus_step *s, const s
 static int send_one(struct kafka_shared *k, const struct bus_step *s, struct settled *t, struct error *err)
 {
 	struct bus_message m = message_of(t);
+	const bool ours = kafka_lane_part(k->lane, &m) != NULL;
 	int r = 0;
-	if (!kafka_lane_part(k->lane, &m))
-		return 0;
-	if (t->outcome == BUS_DONE)
+	if (ours && t->outcome == BUS_DONE)
 		r = send_emits(k, s, t, err);
-	if (r == 0 && t->outcome == BUS_DONE && *t->letter)
+	if (r == 0 && ours && t->outcome == BUS_DONE && *t->letter)
 		r = kafka_letter_resolve(k->lane, &m, false, err);
-	else if (r == 0 && t->outcome == BUS_REJECT)
+	else if (r == 0 && ours && t->outcome == BUS_REJECT)
 		r = send_letter(k, s, t, &m, err);
 	t->sent = r == 0;
 	return r;
@@ -396,25 +427,139 @@ static int flush_letters(struct kafka_lane *l, struct error *err)
 	return r;
 }
 
-int kafka_step_commit(struct bus_step *s, struct error *err)
+/* They are still on their way, or will be. */
+static bool goes_on(int code)
 {
-	struct kafka_shared *k = s->w->own;
+	return code == WEIR_TIMEOUT || code == WEIR_UNAVAILABLE || code == WEIR_CANCELED;
+}
+
+static bool is_new(const struct settled *t)
+{
+	return t->settled && !t->done && !t->sent;
+}
+
+/* All that comes of the step's messages, until the brokers have it. */
+static int send_all(struct kafka_shared *k, const struct bus_step *s, struct error *err)
+{
 	int r = 0;
 	for (size_t i = 0; i < s->count && r == 0; i++)
-		if (s->messages[i].settled && !s->messages[i].done && !s->messages[i].sent)
+		if (is_new(&s->messages[i]))
 			r = send_one(k, s, &s->messages[i], err);
 	if (r == 0)
 		r = kafka_sent(k->lane->kafka, k->emits, kafka_deadline(k->lane->kafka), err);
 	if (r == 0)
 		r = flush_letters(k->lane, err);
-	if (r != 0 && r != WEIR_FENCED)
-		return r; /* what is on its way will get there: commit again */
+	const bool refused = r != 0 && !goes_on(r) && r != WEIR_FENCED;
+	for (size_t i = 0; i < s->count && r != 0 && !goes_on(r); i++)
+		s->messages[i].sent = false; /* some of it never arrives: all is sent again */
+	if (refused && !k->refused)
+		log_warn(&k->w->bus->log, "bus_kafka_refused", "brokers refused what a step sends: it is tried again until they take it", LOG_S("chain", k->lane->chain),
+			 LOG_S("topic", k->lane->topic), LOG_S("subscription", k->lane->subscription), LOG_S("error", err ? err->text : ""));
+	if (refused)
+		clock_sleep_ms(REFUSED_MS);
+	k->refused = refused || (k->refused && r != 0);
+	return r;
+}
+
+static void settle_sent(struct kafka_shared *k, const struct bus_step *s)
+{
 	for (size_t i = 0; i < s->count; i++)
-		if (s->messages[i].settled && !s->messages[i].done) {
+		if (s->messages[i].sent && !s->messages[i].done) {
 			settle_one(k, s, &s->messages[i]);
 			s->messages[i].done = true;
 		}
+}
+
+/* Others have them. */
+static void settle_lost(struct kafka_shared *k, const struct bus_step *s)
+{
+	for (size_t i = 0; i < s->count; i++)
+		s->messages[i].sent = s->messages[i].settled;
+	settle_sent(k, s);
+}
+
+static int commit_plainly(struct kafka_shared *k, const struct bus_step *s, struct error *err)
+{
+	int r = send_all(k, s, err);
+	if (r == WEIR_FENCED)
+		settle_lost(k, s);
+	if (r != 0)
+		return r; /* what is on its way will get there: commit again */
+	settle_sent(k, s);
+	return commit_settled(k, err);
+}
+
+static int end_transaction(struct kafka_shared *k, const struct bus_step *s, struct error *err)
+{
+	for (size_t i = 0; i < s->count; i++) {
+		const struct settled *t = &s->messages[i];
+		const struct bus_message m = message_of(t);
+		if (t->sent && !t->done && !*t->letter && (t->outcome == BUS_DONE || t->outcome == BUS_REJECT))
+			close_open(k, &m);
+	}
+	rd_kafka_topic_partition_list_t *places = kafka_lane_places(k->lane, settled_to, k);
+	int r = kafka_transaction_commit(k->transaction, places, err);
 	if (r == 0)
-		r = commit_settled(k, err);
-	return r == WEIR_FENCED ? 0 : r; /* not ours any more: others have it again */
+		kafka_lane_placed(k->lane, places);
+	rdk.topic_partition_list_destroy(places);
+	return r;
+}
+
+static int transact(struct kafka_shared *k, const struct bus_step *s, struct error *err)
+{
+	int r = kafka_transaction_open(k->transaction) ? 0 : flush_letters(k->lane, err); /* what was written before it */
+	if (r == 0)
+		r = kafka_transaction_begin(k->transaction, err);
+	if (r != 0)
+		return r;
+	if (!kafka_transaction_ending(k->transaction)) {
+		kafka_transaction_enter(k->transaction);
+		r = send_all(k, s, err);
+		kafka_transaction_leave(k->transaction);
+	}
+	return r ? r : end_transaction(k, s, err);
+}
+
+/* A transaction, and, where its step grew while its end was waited for, another one. */
+static int commit_in_transactions(struct kafka_shared *k, const struct bus_step *s, struct error *err)
+{
+	bool more = true;
+	int r = 0;
+	while (r == 0 && more) {
+		r = k->lane->changed ? error_set(err, WEIR_FENCED, "the consumer group changed") : transact(k, s, err);
+		if (r == 0)
+			settle_sent(k, s);
+		more = false;
+		for (size_t i = 0; i < s->count; i++)
+			more = more || is_new(&s->messages[i]);
+	}
+	if (r == 0 || goes_on(r))
+		return r;
+	if (kafka_transaction_open(k->transaction))
+		log_warn(&k->w->bus->log, "bus_kafka_transaction_given_up", "a transaction failed: nobody has seen anything of it, and what it read comes again",
+			 LOG_S("chain", k->lane->chain), LOG_S("topic", k->lane->topic), LOG_S("subscription", k->lane->subscription), LOG_S("error", err ? err->text : ""));
+	give_up(k);
+	settle_lost(k, s);
+	return r == WEIR_PERMISSION || r == WEIR_CONFIG || r == WEIR_LIMIT || r == WEIR_UNSUPPORTED ? r : 0;
+}
+
+static bool emits(const struct bus_step *s)
+{
+	for (size_t i = 0; i < s->count; i++)
+		if (s->messages[i].settled && !s->messages[i].done && s->messages[i].outcome == BUS_DONE && s->messages[i].first_emit > 0)
+			return true;
+	return false;
+}
+
+int kafka_step_commit(struct bus_step *s, struct error *err)
+{
+	struct kafka_shared *k = s->w->own;
+	const bool whole = k->transaction && (kafka_transaction_open(k->transaction) || emits(s));
+	struct error why = { 0 };
+	int r = whole ? commit_in_transactions(k, s, &why) : commit_plainly(k, s, &why);
+	if (r == WEIR_FENCED)
+		return 0; /* not ours any more: others have it again */
+	if (r != 0 && err)
+		*err = why;
+	return r;
 }

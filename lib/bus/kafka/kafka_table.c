@@ -292,6 +292,16 @@ void kafka_tables_close(struct kafka *k)
 	}
 }
 
+void kafka_tables_forget(struct kafka *k, const char *topic)
+{
+	for (struct kafka_table *t = k->tables; t; t = t->next_table)
+		if (strcmp(t->topic->name, topic) == 0) {
+			forget(t);
+			kafka_sends_leave(&t->sends);
+			t->sends = xmalloc(sizeof *t->sends);
+		}
+}
+
 /* -- writing -------------------------------------------------------------------------------------------------------------------------- */
 
 static int send_record(struct kafka_table *t, const char *key, struct bytes value, struct bytes mark, struct error *err)

@@ -49,6 +49,8 @@ struct kafka_table {
 /* Of this bus: the same one for all who ask. */
 int kafka_table(struct kafka *, const char *topic, int32_t partition, struct kafka_table **ret, struct error *);
 void kafka_tables_close(struct kafka *);
+/* All of a topic are read anew, and are nobody's until they are taken over again: what was put last may not be there. */
+void kafka_tables_forget(struct kafka *, const char *topic);
 /* Reads what came meanwhile, without waiting. */
 int kafka_table_poll(struct kafka_table *, struct error *);
 /* Reads up to what the partition's end is now. */

@@ -5,6 +5,8 @@ int bus_records_open(struct bus *bus, const char *topic, struct bus_records **re
 {
 	if (!bus->transport || !bus->transport->records_write)
 		return error_set(err, WEIR_UNSUPPORTED, "plain records are written to Kafka only: kafka://host:port,… or kafkas://…");
+	if (bus->address.transactions)
+		return error_set(err, WEIR_CONFIG, "kafka://: plain records are sent without transactions: leave transactions=yes out of the URL");
 	struct bus_records *w = xmalloc(sizeof *w);
 	w->bus = bus;
 	w->topic = xstrdup(topic);

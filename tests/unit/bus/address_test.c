@@ -90,6 +90,11 @@ static void brokers_are_as_librdkafka_wants_them(void **state)
 	assert_string_equal(a.ca, "/ca.pem");
 	assert_string_equal(a.cert, "/c");
 	assert_string_equal(a.key, "/k");
+	assert_false(a.transactions);
+	assert_int_equal(bus_address_parse("kafka://a/?transactions=yes&session_ms=700", &a, NULL), 0);
+	assert_true(a.transactions && a.session_ms == 700);
+	assert_int_equal(bus_address_parse("kafka://a/?transactions=no", &a, NULL), 0);
+	assert_false(a.transactions);
 	assert_int_equal(bus_address_parse("kafkas://a", &a, NULL), 0);
 	assert_string_equal(a.ca, "");
 	assert_int_equal(bus_address_parse("redis://a", &a, NULL), 0);
@@ -130,6 +135,8 @@ static void what_is_wrong_is_said(void **state)
 		{ "kafkas://a/?password=x", "can stand" },
 		{ "kafka://a/1", "session_ms" },
 		{ "kafka://a/?session_ms=499", "500 to 600000" },
+		{ "kafka://a/?transactions=true", "yes or no" },
+		{ "kafka://a/?transactions=", "yes or no" },
 		{ "kafka://a?session_ms=x", "500 to 600000" },
 		{ "kafka://a/?session_ms=1&x", "500 to 600000" },
 	};

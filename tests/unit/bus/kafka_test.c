@@ -536,7 +536,7 @@ static void a_producer_that_cannot_go_on_is_told_and_followed_by_another(void **
 	for (size_t i = 0; i < sizeof fatal / sizeof fatal[0]; i++) {
 		assert_int_equal(publish(p, next, 5, 1, &err), 0);
 		next += 5;
-		kafka_broker_refuse(&kafka_fixture_broker, fatal[i]);
+		kafka_broker_refuse(&kafka_fixture_broker, KAFKA_PRODUCE, fatal[i]);
 		int r = publish(p, next, 1, 1, &err); /* one: the mock would take what comes behind it, as no broker does */
 		if (r == WEIR_GAP)                    /* refused, and said so */
 			assert_int_equal(publish(p, next, 1, 1, &err), 0);

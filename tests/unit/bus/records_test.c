@@ -198,6 +198,20 @@ static void only_kafka_has_plain_records(void **state)
 	bus_close(&bus);
 }
 
+static void plain_records_are_in_no_transaction(void **state)
+{
+	(void)state;
+	struct bus *bus;
+	struct bus_records *w = NULL;
+	struct error err = { 0 };
+	const struct bus_options o = { .url = "kafka://127.0.0.1:1/?transactions=yes", .worker = "records", .command_timeout_ms = SHORT_MS };
+	assert_int_equal(bus_open(&o, &bus, &err), 0);
+	assert_int_equal(bus_records_open(bus, TOPIC, &w, &err), WEIR_CONFIG);
+	assert_non_null(strstr(err.text, "transactions=yes"));
+	assert_null(w);
+	bus_close(&bus);
+}
+
 static void opening_asks_nobody_and_closing_takes_nothing_too(void **state)
 {
 	(void)state;
@@ -371,7 +385,7 @@ static void after_a_refusal_nothing_is_under_way_and_no_partition_has_a_hole(voi
 	for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++, n += 200) {
 		int r;
 		write_all(w, number(n, 1, 1), 1); /* the producer is known to the brokers */
-		kafka_broker_refuse(&broker, refusals[i].answer);
+		kafka_broker_refuse(&broker, KAFKA_PRODUCE, refusals[i].answer);
 		while (not_yet(r = bus_records_write(w, number(n, 200, 1), 200, &err)))
 			;
 		assert_true(r == refusals[i].code || r == WEIR_GAP || (r == 0 && refusals[i].code == WEIR_GAP)); /* after a lost sequence librdkafka may know how to go on */
@@ -570,6 +584,7 @@ static void calls_end_soon_when_told_to_while_brokers_say_nothing(void **state)
 
 static struct CMUnitTest tests[] = {
 	cmocka_unit_test(only_kafka_has_plain_records),
+	cmocka_unit_test(plain_records_are_in_no_transaction),
 	cmocka_unit_test(opening_asks_nobody_and_closing_takes_nothing_too),
 	cmocka_unit_test(what_was_written_is_there_once_in_order_for_each_key),
 	cmocka_unit_test(keys_lie_where_kafkas_own_clients_would_put_them),
