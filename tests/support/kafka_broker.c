@@ -17,7 +17,7 @@
 #define FOREVER_MS (3600 * 1000)
 
 struct word {
-	char verb; /* t: a topic, f: no topic, a: the topic after all, u: up or down, d: delay, e: an error, s: silence to the next ListOffsets */
+	char verb; /* t: a topic, f: no topic, a: the topic after all, u: up or down, d: delay, e: an error, s: silence to the next ListOffsets, l: a late answer */
 	int number, request;
 	char name[200];
 };
@@ -77,6 +77,8 @@ static void serve(int words, int answers)
 			bad = set_rtt(cluster, 1, w.number);
 		else if (w.verb == 's')
 			bad = push_error_rtts(cluster, 1, LIST_OFFSETS, 1, RD_KAFKA_RESP_ERR_NO_ERROR, FOREVER_MS);
+		else if (w.verb == 'l')
+			bad = push_error_rtts(cluster, 1, (int16_t)w.request, 1, RD_KAFKA_RESP_ERR_NO_ERROR, w.number);
 		else if (w.verb == 'e')
 			push_errors(cluster, (int16_t)w.request, 1, &(rd_kafka_resp_err_t){ (rd_kafka_resp_err_t)w.number });
 		else
@@ -167,6 +169,11 @@ void kafka_broker_silence_offsets(struct kafka_broker *b)
 void kafka_broker_refuse(struct kafka_broker *b, enum kafka_request request, int code)
 {
 	tell_of(b, 'e', code, (int)request, "");
+}
+
+void kafka_broker_late(struct kafka_broker *b, enum kafka_request request, int ms)
+{
+	tell_of(b, 'l', ms, (int)request, "");
 }
 
 void kafka_broker_stop(struct kafka_broker *b)

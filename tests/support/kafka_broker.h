@@ -32,6 +32,7 @@ enum kafka_request {
 	KAFKA_TXN_OFFSET_COMMIT = 28,
 };
 void kafka_broker_refuse(struct kafka_broker *, enum kafka_request, int code); /* a librdkafka error: its answer to the next one, which it does not do */
+void kafka_broker_late(struct kafka_broker *, enum kafka_request, int ms); /* its answer to the next one comes so much later, and all that follow on that connection */
 void kafka_broker_stop(struct kafka_broker *); /* kill -9 */
 
 #endif

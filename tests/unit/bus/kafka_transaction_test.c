@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #define PATIENCE_MS 60000
+#define SHORT_MS 2000 /* a call's time, which runs out when the brokers are away or late */
 #define EVENTS 20
 #define KEYS 5
 
@@ -283,7 +284,7 @@ static void a_transaction_outlasts_brokers_that_are_away(void **state)
 	(void)state;
 	unsigned times[2 * EVENTS];
 	topics();
-	struct bus *bus = bus_with_transactions(500);
+	struct bus *bus = bus_with_transactions(SHORT_MS);
 	struct bus_worker *w = worker(bus);
 	publish(bus, 0, 5);
 	assert_int_equal(handle(w, 5, true, NULL), 5); /* a producer that is ready for the next transaction */
@@ -292,6 +293,59 @@ static void a_transaction_outlasts_brokers_that_are_away(void **state)
 	arrived(EVENTS, times);
 	for (unsigned i = 0; i < EVENTS; i++)
 		assert_int_equal(times[i], 1);
+	bus_worker_close(&w);
+	bus_close(&bus);
+}
+
+/* A step that emits (number 1), whose end is under way when this returns: its call ran out of time. */
+static struct bus_step *step_whose_end_is_late(struct bus *bus, struct bus_worker *w, int ms)
+{
+	struct bus_message *m;
+	struct error err = { 0 };
+	size_t count = 0;
+	publish(bus, 0, 1);
+	(void)handle(w, 1, true, NULL); /* a producer that is ready */
+	publish(bus, 1, 1);
+	for (const int64_t deadline = clock_mono_ms() + PATIENCE_MS; count == 0;)
+		if (bus_worker_read(w, 8, 50, &m, &count, &err) != 0 || clock_mono_ms() > deadline)
+			fail_msg("the time is up: %s", err.text);
+	struct bus_step *step = bus_step_begin(w);
+	bus_step_emit(step, &m[0], "out", &m[0].frame);
+	bus_step_settle(step, &m[0], BUS_DONE, NULL);
+	kafka_broker_late(&kafka_fixture_broker, KAFKA_END_TXN, ms);
+	assert_int_equal(bus_step_commit(&step, &err), WEIR_TIMEOUT);
+	if (!strstr(err.text, "committing a transaction"))
+		fail_msg("%s", err.text);
+	return step;
+}
+
+static void a_transaction_whose_end_is_late_is_waited_for(void **state)
+{
+	(void)state;
+	unsigned times[2 * EVENTS];
+	topics();
+	struct bus *bus = bus_with_transactions(SHORT_MS);
+	struct bus_worker *w = worker(bus);
+	struct bus_step *step = step_whose_end_is_late(bus, w, 3 * SHORT_MS);
+	commit(&step, clock_mono_ms() + PATIENCE_MS);
+	publish(bus, 2, 1);
+	assert_int_equal(read_on(w, 2), 1); /* the former does not come again */
+	arrived(3, times);
+	assert_int_equal(times[1], 1);
+	bus_worker_close(&w);
+	bus_close(&bus);
+}
+
+/* Whether it went through only the group knows. On the mock, which keeps no places, it is handled again. */
+static void a_transaction_whose_end_nobody_waits_for_is_left_to_the_brokers(void **state)
+{
+	(void)state;
+	topics();
+	struct bus *bus = bus_with_transactions(SHORT_MS);
+	struct bus_worker *w = worker(bus);
+	struct bus_step *step = step_whose_end_is_late(bus, w, 60000);
+	bus_step_abort(&step);
+	assert_true(read_on(w, 1) > 0);
 	bus_worker_close(&w);
 	bus_close(&bus);
 }
@@ -566,6 +620,8 @@ static struct CMUnitTest tests[] = {
 	cmocka_unit_test(a_step_that_emits_nothing_needs_no_transaction),
 	cmocka_unit_test(a_transaction_outlasts_answers_that_pass),
 	cmocka_unit_test(a_transaction_outlasts_brokers_that_are_away),
+	cmocka_unit_test(a_transaction_whose_end_is_late_is_waited_for),
+	cmocka_unit_test(a_transaction_whose_end_nobody_waits_for_is_left_to_the_brokers),
 	cmocka_unit_test(a_transaction_of_a_member_that_was_followed_fails),
 	cmocka_unit_test(a_transaction_that_the_brokers_aborted_fails),
 	cmocka_unit_test(a_transaction_that_the_brokers_do_not_know_fails),
