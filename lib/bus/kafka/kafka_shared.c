@@ -11,134 +11,30 @@
 #include "bus/kafka/kafka_letters.h"
 #include "bus/kafka/kafka_publish.h"
 #include "bus/kafka/kafka_transaction.h"
+#include "bus/kafka/kafka_unsettled.h"
 #include "bus/lane/step.h"
 
 #include "base/clock.h"
 
 #include <string.h>
 
-#define HISTORY_MAX (64u << 10)
 #define REFUSED_MS 100 /* between two tries to send what brokers refused */
 #define NOTHING ((struct bytes){ NULL, 0 })
-
-struct open { /* offsets of a partition that were read and not settled, rising */
-	int64_t *offsets;
-	size_t count, capacity;
-};
-
-struct kept { /* the bytes of a message in w->held */
-	struct bus_message message; /* points into bytes */
-	uint8_t *bytes;
-	struct buf history; /* its failures, packed */
-};
 
 struct kafka_shared {
 	struct bus_worker *w;
 	struct kafka_lane *lane;
-	struct open *open; /* by part and class */
-	size_t open_count;
-	struct kept kept[HOLD_MAX];
-	size_t kept_count;
+	struct kafka_unsettled unsettled;
 	struct kafka_sends *emits;
 	bool refused; /* what was sent last, and that was said */
 	struct kafka_transaction *transaction; /* NULL: steps are none */
 };
 
-/* -- what is not settled ------------------------------------------------------------------------------------------------------------ */
-
-static struct open *open_of(const struct kafka_shared *k, const struct bus_message *m)
-{
-	size_t at = (m->generation - 1) * CLASSES + m->klass;
-	return at < k->open_count ? &k->open[at] : NULL;
-}
-
-static size_t find_open(const struct open *o, int64_t offset)
-{
-	size_t low = 0, high = o->count;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (o->offsets[middle] < offset)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
-static bool is_open(const struct kafka_shared *k, const struct bus_message *m)
-{
-	const struct open *o = open_of(k, m);
-	size_t at = o ? find_open(o, (int64_t)m->sequence - 1) : 0;
-	return o && at < o->count && o->offsets[at] == (int64_t)m->sequence - 1;
-}
-
-static void add_open(struct kafka_shared *k, const struct bus_message *m)
-{
-	struct open *o = open_of(k, m);
-	if (!o)
-		return;
-	if (o->count == o->capacity) {
-		o->capacity = o->capacity ? o->capacity * 2 : 64;
-		o->offsets = xrealloc(o->offsets, o->capacity, sizeof *o->offsets);
-	}
-	o->offsets[o->count++] = (int64_t)m->sequence - 1;
-}
-
-static void close_open(struct kafka_shared *k, const struct bus_message *m)
-{
-	struct open *o = open_of(k, m);
-	if (!is_open(k, m))
-		return;
-	size_t at = find_open(o, (int64_t)m->sequence - 1);
-	memmove(o->offsets + at, o->offsets + at + 1, (--o->count - at) * sizeof *o->offsets);
-}
-
-static bool is_kept(const struct kept *kept, uint8_t klass, const char *id, const char *letter)
-{
-	return kept->message.klass == klass && strcmp(kept->message.id, id) == 0 && strcmp(kept->message.letter, letter) == 0;
-}
-
-static struct kept *find_kept(struct kafka_shared *k, uint8_t klass, const char *id, const char *letter)
-{
-	for (size_t i = 0; i < k->kept_count; i++)
-		if (is_kept(&k->kept[i], klass, id, letter))
-			return &k->kept[i];
-	return NULL;
-}
-
-static void keep(struct kafka_shared *k, const struct bus_message *m)
-{
-	if (k->kept_count == HOLD_MAX)
-		return;
-	struct kept *kept = &k->kept[k->kept_count++];
-	struct frame *f = &kept->message.frame;
-	kept->message = *m;
-	kept->bytes = xmalloc(m->frame.key.size + m->frame.body.size + 1);
-	memcpy(kept->bytes, m->frame.key.data ? m->frame.key.data : kept->bytes, m->frame.key.size);
-	memcpy(kept->bytes + m->frame.key.size, m->frame.body.data ? m->frame.body.data : kept->bytes, m->frame.body.size);
-	f->key.data = kept->bytes;
-	f->body.data = kept->bytes + m->frame.key.size;
-	kept->history = (struct buf)BUF_INIT(HISTORY_MAX);
-}
-
-static void let_go(struct kafka_shared *k, struct kept *kept)
-{
-	free(kept->bytes);
-	buf_free(&kept->history);
-	*kept = k->kept[--k->kept_count];
-}
-
 /* It will be read again. */
 static void forget(struct kafka_shared *k)
 {
-	while (k->kept_count > 0)
-		let_go(k, &k->kept[0]);
+	kafka_unsettled_reset(&k->unsettled, k->lane->part_count);
 	k->w->held_count = 0;
-	for (size_t i = 0; i < k->open_count; i++)
-		free(k->open[i].offsets);
-	free(k->open);
-	k->open_count = (size_t)k->lane->part_count * CLASSES;
-	k->open = xcalloc(k->open_count + 1, sizeof *k->open);
 	bus_batch_reset(&k->w->batch);
 }
 
@@ -168,8 +64,7 @@ void kafka_shared_close(struct bus_worker *w)
 {
 	struct kafka_shared *k = w->own;
 	kafka_transaction_free(&k->transaction);
-	forget(k);
-	free(k->open);
+	kafka_unsettled_free(&k->unsettled);
 	kafka_sends_leave(&k->emits);
 	kafka_lane_close(&k->lane);
 	free(k);
@@ -184,7 +79,7 @@ static bool left_something(const struct kafka_shared *k)
 	const struct bus_batch *b = &k->w->batch;
 	for (size_t i = 0; i < b->count; i++) {
 		const struct bus_message *m = &b->messages[i];
-		if (!m->replay && is_open(k, m) && !bus_worker_held(k->w, m->id, m->letter, m->klass))
+		if (!m->replay && kafka_unsettled_has(&k->unsettled, m) && !bus_worker_held(k->w, m->id, m->letter, m->klass))
 			return true;
 	}
 	return false;
@@ -203,7 +98,7 @@ static void take_due(struct kafka_shared *k, size_t max)
 	int64_t now = clock_mono_ms();
 	for (size_t i = 0; i < w->held_count && w->batch.count < max; i++) {
 		struct held *h = &w->held[i];
-		const struct kept *kept = h->due_ms <= now ? find_kept(k, h->klass, h->id, h->letter) : NULL;
+		const struct kafka_kept *kept = h->due_ms <= now ? kafka_unsettled_kept(&k->unsettled, h->klass, h->id, h->letter) : NULL;
 		if (kept)
 			hand_out(k, &kept->message, h->attempts);
 	}
@@ -219,7 +114,7 @@ static int take_one(struct kafka_shared *k, const struct bus_message *m, struct 
 	if (!part || kafka_letter_known(part->letters, id))
 		return 0;
 	if (m->frame_ok) {
-		add_open(k, m);
+		kafka_unsettled_add(&k->unsettled, m);
 		hand_out(k, m, 0);
 		return 0;
 	}
@@ -251,10 +146,7 @@ static int take_new(struct kafka_shared *k, size_t max, struct error *err)
 static int64_t settled_to(void *arg, int32_t p, int c)
 {
 	const struct kafka_shared *k = arg;
-	const size_t at = (size_t)p * CLASSES + (size_t)c;
-	if (at >= k->open_count)
-		return -1;
-	return k->open[at].count > 0 ? k->open[at].offsets[0] : k->lane->parts[p].next[c];
+	return kafka_unsettled_first(&k->unsettled, p, c, k->lane->parts[p].next[c]);
 }
 
 /* Commits what is settled, in all our partitions. */
@@ -365,9 +257,9 @@ static int send_emits(struct kafka_shared *k, const struct bus_step *s, const st
 
 static int send_letter(struct kafka_shared *k, const struct bus_step *s, const struct settled *t, const struct bus_message *m, struct error *err)
 {
-	const struct kept *kept = find_kept(k, t->klass, t->id, t->letter);
+	const struct kafka_kept *kept = kafka_unsettled_kept(&k->unsettled, t->klass, t->id, t->letter);
 	struct bytes now = part_of(s, t->fragment_offset, t->fragment_size);
-	struct buf failures = BUF_INIT(2 * HISTORY_MAX + now.size);
+	struct buf failures = BUF_INIT(2 * KAFKA_HISTORY_MAX + now.size);
 	if (kept)
 		buf_add(&failures, kept->history.data, kept->history.size);
 	buf_add(&failures, now.data, now.size);
@@ -398,21 +290,19 @@ static void settle_one(struct kafka_shared *k, const struct bus_step *s, const s
 	struct bus_worker *w = k->w;
 	struct bus_message m = message_of(t);
 	bool ours = kafka_lane_part(k->lane, &m) != NULL;
-	struct kept *kept = find_kept(k, t->klass, t->id, t->letter);
+	struct kafka_kept *kept = kafka_unsettled_kept(&k->unsettled, t->klass, t->id, t->letter);
 	bool again = ours && (t->outcome == BUS_RETRY || t->outcome == BUS_DEPENDENCY_DOWN);
 	for (size_t i = 0; again && !kept && i < w->batch.count; i++) {
 		const struct bus_message *read = &w->batch.messages[i];
-		if (read->klass == t->klass && strcmp(read->id, t->id) == 0 && strcmp(read->letter, t->letter) == 0) {
-			keep(k, read);
-			kept = find_kept(k, t->klass, t->id, t->letter);
-		}
+		if (read->klass == t->klass && strcmp(read->id, t->id) == 0 && strcmp(read->letter, t->letter) == 0)
+			kept = kafka_unsettled_keep(&k->unsettled, read);
 	}
 	if (again && kept && t->outcome == BUS_RETRY)
 		buf_add(&kept->history, s->bytes.data + t->fragment_offset, t->fragment_size);
 	if (!again && kept)
-		let_go(k, kept);
+		kafka_unsettled_let_go(&k->unsettled, kept);
 	if (!again && !*t->letter)
-		close_open(k, &m);
+		kafka_unsettled_remove(&k->unsettled, &m);
 	bus_step_remember(w, t, ours);
 	if (ours && t->outcome == BUS_DONE)
 		bus_step_tell_emits(s, t);
@@ -495,7 +385,7 @@ static int end_transaction(struct kafka_shared *k, const struct bus_step *s, str
 		const struct settled *t = &s->messages[i];
 		const struct bus_message m = message_of(t);
 		if (t->sent && !t->done && !*t->letter && (t->outcome == BUS_DONE || t->outcome == BUS_REJECT))
-			close_open(k, &m);
+			kafka_unsettled_remove(&k->unsettled, &m);
 	}
 	rd_kafka_topic_partition_list_t *places = kafka_lane_places(k->lane, settled_to, k);
 	int r = kafka_transaction_commit(k->transaction, places, err);
